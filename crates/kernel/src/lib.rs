@@ -1,0 +1,12 @@
+//! System calls in Rust's words: the only crate with `unsafe`, every block argued. It knows nothing of containers.
+#![allow(unsafe_code)]
+
+pub mod bpf;
+pub mod landlock;
+pub mod netlink;
+pub mod nft;
+pub mod seccomp;
+pub mod mount;
+pub mod process;
+pub mod caps;
+pub mod pty;
