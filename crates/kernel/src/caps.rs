@@ -8,7 +8,8 @@ use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
 /// A set of capabilities: bit n is the capability with number n. Bits the running kernel does not know are
 /// allowed and have no effect.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct CapSet(pub u64);
 
 impl CapSet {

@@ -2,11 +2,11 @@
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod caps;
 pub mod landlock;
+pub mod mount;
 pub mod netlink;
 pub mod nft;
-pub mod seccomp;
-pub mod mount;
 pub mod process;
-pub mod caps;
 pub mod pty;
+pub mod seccomp;

@@ -1,1 +1,402 @@
-//! 
+//! The new mount API (open_tree, move_mount, fsopen, mount_setattr), and resolving paths so that nothing leads out.
+//!
+//! Functions that the container's side calls take C strings and allocate nothing.
+
+use crate::process::last_errno;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+};
+use serde::{Deserialize, Serialize};
+use std::ffi::CStr;
+
+/// Flags of one mount. See mount_setattr(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attr {
+    pub read_only: bool,
+    pub nosuid: bool,
+    pub nodev: bool,
+    pub noexec: bool,
+    pub noatime: bool,
+    pub strictatime: bool,
+    pub nosymfollow: bool,
+}
+
+impl Attr {
+    pub const NO_SUID_DEV_EXEC: Attr = Attr {
+        read_only: false,
+        nosuid: true,
+        nodev: true,
+        noexec: true,
+        noatime: false,
+        strictatime: false,
+        nosymfollow: false,
+    };
+
+    fn flags(self) -> MountAttrFlags {
+        let pick = |on: bool, flag: MountAttrFlags| if on { flag } else { MountAttrFlags::empty() };
+        pick(self.read_only, MountAttrFlags::MOUNT_ATTR_RDONLY)
+            | pick(self.nosuid, MountAttrFlags::MOUNT_ATTR_NOSUID)
+            | pick(self.nodev, MountAttrFlags::MOUNT_ATTR_NODEV)
+            | pick(self.noexec, MountAttrFlags::MOUNT_ATTR_NOEXEC)
+            | pick(self.noatime, MountAttrFlags::MOUNT_ATTR_NOATIME)
+            | pick(self.strictatime, MountAttrFlags::MOUNT_ATTR_STRICTATIME)
+            | pick(self.nosymfollow, MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW)
+    }
+
+    /// As mount(8) takes them after `-o`.
+    pub fn options(self) -> String {
+        let names = [
+            (self.read_only, "ro"),
+            (self.nosuid, "nosuid"),
+            (self.nodev, "nodev"),
+            (self.noexec, "noexec"),
+            (self.noatime, "noatime"),
+            (self.strictatime, "strictatime"),
+            (self.nosymfollow, "nosymfollow"),
+        ];
+        names.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// `struct mount_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+const MOUNT_ATTR_ATIME: u64 = 0x70;
+const MS_PRIVATE: u64 = 1 << 18;
+const MS_SLAVE: u64 = 1 << 19;
+const AT_RECURSIVE: u32 = 0x8000;
+
+fn mount_setattr(fd: BorrowedFd<'_>, path: &CStr, flags: u32, attr: &MountAttr) -> Result<(), Errno> {
+    // SAFETY: the path is terminated and `attr` is a valid mount_attr of the given size.
+    let r = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            &raw const *attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    if r < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// A detached copy of the mount at `source`; the last part may be a link of the host's.
+pub fn open_tree(source: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(CWD, source, flags)
+}
+
+/// Sets flags on a detached tree.
+pub fn set_attr(tree: impl AsFd, attr: &Attr, recursive: bool) -> Result<(), Errno> {
+    let flags = attr.flags();
+    let mut all = MountAttr { set: u64::from(flags.bits()), ..MountAttr::default() };
+    if attr.noatime || attr.strictatime {
+        all.clear = MOUNT_ATTR_ATIME;
+    }
+    mount_setattr(
+        tree.as_fd(),
+        c"",
+        AtFlags::EMPTY_PATH.bits() | if recursive { AT_RECURSIVE } else { 0 },
+        &all,
+    )
+}
+
+/// Maps owners of a detached tree through a user namespace. `EINVAL`: the file system cannot.
+pub fn idmap(tree: impl AsFd, user_namespace: impl AsFd, recursive: bool) -> Result<(), Errno> {
+    let attr = MountAttr {
+        set: MOUNT_ATTR_IDMAP,
+        userns_fd: user_namespace.as_fd().as_raw_fd() as u64,
+        ..MountAttr::default()
+    };
+    mount_setattr(
+        tree.as_fd(),
+        c"",
+        AtFlags::EMPTY_PATH.bits() | if recursive { AT_RECURSIVE } else { 0 },
+        &attr,
+    )
+}
+
+/// Cuts a mount and all below it off its peers: private, or slave.
+pub fn set_propagation(path: &CStr, slave: bool) -> Result<(), Errno> {
+    let attr = MountAttr { propagation: if slave { MS_SLAVE } else { MS_PRIVATE }, ..MountAttr::default() };
+    mount_setattr(CWD, path, AT_RECURSIVE, &attr)
+}
+
+/// A new detached file system.
+pub fn new_fs(
+    fstype: &CStr,
+    source: &CStr,
+    options: &[(&CStr, &CStr)],
+    attr: Attr,
+) -> Result<OwnedFd, Errno> {
+    new_fs_texts(fstype, source, options.iter().copied(), attr)
+}
+
+/// A new detached file system; an option with an empty value is a flag.
+pub fn new_fs_texts<'a>(
+    fstype: &CStr,
+    source: &CStr,
+    options: impl Iterator<Item = (&'a CStr, &'a CStr)>,
+    attr: Attr,
+) -> Result<OwnedFd, Errno> {
+    let context = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    if !source.is_empty() {
+        fsconfig_set_string(context.as_fd(), c"source", source)?;
+    }
+    for (key, value) in options {
+        if value.is_empty() {
+            fsconfig_set_flag(context.as_fd(), key)?;
+        } else {
+            fsconfig_set_string(context.as_fd(), key, value)?;
+        }
+    }
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr.flags())
+}
+
+/// A detached overlay: one call for each layer, so that many long paths fit (a page is the limit of one string).
+pub fn overlay(
+    lower: &mut dyn Iterator<Item = &CStr>,
+    upper: &CStr,
+    work: &CStr,
+    attr: Attr,
+) -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), c"source", c"overlay")?;
+    let mut layers = lower.peekable();
+    let mut first = true;
+    let mut joined = Vec::new();
+    while let Some(layer) = layers.next() {
+        if joined.is_empty() {
+            match fsconfig_set_string(context.as_fd(), c"lowerdir+", layer) {
+                Ok(()) => {}
+                // Before 6.7 there is only the list with colons.
+                Err(Errno::INVAL) if first => joined.extend_from_slice(layer.to_bytes()),
+                Err(e) => return Err(e),
+            }
+        } else {
+            joined.push(b':');
+            joined.extend_from_slice(layer.to_bytes());
+        }
+        first = false;
+    }
+    if !joined.is_empty() {
+        let joined = std::ffi::CString::new(joined).map_err(|_| Errno::INVAL)?;
+        fsconfig_set_string(context.as_fd(), c"lowerdir", &*joined)?;
+    }
+    fsconfig_set_string(context.as_fd(), c"upperdir", upper)?;
+    fsconfig_set_string(context.as_fd(), c"workdir", work)?;
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr.flags())
+}
+
+/// Attaches a detached tree at a path of the engine's own.
+pub fn attach_at(tree: impl AsFd, path: &CStr) -> Result<(), Errno> {
+    rustix::mount::move_mount(tree.as_fd(), c"", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/// Attaches a detached tree on a place that is held by a descriptor.
+pub fn attach(tree: impl AsFd, place: impl AsFd) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(tree.as_fd(), c"", place.as_fd(), c"", flags)
+}
+
+/// Attaches a copy of the mount that `tree` holds, which stays usable.
+pub fn attach_copy(tree: impl AsFd, place: impl AsFd) -> Result<(), Errno> {
+    attach(copy(tree)?, place)
+}
+
+/// A detached copy of what a descriptor holds (a tree, or a single file such as a pty's slave).
+pub fn copy(of: impl AsFd) -> Result<OwnedFd, Errno> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(of.as_fd(), c"", flags)
+}
+
+const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+
+/// Opens what `path` (absolute, as the container names it) leads to below the present directory, following links as
+/// the container would, and never out of it (rule R1).
+pub fn find_in_root(path: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat2(CWD, relative(path), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), INSIDE)
+}
+
+/// `""` of `/` is the present directory itself.
+fn relative(path: &CStr) -> &CStr {
+    let mut rest = path;
+    while rest.to_bytes().first() == Some(&b'/') {
+        rest = tail(rest, 1);
+    }
+    if rest.is_empty() { c"." } else { rest }
+}
+
+fn tail(s: &CStr, from: usize) -> &CStr {
+    let bytes = &s.to_bytes_with_nul()[from..];
+    CStr::from_bytes_with_nul(bytes).unwrap_or(c".")
+}
+
+/// Whether a descriptor holds a directory.
+pub fn is_dir(fd: impl AsFd) -> Result<bool, Errno> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Directory)
+}
+
+/// Opens the place below the present directory where something will be mounted, making what is missing: directories,
+/// and at the end a directory or an empty file. `strict` refuses a target that is itself a link.
+pub fn place_in_root(path: &CStr, file: bool, strict: bool) -> Result<OwnedFd, Errno> {
+    if strict {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat2(CWD, relative(path), flags, Mode::empty(), INSIDE) {
+            Ok(fd) if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) == FileType::Symlink => {
+                return Err(Errno::LOOP);
+            }
+            Ok(fd) => return Ok(fd),
+            Err(Errno::NOENT) => {}
+            Err(e) => return Err(e),
+        }
+    } else {
+        match find_in_root(path) {
+            Ok(fd) => return Ok(fd),
+            Err(Errno::NOENT) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    make_in_root(relative(path), file)
+}
+
+/// Makes `path` part by part, each found or made under the descriptor of the one before, so that a link in the way is
+/// followed inside the root and a missing part is made where it leads (never by a path string, CVE-2024-45310).
+fn make_in_root(path: &CStr, file: bool) -> Result<OwnedFd, Errno> {
+    let bytes = path.to_bytes();
+    let mut prefix = [0u8; 4096];
+    if bytes.len() >= prefix.len() {
+        return Err(Errno::NAMETOOLONG);
+    }
+    let mut parent = rustix::fs::openat2(
+        CWD,
+        c".",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        INSIDE,
+    )?;
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = bytes[at..].iter().position(|b| *b == b'/').map_or(bytes.len(), |i| at + i);
+        let name = &bytes[at..end];
+        let last = bytes[end..].iter().all(|b| *b == b'/');
+        at = end + 1;
+        if name.is_empty() || name == b"." {
+            continue;
+        }
+        if name == b".." {
+            return Err(Errno::INVAL);
+        }
+        // The whole prefix is resolved anew from the root, so that links in it cannot step out.
+        prefix[..end].copy_from_slice(&bytes[..end]);
+        prefix[end] = 0;
+        let so_far = CStr::from_bytes_until_nul(&prefix).map_err(|_| Errno::INVAL)?;
+        parent = match rustix::fs::openat2(CWD, so_far, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), INSIDE)
+        {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => make_one(&parent, name, file && last)?,
+            Err(e) => return Err(e),
+        };
+    }
+    Ok(parent)
+}
+
+fn make_one(parent: &OwnedFd, name: &[u8], file: bool) -> Result<OwnedFd, Errno> {
+    let mut buffer = [0u8; 256];
+    if name.len() >= buffer.len() {
+        return Err(Errno::NAMETOOLONG);
+    }
+    buffer[..name.len()].copy_from_slice(name);
+    let name = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno::INVAL)?;
+    if file {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
+        rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))?;
+    } else {
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat2(parent, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+}
+
+/// Makes what is at `path` read-only, with the mounts below it: a copy of the tree is attached over itself.
+pub fn make_read_only(path: &CStr) -> Result<(), Errno> {
+    let place = find_in_root(path)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = rustix::mount::open_tree(place.as_fd(), c"", flags)?;
+    set_attr(&tree, &Attr { read_only: true, ..Attr::NO_SUID_DEV_EXEC }, true)?;
+    attach(tree, place)
+}
+
+/// The present directory, a mount, becomes the root; the old one is let go. See pivot_root(2).
+pub fn pivot_here() -> Result<(), Errno> {
+    rustix::process::pivot_root(c".", c".")?;
+    // The old root lies on the new one now, at the same place.
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}
+
+/// The root's own mount becomes read-only; what is mounted below keeps its flags.
+pub fn remount_read_only_root() -> Result<(), Errno> {
+    let attr = MountAttr { set: u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()), ..MountAttr::default() };
+    mount_setattr(CWD, c"/", 0, &attr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn in_directory(name: &str, test: impl FnOnce(&std::path::Path)) {
+        let base = std::env::temp_dir().join(format!("corten-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&base).unwrap();
+        let old = std::env::current_dir().unwrap();
+        std::env::set_current_dir(&base).unwrap();
+        test(&base);
+        std::env::set_current_dir(old).unwrap();
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    // One test, because the working directory is the process's.
+    #[test]
+    fn places_are_made_inside_and_links_stay_inside() {
+        in_directory("place", |base| {
+            place_in_root(c"/a/b/c", false, false).unwrap();
+            assert!(base.join("a/b/c").is_dir());
+            place_in_root(c"/a/file", true, false).unwrap();
+            assert!(base.join("a/file").is_file());
+            // A link to outside leads to the same name inside.
+            symlink("/etc", base.join("link")).unwrap();
+            std::fs::create_dir(base.join("etc")).unwrap();
+            place_in_root(c"/link/made", false, false).unwrap();
+            assert!(base.join("etc/made").is_dir());
+            // CVE-2026-41579: /dev as a link is refused.
+            symlink("/tmp", base.join("dev")).unwrap();
+            assert_eq!(place_in_root(c"/dev", false, true).unwrap_err(), Errno::LOOP);
+            assert_eq!(find_in_root(c"/nothing").unwrap_err(), Errno::NOENT);
+            find_in_root(c"/../../../a").unwrap();
+        });
+    }
+}

@@ -1,1 +1,374 @@
-//! 
+//! Processes and namespaces: clone3, setns, execve, ids, limits, and descriptors by number.
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString, c_char};
+use std::os::fd::RawFd;
+
+/// Namespace bits of clone3(2), unshare(2) and setns(2). 64 bits wide: libc's `CLONE_INTO_CGROUP` overflows a C int.
+pub const CLONE_NEWTIME: u64 = 0x80;
+pub const CLONE_NEWNS: u64 = 0x0002_0000;
+pub const CLONE_NEWCGROUP: u64 = 0x0200_0000;
+pub const CLONE_NEWUTS: u64 = 0x0400_0000;
+pub const CLONE_NEWIPC: u64 = 0x0800_0000;
+pub const CLONE_NEWUSER: u64 = 0x1000_0000;
+pub const CLONE_NEWPID: u64 = 0x2000_0000;
+pub const CLONE_NEWNET: u64 = 0x4000_0000;
+const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// The argument of clone3(2), `struct clone_args`.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Which side of a clone this is.
+#[derive(Debug)]
+pub enum Side {
+    Parent { pid: i32, pidfd: OwnedFd },
+    Child,
+}
+
+/// Makes a child in new namespaces, born in the cgroup (v2) that `cgroup` is a directory of. See clone3(2).
+///
+/// The caller must have one thread only: the child goes on with a copy of the heap whose locks nobody else may hold.
+pub fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, Errno> {
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs {
+        flags: namespaces | CLONE_PIDFD,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: `args` is a valid clone_args of the given size, and without CLONE_VM the child has its own memory and
+    // goes on with a copy of this stack.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    match pid {
+        -1 => Err(last_errno()),
+        0 => Ok(Side::Child),
+        // SAFETY: with CLONE_PIDFD the kernel stored a new descriptor, which nobody else owns.
+        pid => Ok(Side::Parent { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
+    }
+}
+
+/// A plain fork(2) with a pidfd.
+pub fn fork() -> Result<Side, Errno> {
+    clone(0, None)
+}
+
+pub(crate) fn last_errno() -> Errno {
+    // SAFETY: errno is a thread's own.
+    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+}
+
+fn done(result: i64) -> Result<(), Errno> {
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Leaves shared namespaces for new ones. See unshare(2).
+pub fn unshare(namespaces: u64) -> Result<(), Errno> {
+    // SAFETY: takes flags only.
+    done(unsafe { libc::syscall(libc::SYS_unshare, namespaces) })
+}
+
+/// Joins the namespace (or, with a pidfd, several namespaces). See setns(2).
+pub fn set_namespace(fd: impl AsFd, namespaces: u64) -> Result<(), Errno> {
+    // SAFETY: takes a descriptor and flags only.
+    done(unsafe { libc::syscall(libc::SYS_setns, fd.as_fd().as_raw_fd(), namespaces) })
+}
+
+/// Opens `/proc/PID/ns/KIND`.
+pub fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(format!("/proc/{pid}/ns/{kind}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Opens this process's own namespace of that kind.
+pub fn open_own_namespace(kind: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(format!("/proc/self/ns/{kind}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Writes a file of another process's `/proc` directory in one call, as `uid_map` wants it.
+pub fn write_proc(pid: i32, file: &'static str, content: &[u8]) -> Result<(), Errno> {
+    let fd =
+        rustix::fs::open(format!("/proc/{pid}/{file}"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(fd, content).map(drop)
+}
+
+/// Strings for execve(2), made once: an array of pointers, ended by a null.
+#[derive(Default)]
+pub struct Strings {
+    texts: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Strings {
+    /// Copies the strings; what follows a zero byte is cut.
+    pub fn new<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Strings {
+        let text = |s: S| {
+            let bytes = s.as_ref();
+            let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+            CString::new(&bytes[..end]).unwrap_or_default()
+        };
+        let texts: Vec<CString> = strings.into_iter().map(text).collect();
+        let pointers = texts.iter().map(|t| t.as_ptr()).chain(std::iter::once(std::ptr::null())).collect();
+        Strings { texts, pointers }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.texts.iter().map(|t| t.to_str().unwrap_or("\u{fffd}"))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+}
+
+/// A clone points to its own copies.
+impl Clone for Strings {
+    fn clone(&self) -> Strings {
+        Strings::new(self.texts.iter().map(|t| t.as_bytes()))
+    }
+}
+
+impl std::fmt::Debug for Strings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for Strings {
+    fn eq(&self, other: &Strings) -> bool {
+        self.texts == other.texts
+    }
+}
+
+impl serde::Serialize for Strings {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(self.iter())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Strings {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Strings, D::Error> {
+        Vec::<String>::deserialize(d).map(Strings::new)
+    }
+}
+
+/// Becomes another program; returns only the reason why not. See execve(2).
+pub fn execve(path: &CStr, argv: &Strings, env: &Strings) -> Errno {
+    // SAFETY: both arrays are null-terminated and their strings live in `argv` and `env`; pointers into a CString's
+    // heap stay valid when the CString moves.
+    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
+    last_errno()
+}
+
+/// Supplementary groups, replacing all. By system call: libc's wrapper would signal other threads.
+pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the pointer and length are of one slice; gid_t is u32.
+    done(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })
+}
+
+/// Real, effective and saved user and group at once.
+pub fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    done(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+    // SAFETY: numbers only.
+    done(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
+}
+
+/// One resource limit; `None` is unlimited. See setrlimit(2).
+pub fn set_limit(resource: u32, soft: Option<u64>, hard: Option<u64>) -> Result<(), Errno> {
+    let value = |v: Option<u64>| v.unwrap_or(libc::RLIM64_INFINITY);
+    let limit = libc::rlimit64 { rlim_cur: value(soft), rlim_max: value(hard) };
+    // SAFETY: `limit` is a valid rlimit64; no old value is asked for.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            &raw const limit,
+            std::ptr::null_mut::<libc::rlimit64>(),
+        )
+    })
+}
+
+/// The present soft and hard limit.
+pub fn limit(resource: u32) -> Result<(Option<u64>, Option<u64>), Errno> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for the old value; no new value is given.
+    done(unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit)
+    })?;
+    let value = |v: u64| (v != libc::RLIM64_INFINITY).then_some(v);
+    Ok((value(limit.rlim_cur), value(limit.rlim_max)))
+}
+
+/// Goes to `path` and makes sure that it is below the present root: a directory of the host, reached by an inherited
+/// descriptor, has no path and answers `ENOENT` (CVE-2024-21626).
+pub fn enter_directory(path: &CStr) -> Result<(), Errno> {
+    rustix::process::chdir(path)?;
+    let mut buffer = [0u8; 4096];
+    // SAFETY: the buffer is as long as is said.
+    let n = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    if n <= 0 {
+        return Err(last_errno());
+    }
+    // The kernel says "(unreachable)/…" of a directory outside.
+    if buffer[0] == b'/' { Ok(()) } else { Err(Errno::NOENT) }
+}
+
+/// Marks all descriptors from `first` on as to be closed at execve(2). See close_range(2).
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: only sets a flag on descriptors.
+    done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) })
+}
+
+/// Closes all descriptors from `first` to `last`.
+pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: the caller gives up those descriptors; owners that are dropped later get EBADF, which is ignored.
+    done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+}
+
+/// Nobody but root may look into this process, nor trace it (CVE-2016-9962). See prctl(2).
+pub fn set_dumpable(dumpable: bool) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    done(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_DUMPABLE, i64::from(dumpable), 0, 0, 0) })
+}
+
+/// This process dies (by `signal`) when its parent does; 0 turns it off.
+pub fn die_with_parent(signal: i32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    done(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, i64::from(signal), 0, 0, 0) })
+}
+
+/// Orphans of its descendants become this process's children.
+pub fn become_subreaper() -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    done(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })
+}
+
+/// The name that ps(1) shows; at most 15 bytes.
+pub fn set_name(name: &CStr) {
+    // SAFETY: the string is terminated; a failure only leaves the old name.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Blocks or unblocks all signals for this thread.
+pub fn block_all_signals(block: bool) {
+    let how = if block { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+    // SAFETY: both functions work on a set on this stack.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::sigprocmask(how, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// Every signal gets its default action again, as a program expects it after execve(2).
+pub fn default_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL needs no handler; KILL and STOP answer EINVAL.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Signals to read as data: a signalfd(2) for `signals`, which are blocked.
+pub fn signal_fd(signals: &[i32]) -> Result<OwnedFd, Errno> {
+    // SAFETY: the set lives on this stack; the new descriptor belongs to nobody else.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, *signal);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd < 0 { Err(last_errno()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// The next signal waiting in a [`signal_fd`]; `None` when there is none.
+pub fn next_signal(fd: impl AsFd) -> Option<i32> {
+    let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(fd, &mut info) {
+        Ok(n) if n == info.len() => Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]])),
+        _ => None,
+    }
+}
+
+/// Gives unused memory of the heap back to the kernel.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: only releases free memory.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// A descriptor known only by its number. The caller vouches that it stays open as long as the borrow.
+pub fn borrow_raw<'a>(raw: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: callers pass numbers of open descriptors (never -1) that they keep open.
+    unsafe { BorrowedFd::borrow_raw(raw) }
+}
+
+/// Takes over a descriptor by its number; `None` for −1.
+pub fn own_raw(raw: RawFd) -> Option<OwnedFd> {
+    // SAFETY: callers pass a number that they own and give up.
+    (raw >= 0).then(|| unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Closes a descriptor by its number; −1 is none.
+pub fn close_raw(raw: RawFd) {
+    drop(own_raw(raw));
+}
+
+/// Ends this process at once, without any handler of the C library or of Rust.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_end_with_null_and_survive_a_move() {
+        let strings = Strings::new(["a", "b\0c"]);
+        let moved = Box::new(strings.clone());
+        assert_eq!(moved.iter().collect::<Vec<_>>(), ["a", "b"]);
+        // The clone has pointers of its own.
+        assert_eq!(serde_json::to_string(&*moved).unwrap(), r#"["a","b"]"#);
+    }
+
+    #[test]
+    fn a_limit_reads_back() {
+        let (soft, hard) = limit(libc::RLIMIT_CORE).unwrap();
+        set_limit(libc::RLIMIT_CORE, soft, hard).unwrap();
+        assert_eq!(limit(libc::RLIMIT_CORE).unwrap(), (soft, hard));
+    }
+
+    #[test]
+    fn a_directory_outside_the_root_is_refused() {
+        enter_directory(c"/tmp").unwrap();
+        assert_eq!(enter_directory(c"/no/such"), Err(Errno::NOENT));
+    }
+}

@@ -1,1 +1,139 @@
-//! 
+//! The vocabulary of plans. A [`Step`] is one thing that is done to the kernel, with four faces: it performs itself,
+//! says the shell command that does the same, names its own reverse, and draws itself. A [`Plan`] is a list of them.
+//!
+//! To add a step: one struct in the file of its kernel idea, the four faces, one line in `steps!` below.
+
+mod address;
+mod bridge;
+mod cgroup;
+mod credentials;
+mod dev;
+mod exec;
+mod files;
+mod identity;
+mod journal;
+mod live;
+mod mount;
+mod nft;
+mod overlay;
+mod picture;
+mod plan;
+mod protect;
+mod shell;
+mod sysctl;
+mod text;
+mod tree;
+mod uts;
+mod veth;
+
+pub use address::ConfigureLinks;
+pub use bridge::EnsureBridge;
+pub use cgroup::{
+    EnsureCgroup, FilterDevices, JoinCgroup, MakeCgroup, OpenCgroup, RemoveCgroup, SetCgroup, UnshareCgroup,
+};
+pub use credentials::{Credentials, Limit};
+pub use dev::{DevTmpfs, Node};
+pub use exec::Exec;
+pub use files::{MakeDir, RemoveFile, RemoveTree, WriteFile};
+pub use identity::{BecomeRoot, IdRange, OomScore, WriteIdMaps};
+pub use journal::Journal;
+pub use live::{Failure, Live, Outcome, Slot};
+pub use mount::{EnterRoot, MakePrivate, MountFs, PivotRoot};
+pub use nft::{EnsureFirewall, Publish, Unpublish};
+pub use overlay::{EnterMounts, LeaveMounts, Overlay};
+pub use picture::Picture;
+pub use plan::{Phase, Plan, Spawn};
+pub use protect::{Mask, ReadOnly};
+pub use shell::{Fidelity, Shell, numbered, quote, script};
+pub use sysctl::{EnsureSysctl, SetSysctl};
+pub use text::Text;
+pub use tree::{AttachAt, AttachTree, IdmapTree, OpenTree};
+pub use uts::SetHostname;
+pub use veth::CreateVeth;
+
+use serde::{Deserialize, Serialize};
+
+/// Declares the closed set of steps; every variant must have all four faces, or this does not compile.
+macro_rules! steps {
+    ($($name:ident),* $(,)?) => {
+        /// One thing that is done to the kernel.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub enum Step { $($name($name)),* }
+
+        impl Step {
+            /// Does it: picks the system calls, decides nothing, and (for steps of the `inside` list) allocates nothing.
+            pub fn perform(&self, live: &Live) -> Outcome {
+                match self { $(Step::$name(step) => step.perform(live)),* }
+            }
+
+            /// The shell command that does the same.
+            pub fn shell(&self) -> Shell {
+                match self { $(Step::$name(step) => step.shell()),* }
+            }
+
+            /// What takes it back; `None` where nothing needs to be (an *ensure*, or a thing that dies with its namespace).
+            pub fn undo(&self) -> Option<Step> {
+                match self { $(Step::$name(step) => step.undo()),* }
+            }
+
+            /// Adds what it makes to the picture of a container.
+            pub fn draw(&self, picture: &mut Picture) {
+                match self { $(Step::$name(step) => step.draw(picture)),* }
+            }
+
+            /// The step's name, as it stands in `--explain=json`.
+            pub fn name(&self) -> &'static str {
+                match self { $(Step::$name(_) => stringify!($name)),* }
+            }
+        }
+
+        $(impl From<$name> for Step { fn from(step: $name) -> Step { Step::$name(step) } })*
+    };
+}
+
+steps!(
+    // files and directories of the host
+    MakeDir,
+    WriteFile,
+    RemoveFile,
+    RemoveTree,
+    // control groups
+    EnsureCgroup,
+    MakeCgroup,
+    RemoveCgroup,
+    SetCgroup,
+    FilterDevices,
+    OpenCgroup,
+    JoinCgroup,
+    UnshareCgroup,
+    // detached mount trees
+    OpenTree,
+    IdmapTree,
+    AttachAt,
+    AttachTree,
+    DevTmpfs,
+    // the root file system
+    EnterMounts,
+    Overlay,
+    LeaveMounts,
+    EnterRoot,
+    MakePrivate,
+    MountFs,
+    Mask,
+    ReadOnly,
+    PivotRoot,
+    // identity
+    WriteIdMaps,
+    BecomeRoot,
+    OomScore,
+    SetHostname,
+    // network
+    EnsureBridge,
+    EnsureFirewall,
+    EnsureSysctl,
+    SetSysctl,
+    Publish,
+    Unpublish,
+    CreateVeth,
+    ConfigureLinks,
+);

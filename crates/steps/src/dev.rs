@@ -1,0 +1,128 @@
+//! `/dev`: a small tmpfs that we fill before anything of the image is in reach (rule R3).
+
+use crate::{Failure, Live, Outcome, Picture, Shell, Slot, Step, Text};
+use kernel::mount;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, makedev};
+use serde::{Deserialize, Serialize};
+
+/// A detached tmpfs with device nodes and links. The host makes it, because nobody in a user namespace may make a
+/// device; its files belong to the container's root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DevTmpfs {
+    pub slot: Slot,
+    /// The host's ids of the container's root.
+    pub uid: u32,
+    pub gid: u32,
+    pub nodes: Vec<Node>,
+    /// Name and what it points to.
+    pub links: Vec<(Text, Text)>,
+    pub dirs: Vec<Text>,
+    /// Empty files: places for mounts.
+    pub files: Vec<Text>,
+}
+
+/// One device node below `/dev`. See mknod(2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    pub name: Text,
+    pub block: bool,
+    pub major: u32,
+    pub minor: u32,
+    pub mode: u32,
+    /// Inside the container.
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl DevTmpfs {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let options: [(&std::ffi::CStr, &std::ffi::CStr); 2] = [(c"mode", c"755"), (c"size", c"65536k")];
+        let fd = mount::new_fs(
+            c"tmpfs",
+            c"tmpfs",
+            &options,
+            mount::Attr { nosuid: true, noexec: true, ..Default::default() },
+        )
+        .map_err(|e| Failure::new(e, "tmpfs"))?;
+        let mode = Mode::from_raw_mode;
+        let own = |name: &Text, uid: u32, gid: u32| {
+            let ids = (Some(Uid::from_raw(self.uid + uid)), Some(Gid::from_raw(self.gid + gid)));
+            rustix::fs::chownat(&fd, name.as_c(), ids.0, ids.1, AtFlags::SYMLINK_NOFOLLOW)
+        };
+        let old = rustix::process::umask(Mode::empty());
+        let made = (|| {
+            for node in &self.nodes {
+                let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+                rustix::fs::mknodat(
+                    &fd,
+                    node.name.as_c(),
+                    kind,
+                    mode(node.mode),
+                    makedev(node.major, node.minor),
+                )
+                .map_err(|e| Failure::new(e, "mknod"))?;
+                own(&node.name, node.uid, node.gid)?;
+            }
+            for (name, to) in &self.links {
+                rustix::fs::symlinkat(to.as_c(), &fd, name.as_c())?;
+                own(name, 0, 0)?;
+            }
+            for name in &self.dirs {
+                rustix::fs::mkdirat(&fd, name.as_c(), mode(0o755))?;
+                own(name, 0, 0)?;
+            }
+            for name in &self.files {
+                rustix::fs::mknodat(&fd, name.as_c(), FileType::RegularFile, mode(0o620), 0)?;
+                own(name, 0, 0)?;
+            }
+            let empty = Text::default();
+            let ids = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+            rustix::fs::chownat(&fd, empty.as_c(), ids.0, ids.1, AtFlags::EMPTY_PATH).map_err(Failure::from)
+        })();
+        rustix::process::umask(old);
+        made?;
+        live.fill(self.slot, fd);
+        Ok(())
+    }
+
+    pub fn shell(&self) -> Shell {
+        let place = format!("$T/t/{}", self.slot.0);
+        let mut lines = vec![
+            format!("mkdir {place}"),
+            format!(
+                "mount -t tmpfs -o nosuid,noexec,mode=755,size=65536k,uid={},gid={} tmpfs {place}",
+                self.uid, self.gid
+            ),
+        ];
+        for node in &self.nodes {
+            let kind = if node.block { 'b' } else { 'c' };
+            lines.push(format!(
+                "mknod -m {:04o} {place}/{} {kind} {} {}",
+                node.mode, node.name, node.major, node.minor
+            ));
+        }
+        lines.extend(self.links.iter().map(|(name, to)| format!("ln -s {to} {place}/{name}")));
+        lines.extend(self.dirs.iter().map(|name| format!("mkdir {place}/{name}")));
+        lines.extend(self.files.iter().map(|name| format!("touch {place}/{name}")));
+        let all =
+            |names: Vec<&Text>| names.iter().map(|n| format!("{place}/{n}")).collect::<Vec<_>>().join(" ");
+        let names: Vec<&Text> = self
+            .nodes
+            .iter()
+            .map(|n| &n.name)
+            .chain(self.links.iter().map(|l| &l.0))
+            .chain(&self.dirs)
+            .chain(&self.files)
+            .collect();
+        lines.push(format!("chown -h {}:{} {}", self.uid, self.gid, all(names)));
+        Shell::lines(lines, "a /dev with only harmless devices", "mknod(2)").later()
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, picture: &mut Picture) {
+        picture.add("mount", "/dev", format!("tmpfs with {} devices", self.nodes.len()));
+    }
+}

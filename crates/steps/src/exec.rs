@@ -1,0 +1,67 @@
+//! The last step: the process becomes the container's program.
+
+use crate::shell::quote;
+use crate::{Credentials, Failure, Live, Slot, Text};
+use kernel::process::Strings;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+/// What the container's process becomes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exec {
+    pub credentials: Credentials,
+    pub cwd: Text,
+    pub argv: Strings,
+    pub env: Strings,
+    /// The paths to try in turn: the word itself when it has a slash, else one for each directory of `PATH`.
+    pub candidates: Vec<Text>,
+    /// The pty's slave that becomes the controlling terminal, when there is one.
+    pub terminal: bool,
+    /// A descriptor of a small init that runs the program and reaps orphans (`--init`).
+    pub init: Option<Slot>,
+}
+
+impl Exec {
+    /// Rights, directory, program; returns only when something failed. Allocates nothing.
+    pub fn perform(&self, _: &Live) -> Failure {
+        let failed = |r: Result<(), Failure>| r.err();
+        if let Some(f) = failed(self.credentials.apply_limits()) {
+            return f;
+        }
+        if let Some(f) = failed(self.credentials.apply()) {
+            return f;
+        }
+        // As the user, so that a directory it may not enter is refused; and after the root is changed, so that a
+        // descriptor of the host is not a directory (CVE-2024-21626).
+        if let Err(e) = kernel::process::enter_directory(self.cwd.as_c()) {
+            return Failure::new(e, "working directory");
+        }
+        let mut answer = Errno::NOENT;
+        for path in &self.candidates {
+            let e = kernel::process::execve(path.as_c(), &self.argv, &self.env);
+            // As execvp(3): what is not there is passed over, what is there but may not run is remembered.
+            match e {
+                Errno::NOENT | Errno::NOTDIR => {}
+                Errno::ACCESS => answer = e,
+                _ => return Failure::new(e, "exec"),
+            }
+        }
+        Failure::new(answer, "exec")
+    }
+
+    /// The command line that does the same.
+    pub fn shell_line(&self) -> String {
+        let env: Vec<String> = self.env.iter().map(quote).collect();
+        let argv: Vec<String> = self.argv.iter().map(quote).collect();
+        let c = &self.credentials;
+        let umask = c.umask.map_or(String::new(), |u| format!("umask {u:04o}; "));
+        format!(
+            "{umask}exec {}{} chroot . env -i -C {} {} {}",
+            c.prlimit(),
+            c.setpriv(),
+            quote(self.cwd.as_str()),
+            env.join(" "),
+            argv.join(" ")
+        )
+    }
+}

@@ -1,0 +1,89 @@
+//! How to take back what was done: one line a step, written before the step is performed.
+//!
+//! A failed start, `rm`, recovery after a crash and `prune` all replay this one file, last line first. Undoing what was
+//! never done succeeds quietly, so a line too many does no harm and a line too few cannot happen.
+
+use crate::{Failure, Live, Step};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Opens the journal at `path`, made when missing, to append.
+    pub fn open(path: &Path) -> io::Result<Journal> {
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        Ok(Journal { file, path: path.to_owned() })
+    }
+
+    /// Notes how to take `step` back. It is not synced: every object named here dies with the machine's memory, or is
+    /// a file that the next start of the same container owns.
+    pub fn note(&mut self, step: &Step) -> io::Result<()> {
+        let Some(undo) = step.undo() else { return Ok(()) };
+        let mut line = serde_json::to_vec(&undo).map_err(io::Error::other)?;
+        line.push(b'\n');
+        self.file.write_all(&line)
+    }
+
+    /// Takes everything back, newest first; goes on after a failure and returns all of them. The file is removed when
+    /// nothing failed.
+    pub fn replay(path: &Path) -> io::Result<Vec<(Step, Failure)>> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        let live = Live::new(0);
+        let mut failed = Vec::new();
+        // A last line that a kill cut short belongs to a step that was not performed.
+        let steps = text.lines().rev().filter_map(|line| serde_json::from_str::<Step>(line).ok());
+        for step in steps {
+            if let Err(failure) = step.perform(&live) {
+                failed.push((step, failure));
+            }
+        }
+        if failed.is_empty() {
+            std::fs::remove_file(path)?;
+        }
+        Ok(failed)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MakeDir, WriteFile};
+
+    #[test]
+    fn replay_takes_back_in_reverse_and_twice_is_nothing() {
+        let base = std::env::temp_dir().join(format!("corten-journal-{}", std::process::id()));
+        std::fs::create_dir_all(&base).unwrap();
+        let journal_path = base.join("journal");
+        let live = Live::new(0);
+        let dir: Step = MakeDir { path: base.join("d").into(), mode: 0o755, owner: None }.into();
+        let file: Step =
+            WriteFile { path: base.join("d/f").into(), content: "x".into(), mode: 0o644, owner: None }.into();
+        let mut journal = Journal::open(&journal_path).unwrap();
+        for step in [&dir, &file] {
+            journal.note(step).unwrap();
+            step.perform(&live).unwrap();
+        }
+        assert!(base.join("d/f").exists());
+        assert!(Journal::replay(&journal_path).unwrap().is_empty());
+        assert!(!base.join("d").exists());
+        assert!(!journal_path.exists());
+        assert!(Journal::replay(&journal_path).unwrap().is_empty());
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+}

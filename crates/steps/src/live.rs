@@ -1,0 +1,81 @@
+//! What is learnt only while a plan is performed: the pid, and file descriptors. Names and choices are never here.
+
+use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::cell::Cell;
+use std::os::fd::RawFd;
+
+/// How a step ended: nothing to say, or the kernel's answer.
+pub type Outcome = Result<(), Failure>;
+
+/// The kernel's answer to a step, with what was being tried when the step makes several calls. Plain data of a fixed size,
+/// because the container's side sends it through a pipe before it has a heap.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Failure {
+    pub errno: Errno,
+    pub note: &'static str,
+}
+
+impl Failure {
+    pub fn new(errno: Errno, note: &'static str) -> Failure {
+        Failure { errno, note }
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Failure {
+        Failure { errno, note: "" }
+    }
+}
+
+/// A numbered place for a descriptor that one step opens and a later one uses. The container inherits those that were
+/// filled before the clone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot(pub u16);
+
+/// The facts of one performance of a plan.
+#[derive(Debug)]
+pub struct Live {
+    /// The container's first process, as the performing process sees it; 0 before the clone and inside.
+    pub pid: Cell<i32>,
+    /// The mount namespace to come back to, while the performer is in the container's.
+    pub home: Cell<RawFd>,
+    slots: Box<[Cell<RawFd>]>,
+}
+
+impl Live {
+    /// Room for the `slots` descriptors of a plan.
+    pub fn new(slots: u16) -> Live {
+        Live { pid: Cell::new(0), home: Cell::new(-1), slots: vec![Cell::new(-1); usize::from(slots)].into() }
+    }
+
+    /// Keeps `fd` open until the end of this performance.
+    pub fn fill(&self, slot: Slot, fd: OwnedFd) {
+        let Some(cell) = self.slots.get(usize::from(slot.0)) else { return };
+        let old = cell.replace(fd.into_raw_fd());
+        kernel::process::close_raw(old);
+    }
+
+    /// The descriptor that an earlier step left in `slot`; `EBADF` when none did.
+    pub fn fd(&self, slot: Slot) -> Result<BorrowedFd<'_>, Errno> {
+        let raw = self.slots.get(usize::from(slot.0)).map_or(-1, Cell::get);
+        if raw < 0 { Err(Errno::BADF) } else { Ok(kernel::process::borrow_raw(raw)) }
+    }
+
+    /// Closes what `slot` holds (a second closing is nothing).
+    pub fn empty(&self, slot: Slot) {
+        if let Some(cell) = self.slots.get(usize::from(slot.0)) {
+            kernel::process::close_raw(cell.replace(-1));
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        for cell in &self.slots {
+            kernel::process::close_raw(cell.replace(-1));
+        }
+        kernel::process::close_raw(self.home.replace(-1));
+    }
+}

@@ -1,0 +1,98 @@
+//! The layered root: read-only layers of an image under one writable directory.
+
+use crate::shell::quote;
+use crate::{Failure, Live, Outcome, Picture, Shell, Step, Text};
+use kernel::mount::{self, Attr};
+use serde::{Deserialize, Serialize};
+use std::os::fd::IntoRawFd;
+
+/// The host's side steps into the container's mount namespace, keeping its own credentials: what it mounts there exists
+/// in no other table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnterMounts {}
+
+impl EnterMounts {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let home = kernel::process::open_own_namespace("mnt")?;
+        live.home.set(home.into_raw_fd());
+        let there = kernel::process::open_namespace(live.pid.get(), "mnt")?;
+        kernel::process::set_namespace(&there, kernel::process::CLONE_NEWNS).map_err(Failure::from)
+    }
+
+    pub fn shell(&self) -> Shell {
+        Shell::comment("in the container's mount namespace (nsenter -t $PID -m):", "setns(2)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// And back home.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeaveMounts {}
+
+impl LeaveMounts {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let raw = live.home.replace(-1);
+        let home = kernel::process::own_raw(raw).ok_or(rustix::io::Errno::BADF)?;
+        kernel::process::set_namespace(&home, kernel::process::CLONE_NEWNS).map_err(Failure::from)
+    }
+
+    pub fn shell(&self) -> Shell {
+        Shell::comment("back in the host's mount namespace", "setns(2)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// An overlay. See overlayfs in the kernel's documentation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// Topmost first.
+    pub lower: Vec<Text>,
+    pub upper: Text,
+    pub work: Text,
+    pub at: Text,
+}
+
+impl Overlay {
+    pub fn perform(&self, _: &Live) -> Outcome {
+        let fd = mount::overlay(
+            &mut self.lower.iter().map(Text::as_c),
+            self.upper.as_c(),
+            self.work.as_c(),
+            Attr::default(),
+        )
+        .map_err(|e| Failure::new(e, "fsopen(overlay)"))?;
+        mount::attach_at(&fd, self.at.as_c()).map_err(|e| Failure::new(e, "move_mount"))
+    }
+
+    pub fn shell(&self) -> Shell {
+        let lower: Vec<&str> = self.lower.iter().map(Text::as_str).collect();
+        let options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), self.upper, self.work);
+        Shell::exact(
+            format!("mount -t overlay -o {} overlay {}", quote(&options), quote(self.at.as_str())),
+            format!("{} read-only layers under a writable one", self.lower.len()),
+            "mount(8)",
+        )
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, picture: &mut Picture) {
+        picture.add("root", self.at.as_str(), format!("overlay of {} layers", self.lower.len()));
+        for lower in &self.lower {
+            picture.add("layer", lower.as_str(), "read-only");
+        }
+        picture.add("layer", self.upper.as_str(), "writable");
+    }
+}

@@ -1,0 +1,231 @@
+//! The spoken face of a plan: the commands of util-linux, iproute2, nftables and coreutils that do the same.
+
+use crate::{Fidelity::*, Phase, Plan, Step};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// How true a command is to the step that it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fidelity {
+    /// The same kernel object results.
+    Exact,
+    /// The same to the container's eyes; the note says what differs.
+    Near,
+    /// No command does this; the line only says that it is done.
+    Comment,
+}
+
+/// What a step says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shell {
+    /// The commands, one a line; empty for a comment.
+    pub lines: Vec<String>,
+    /// Why it is done: one line.
+    pub why: String,
+    /// Where to read on, such as `mount(8)`.
+    pub man: &'static str,
+    pub fidelity: Fidelity,
+    /// What differs, where the fidelity is not exact.
+    pub note: &'static str,
+    /// Said at the head of the next list: a detached mount has no name, so a shell can only make it where it is used.
+    pub later: bool,
+    /// A command that runs the rest of the script instead of being a line of it, such as `unshare --cgroup`.
+    pub wrap: Option<&'static str>,
+}
+
+impl Shell {
+    /// One command that has the same effect.
+    pub fn exact(line: impl Into<String>, why: impl Into<String>, man: &'static str) -> Shell {
+        Shell {
+            lines: vec![line.into()],
+            why: why.into(),
+            man,
+            fidelity: Exact,
+            note: "",
+            later: false,
+            wrap: None,
+        }
+    }
+
+    /// Several commands that together have the same effect.
+    pub fn lines(lines: Vec<String>, why: impl Into<String>, man: &'static str) -> Shell {
+        Shell { lines, why: why.into(), man, fidelity: Exact, note: "", later: false, wrap: None }
+    }
+
+    /// No command: only the reason is said.
+    pub fn comment(why: impl Into<String>, man: &'static str) -> Shell {
+        Shell {
+            lines: Vec::new(),
+            why: why.into(),
+            man,
+            fidelity: Comment,
+            note: "",
+            later: false,
+            wrap: None,
+        }
+    }
+
+    /// Marks a difference.
+    pub fn near(self, note: &'static str) -> Shell {
+        Shell { fidelity: Near, note, ..self }
+    }
+
+    /// Said in the next list.
+    pub fn later(self) -> Shell {
+        Shell { later: true, ..self }
+    }
+
+    /// The rest of the script runs under `command`.
+    pub fn wrap(command: &'static str, why: impl Into<String>, man: &'static str) -> Shell {
+        Shell { wrap: Some(command), ..Shell::comment(why, man) }.near("")
+    }
+
+    /// The commands on one line, for messages and traces.
+    pub fn brief(&self) -> String {
+        match self.wrap {
+            Some(command) => command.to_owned(),
+            None if self.lines.is_empty() => format!("# {}", self.why),
+            None => self.lines.join("; "),
+        }
+    }
+}
+
+/// `s` as one word of a shell.
+pub fn quote(s: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+    if !s.is_empty() && s.chars().all(plain) {
+        s.to_owned()
+    } else {
+        format!("'{}'", s.replace('\'', r"'\''"))
+    }
+}
+
+/// The whole plan as a bash script that, run as root, makes the same container and cleans up after it.
+pub fn script(plan: &Plan) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "#!/bin/bash");
+    let _ = writeln!(
+        out,
+        "# The container '{}', by hand. Run as root; needs util-linux, iproute2, nftables.",
+        plan.name
+    );
+    out.push_str("set -euo pipefail\nT=$(mktemp -d)  # keeps the two sides in step\nchmod 755 $T; mkdir $T/t; mkfifo $T/go\n");
+    out.push_str(&cleanup(plan));
+    out.push_str("\n### on the host, before the container exists\n");
+    let mut later = Vec::new();
+    let mut number = 0;
+    for step in &plan.host {
+        number += 1;
+        let shell = step.shell();
+        if shell.later { later.push((number, shell)) } else { say(&mut out, number, &shell, "") }
+    }
+    out.push_str("\n### inside the container (starts when the host's second part is done)\ncat >$T/inside <<'INSIDE'\n");
+    out.push_str("set -euo pipefail\nread -r go <\"$T/go\"\n");
+    let mut inside_number = number + plan.joined.len();
+    let mut part = 0;
+    for step in &plan.inside {
+        inside_number += 1;
+        let shell = step.shell();
+        say(&mut out, inside_number, &shell, "");
+        if let Some(command) = shell.wrap {
+            part += 1;
+            let _ =
+                writeln!(out, "exec {command} bash $T/inside{part}\nINSIDE\ncat >$T/inside{part} <<'INSIDE'");
+            out.push_str("set -euo pipefail\n");
+        }
+    }
+    let _ = writeln!(
+        out,
+        "\n# {}. {}\n{}",
+        inside_number + 1,
+        "become the program: execve(2)",
+        plan.exec.shell_line()
+    );
+    out.push_str("INSIDE\n\n### on the host, as soon as the container's first process is there\n(\n");
+    out.push_str("until PID=$(cat /proc/$(cat $T/pid)/task/*/children) && [ \"$PID\" ]; do sleep 0.01; done 2>/dev/null\nPID=${PID% }\n");
+    // The namespaces are there once the process has left this one's.
+    out.push_str("until [ \"$(readlink /proc/$PID/ns/mnt)\" != \"$(readlink /proc/self/ns/mnt)\" ]; do sleep 0.01; done\n");
+    let mut prefix = "";
+    for step in &plan.joined {
+        number += 1;
+        match step {
+            Step::EnterMounts(_) => prefix = "nsenter -t $PID -m ",
+            Step::LeaveMounts(_) => prefix = "",
+            _ => {}
+        }
+        say(&mut out, number, &step.shell(), prefix);
+        if matches!(step, Step::EnterMounts(_)) {
+            out.push_str(
+                "nsenter -t $PID -m mount -t tmpfs -o mode=755 tmpfs $T/t  # where detached mounts wait\n",
+            );
+            for (number, shell) in later.drain(..) {
+                say(&mut out, number, &shell, prefix);
+            }
+        }
+    }
+    out.push_str("echo go >$T/go\n) &\n\n### the clone\n");
+    let _ =
+        writeln!(out, "T=$T bash -c 'echo $$ >$T/pid; exec unshare {} bash $T/inside'", unshare_flags(plan));
+    out
+}
+
+/// The undo of every step on the host, newest first, as the script's exit trap.
+fn cleanup(plan: &Plan) -> String {
+    let mut out = String::from("cleanup() {\n  set +e\n");
+    for step in plan.host.iter().chain(&plan.joined).rev().filter_map(Step::undo) {
+        for line in step.shell().lines {
+            let _ = writeln!(out, "  {line}");
+        }
+    }
+    out.push_str("  rm -rf $T\n}\ntrap cleanup EXIT\n");
+    out
+}
+
+fn say(out: &mut String, number: usize, shell: &Shell, prefix: &str) {
+    let man = if shell.man.is_empty() { String::new() } else { format!(": {}", shell.man) };
+    let _ = writeln!(out, "\n# {number}. {}{man}", shell.why);
+    if !shell.note.is_empty() {
+        let word = if shell.fidelity == Near { "near" } else { "note" };
+        let _ = writeln!(out, "# {word}: {}", shell.note);
+    }
+    for line in &shell.lines {
+        let _ = writeln!(out, "{prefix}{line}");
+    }
+}
+
+/// The options of unshare(1) for the namespaces of the clone.
+pub fn unshare_flags(plan: &Plan) -> String {
+    use kernel::process as ns;
+    let names = [
+        (ns::CLONE_NEWUSER, "--user --keep-caps"),
+        (ns::CLONE_NEWNS, "--mount"),
+        (ns::CLONE_NEWPID, "--pid"),
+        (ns::CLONE_NEWNET, "--net"),
+        (ns::CLONE_NEWIPC, "--ipc"),
+        (ns::CLONE_NEWUTS, "--uts"),
+        (ns::CLONE_NEWTIME, "--time"),
+    ];
+    let mut flags: Vec<&str> =
+        names.iter().filter(|(bit, _)| plan.spawn.namespaces & bit != 0).map(|(_, name)| *name).collect();
+    flags.push("--fork --kill-child");
+    flags.join(" ")
+}
+
+/// One line of a step's trace or of `--explain`'s coloured text.
+pub fn numbered(plan: &Plan) -> Vec<(usize, Phase, &Step, Shell)> {
+    plan.steps().enumerate().map(|(i, (phase, step))| (i + 1, phase, step, step.shell())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn words_are_quoted_only_when_they_must_be() {
+        assert_eq!(quote("/a/b-c"), "/a/b-c");
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(""), "''");
+    }
+}

@@ -1,0 +1,155 @@
+//! Detached mount trees: a copy of a directory's mount that has no place in any table until it is attached in the
+//! container. What has no place cannot be left behind. See open_tree(2), move_mount(2), mount_setattr(2).
+
+use crate::shell::quote;
+use crate::{Failure, Live, Outcome, Picture, Shell, Slot, Step, Text};
+use kernel::mount::{self, Attr};
+use serde::{Deserialize, Serialize};
+
+/// Copies the mount of a host path (with what is mounted below it when `recursive`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenTree {
+    pub slot: Slot,
+    pub source: Text,
+    pub recursive: bool,
+    /// Read-only and the like, set before anybody can reach it.
+    pub attr: Attr,
+}
+
+impl OpenTree {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let fd =
+            mount::open_tree(self.source.as_c(), self.recursive).map_err(|e| Failure::new(e, "open_tree"))?;
+        if self.attr != Attr::default() {
+            mount::set_attr(&fd, &self.attr, self.recursive).map_err(|e| Failure::new(e, "mount_setattr"))?;
+        }
+        live.fill(self.slot, fd);
+        Ok(())
+    }
+
+    pub fn shell(&self) -> Shell {
+        let bind = if self.recursive { "rbind" } else { "bind" };
+        let place = format!("$T/t/{}", self.slot.0);
+        let source = quote(self.source.as_str());
+        let mut lines = vec![
+            format!("if [ -d {source} ]; then mkdir {place}; else touch {place}; fi"),
+            format!("mount --{bind} {source} {place}"),
+        ];
+        let options = self.attr.options();
+        if !options.is_empty() {
+            lines.push(format!("mount -o remount,bind,{options} {place}"));
+        }
+        Shell::lines(lines, format!("a copy of the mount of {}", self.source), "open_tree(2)")
+            .near("a shell needs a place to keep a mount; here it has none until it is attached")
+            .later()
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, picture: &mut Picture) {
+        picture.add("mount", self.source.as_str(), self.attr.options());
+    }
+}
+
+/// Maps the owners of a detached tree through the container's user namespace: files keep their owners on disk, and the
+/// container's root is their owner's equal inside only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IdmapTree {
+    pub slot: Slot,
+    pub source: Text,
+    pub recursive: bool,
+}
+
+impl IdmapTree {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let user = kernel::process::open_namespace(live.pid.get(), "user")?;
+        mount::idmap(live.fd(self.slot)?, &user, self.recursive)
+            .map_err(|e| Failure::new(e, "mount_setattr(MOUNT_ATTR_IDMAP)"))
+    }
+
+    pub fn shell(&self) -> Shell {
+        let bind = if self.recursive { "rbind" } else { "bind" };
+        let place = format!("$T/t/{}", self.slot.0);
+        Shell::exact(
+            format!("mount --{bind} -o X-mount.idmap=/proc/$PID/ns/user {place} {place}"),
+            format!("owners of {} seen through the container's ids", self.source),
+            "mount_setattr(2)",
+        )
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// Attaches a detached tree at a host path, seen from inside the container's mount namespace only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttachAt {
+    pub slot: Slot,
+    pub at: Text,
+}
+
+impl AttachAt {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        mount::attach_at(live.fd(self.slot)?, self.at.as_c()).map_err(|e| Failure::new(e, "move_mount"))?;
+        live.empty(self.slot);
+        Ok(())
+    }
+
+    pub fn shell(&self) -> Shell {
+        let line = format!("mount --move $T/t/{} {}", self.slot.0, quote(self.at.as_str()));
+        Shell::exact(line, "attached, in the container's mount table only", "move_mount(2)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// Attaches a detached tree below the container's root; the place is made when it is missing, and resolved so that no
+/// link can lead out of the root (CVE-2021-30465, CVE-2019-19921).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttachTree {
+    pub slot: Slot,
+    /// Absolute, as the container will name it.
+    pub target: Text,
+    /// A file is mounted on a file, a directory on a directory.
+    pub file: bool,
+    /// The last part of the target must not be a link (`/dev`, CVE-2026-41579).
+    pub strict: bool,
+}
+
+impl AttachTree {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let target = mount::place_in_root(self.target.as_c(), self.file, self.strict)
+            .map_err(|e| Failure::new(e, "make the mount point"))?;
+        mount::attach(live.fd(self.slot)?, &target).map_err(|e| Failure::new(e, "move_mount"))?;
+        live.empty(self.slot);
+        Ok(())
+    }
+
+    pub fn shell(&self) -> Shell {
+        let target = quote(&format!(".{}", self.target));
+        let make = if self.file {
+            format!("[ -e {target} ] || {{ mkdir -p $(dirname {target}); touch {target}; }}")
+        } else {
+            format!("mkdir -p {target}")
+        };
+        let lines = vec![make, format!("mount --move $T/t/{} {target}", self.slot.0)];
+        Shell::lines(lines, format!("{} in the container", self.target), "move_mount(2)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, picture: &mut Picture) {
+        picture.add("mount", self.target.as_str(), "attached");
+    }
+}
