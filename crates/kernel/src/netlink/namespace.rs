@@ -1,0 +1,24 @@
+//! Moving the calling thread between network namespaces. See network_namespaces(7).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+
+/// Gives the calling thread, and the processes that it starts from now on, a new and empty network namespace.
+pub fn unshare() -> Result<(), Errno> {
+    // SAFETY: what makes unshare unsafe is CLONE_FILES, which we do not ask for; this changes only which network
+    // the thread sees.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
+}
+
+/// The network namespace of the calling thread.
+pub fn current() -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(CWD, c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Moves the calling thread into `namespace`.
+pub fn enter(namespace: impl AsFd) -> Result<(), Errno> {
+    rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+}

@@ -1,0 +1,182 @@
+//! Messages of rtnetlink(7) that make links, addresses and routes. Each function appends to a batch; none sends.
+
+use std::net::IpAddr;
+
+use rustix::io::Errno;
+
+use super::{Batch, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+
+/// The index that the loopback device has in every network namespace.
+pub const LOOPBACK: u32 = 1;
+/// The longest name of a link, in bytes (IFNAMSIZ without its zero).
+pub const NAME_MAX: usize = 15;
+
+const VETH_INFO_PEER: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const RTPROT_STATIC: u8 = 4;
+/// Not in libc for glibc targets.
+const IFA_F_NODAD: u8 = 0x02;
+
+/// The network namespace that an end of a cable moves into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namespace {
+    /// That of the process with this pid, seen from the sender's pid namespace.
+    Pid(u32),
+    /// An open descriptor of it.
+    Fd(i32),
+}
+
+/// A pair of virtual Ethernet devices: one end here on a bridge and up, the other in a namespace, still down.
+#[derive(Debug, Clone, Copy)]
+pub struct Veth<'a> {
+    pub host: &'a str,
+    /// Index of the host's end, free until now: the kernel takes the peer's index only when both are given.
+    pub host_index: u32,
+    /// Index of the bridge that the host's end becomes a port of.
+    pub bridge: u32,
+    pub peer: &'a str,
+    /// The peer's index in its namespace, so that whoever configures it need not look it up.
+    pub peer_index: u32,
+    pub peer_mac: Option<[u8; 6]>,
+    pub mtu: Option<u32>,
+    pub namespace: Namespace,
+}
+
+pub fn create_veth(batch: &mut Batch, veth: &Veth) {
+    batch.message(libc::RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, |m| {
+        m.raw(&link_header(libc::AF_UNSPEC, veth.host_index, true));
+        m.text(libc::IFLA_IFNAME, veth.host);
+        m.u32(libc::IFLA_MASTER, veth.bridge);
+        if let Some(mtu) = veth.mtu {
+            m.u32(libc::IFLA_MTU, mtu);
+        }
+        m.nest(libc::IFLA_LINKINFO, |m| {
+            m.text(libc::IFLA_INFO_KIND, "veth");
+            m.nest(libc::IFLA_INFO_DATA, |m| m.nest(VETH_INFO_PEER, |m| fill_peer(m, veth)));
+        });
+    });
+}
+
+fn fill_peer(m: &mut Batch, veth: &Veth) {
+    m.raw(&link_header(libc::AF_UNSPEC, veth.peer_index, false));
+    m.text(libc::IFLA_IFNAME, veth.peer);
+    if let Some(mtu) = veth.mtu {
+        m.u32(libc::IFLA_MTU, mtu);
+    }
+    if let Some(mac) = veth.peer_mac {
+        m.bytes(libc::IFLA_ADDRESS, &mac);
+    }
+    match veth.namespace {
+        Namespace::Pid(pid) => m.u32(libc::IFLA_NET_NS_PID, pid),
+        Namespace::Fd(fd) => m.u32(libc::IFLA_NET_NS_FD, fd as u32),
+    }
+}
+
+/// A bridge, up; left as it is when one of that name exists. A fixed `mac` keeps it from changing with its ports.
+pub fn create_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: Option<u32>) {
+    batch.message(libc::RTM_NEWLINK, NLM_F_CREATE, |m| {
+        m.raw(&link_header(libc::AF_UNSPEC, 0, true));
+        m.text(libc::IFLA_IFNAME, name);
+        m.bytes(libc::IFLA_ADDRESS, &mac);
+        if let Some(mtu) = mtu {
+            m.u32(libc::IFLA_MTU, mtu);
+        }
+        m.nest(libc::IFLA_LINKINFO, |m| m.text(libc::IFLA_INFO_KIND, "bridge"));
+    });
+}
+
+/// Lets a bridge port send a frame back where it came from.
+pub fn set_hairpin(batch: &mut Batch, port: &str) {
+    batch.message(libc::RTM_NEWLINK, 0, |m| {
+        m.raw(&link_header(libc::AF_UNSPEC, 0, false));
+        m.text(libc::IFLA_IFNAME, port);
+        m.nest(libc::IFLA_LINKINFO, |m| {
+            m.text(libc::IFLA_INFO_SLAVE_KIND, "bridge");
+            m.nest(libc::IFLA_INFO_SLAVE_DATA, |m| m.u8(IFLA_BRPORT_MODE, 1));
+        });
+    });
+}
+
+pub fn set_link_up(batch: &mut Batch, index: u32) {
+    batch.message(libc::RTM_NEWLINK, 0, |m| m.raw(&link_header(libc::AF_UNSPEC, index, true)));
+}
+
+/// Makes the link a port of `bridge` (an index); 0 frees it.
+pub fn set_master(batch: &mut Batch, index: u32, bridge: u32) {
+    batch.message(libc::RTM_NEWLINK, 0, |m| {
+        m.raw(&link_header(libc::AF_UNSPEC, index, false));
+        m.u32(libc::IFLA_MASTER, bridge);
+    });
+}
+
+/// Deletes a link by name: `ENODEV` when there is none. A veth takes its peer with it.
+pub fn delete_link(batch: &mut Batch, name: &str) {
+    batch.message(libc::RTM_DELLINK, 0, |m| {
+        m.raw(&link_header(libc::AF_UNSPEC, 0, false));
+        m.text(libc::IFLA_IFNAME, name);
+    });
+}
+
+/// Adds an address to a link, or replaces it when it has it. An IPv6 address is usable at once: no other host can
+/// have it, so there is nothing to detect.
+pub fn add_address(batch: &mut Batch, index: u32, address: IpAddr, prefix: u8) {
+    batch.message(libc::RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, |m| {
+        let (family, flags) = match address {
+            IpAddr::V4(_) => (libc::AF_INET as u8, 0),
+            IpAddr::V6(_) => (libc::AF_INET6 as u8, IFA_F_NODAD),
+        };
+        let mut header = [family, prefix, flags, 0, 0, 0, 0, 0];
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        m.raw(&header);
+        match address {
+            IpAddr::V4(address) => {
+                m.bytes(libc::IFA_LOCAL, &address.octets());
+                m.bytes(libc::IFA_ADDRESS, &address.octets());
+                if prefix < 31 {
+                    let broadcast = u32::from(address) | (u32::MAX >> prefix);
+                    m.bytes(libc::IFA_BROADCAST, &broadcast.to_be_bytes());
+                }
+            }
+            IpAddr::V6(address) => m.bytes(libc::IFA_ADDRESS, &address.octets()),
+        }
+    });
+}
+
+pub fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
+    batch.message(libc::RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, |m| {
+        let family = match gateway {
+            IpAddr::V4(_) => libc::AF_INET,
+            IpAddr::V6(_) => libc::AF_INET6,
+        } as u8;
+        // struct rtmsg: lengths of destination and source 0, tos 0, main table, by an administrator, to anywhere
+        let (table, scope, unicast) = (libc::RT_TABLE_MAIN, libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST);
+        m.raw(&[family, 0, 0, 0, table, RTPROT_STATIC, scope, unicast, 0, 0, 0, 0]);
+        match gateway {
+            IpAddr::V4(gateway) => m.bytes(libc::RTA_GATEWAY, &gateway.octets()),
+            IpAddr::V6(gateway) => m.bytes(libc::RTA_GATEWAY, &gateway.octets()),
+        }
+        m.u32(libc::RTA_OIF, index);
+    });
+}
+
+/// The index of a link by its name, about 1 µs. `ENODEV` when there is none. See netdevice(7).
+pub fn link_index(name: &str) -> Result<u32, Errno> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    rustix::net::netdevice::name_to_index(socket, name)
+}
+
+/// `struct ifinfomsg`; `up` asks for the flag IFF_UP, and leaves the other flags alone.
+fn link_header(family: i32, index: u32, up: bool) -> [u8; 16] {
+    let flags = if up { libc::IFF_UP as u32 } else { 0 };
+    let mut header = [0; 16];
+    header[0] = family as u8;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
