@@ -1,0 +1,194 @@
+//! What a container shall be: every choice made, nothing left to be guessed later. Kept in its `config.json`.
+
+use kernel::caps::CapSet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The answer to `run`'s and `create`'s options, with the image's defaults already filled in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// As typed: `nginx`, `@host`, empty with `--rootfs`.
+    pub image: String,
+    /// `--rootfs`: a directory instead of an image.
+    pub rootfs: Option<String>,
+    /// As given or as the image says; the program is `entrypoint` followed by `cmd`.
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    /// `NAME=value`, the image's first.
+    pub env: Vec<String>,
+    pub workdir: String,
+    /// `user`, `uid`, `user:group`, …; empty is root.
+    pub user: String,
+    pub group_add: Vec<String>,
+    /// Empty: the first twelve digits of the id.
+    pub hostname: String,
+    pub domainname: String,
+    pub tty: bool,
+    /// `-i`.
+    pub interactive: bool,
+    pub attach: bool,
+    pub labels: BTreeMap<String, String>,
+    /// `SIGTERM` when empty.
+    pub stop_signal: String,
+    /// Seconds; −1 waits for ever.
+    pub stop_timeout: Option<i64>,
+    pub auto_remove: bool,
+    pub read_only: bool,
+    pub init: bool,
+    pub privileged: bool,
+    pub mounts: Vec<Mount>,
+    /// Ports that the image or `--expose` names: `80/tcp`.
+    pub exposed: Vec<String>,
+    pub network: Network,
+    pub ports: Vec<network::PublishedPort>,
+    pub dns: Vec<String>,
+    pub dns_search: Vec<String>,
+    pub dns_options: Vec<String>,
+    /// `name:address`, the address may be `host-gateway`.
+    pub extra_hosts: Vec<String>,
+    pub resources: Resources,
+    pub cap_add: CapSet,
+    pub cap_drop: CapSet,
+    pub security: Security,
+    pub ulimits: Vec<Ulimit>,
+    pub sysctls: BTreeMap<String, String>,
+    pub devices: Vec<Device>,
+    /// Bytes; 0 is 64 MiB.
+    pub shm_size: u64,
+    pub pid: Share,
+    pub ipc: Share,
+    pub uts: Share,
+    pub cgroupns: Share,
+    pub userns: Share,
+    pub log: LogOptions,
+    /// The command line that made it, for `inspect --as-run`.
+    pub command_line: Vec<String>,
+}
+
+/// Whose namespace the container has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Share {
+    /// Its own.
+    #[default]
+    Private,
+    Host,
+    /// That of another container, by id.
+    Container(String),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    #[default]
+    Bridge,
+    /// A namespace of its own with nothing but the loopback link.
+    None,
+    Host,
+    Container(String),
+}
+
+/// `-v`, `--mount`, `--tmpfs`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mount {
+    pub kind: MountKind,
+    /// A host path, or a volume's name (empty: an anonymous volume).
+    pub source: String,
+    pub target: String,
+    pub read_only: bool,
+    /// `-v` makes a missing host directory, `--mount type=bind` does not.
+    pub create_source: bool,
+    /// Only the mount itself, not what is mounted below it.
+    pub non_recursive: bool,
+    /// Bytes, for a tmpfs.
+    pub size: Option<u64>,
+    /// For a tmpfs, such as 0o1777.
+    pub mode: Option<u32>,
+    /// Other options of a tmpfs: `noexec`, `exec`, `nosuid`…
+    pub options: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    #[default]
+    Bind,
+    Volume,
+    Tmpfs,
+}
+
+/// Limits of the control group; `None` and 0 mean no limit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Bytes of memory and swap together; −1 is unlimited swap.
+    pub memory_swap: Option<i64>,
+    pub memory_reservation: Option<i64>,
+    /// 0–100.
+    pub memory_swappiness: Option<u64>,
+    pub oom_kill_disable: bool,
+    pub oom_score_adj: Option<i32>,
+    /// Billionths of a CPU.
+    pub nano_cpus: Option<i64>,
+    /// Microseconds.
+    pub cpu_period: Option<u64>,
+    pub cpu_quota: Option<i64>,
+    pub cpu_shares: Option<u64>,
+    pub cpuset_cpus: String,
+    pub cpuset_mems: String,
+    /// −1 is unlimited.
+    pub pids_limit: Option<i64>,
+    /// 10–1000.
+    pub blkio_weight: Option<u16>,
+}
+
+/// `--security-opt`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Security {
+    pub no_new_privileges: bool,
+    /// `unconfined`, or the text of a JSON profile; `None` is the default profile.
+    pub seccomp: Option<String>,
+    pub apparmor: Option<String>,
+    /// `systempaths=unconfined`: nothing of /proc and /sys is masked.
+    pub unmask: bool,
+}
+
+/// `--ulimit name=soft:hard`; −1 is unlimited.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// `nofile`
+    pub name: String,
+    pub soft: i64,
+    pub hard: i64,
+}
+
+/// `--device host:inside:rwm`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    pub source: String,
+    pub target: String,
+    pub access: String,
+}
+
+/// `--log-driver`, `--log-opt`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogOptions {
+    /// `json-file` or `none`.
+    pub driver: String,
+    /// Bytes after which a new file is begun; 0 never.
+    pub max_size: u64,
+    /// How many files are kept.
+    pub max_files: u32,
+}
+
+impl Default for LogOptions {
+    fn default() -> LogOptions {
+        LogOptions { driver: "json-file".to_owned(), max_size: 10_000_000, max_files: 3 }
+    }
+}
