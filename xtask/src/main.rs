@@ -1,1 +1,31 @@
-fn main() {}
+//! `cargo xtask`: the project's own tasks. `test` is all that a change has to pass, `bench` measures, `tidy` checks the
+//! house rules that no compiler knows.
+
+mod packages;
+mod shell;
+mod test;
+mod tidy;
+
+use anyhow::bail;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+tasks:
+  test [--no-vm | --only-vm] [FILTER…]  install what tests need, make their images, run all of them
+  tidy                                  check the house rules: file lengths, import direction, …
+";
+
+fn main() -> anyhow::Result<()> {
+    std::env::set_current_dir(shell::root())?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.split_first().map(|(task, rest)| (task.as_str(), rest)) {
+        Some(("test", rest)) => test::run(rest),
+        Some(("tidy", [])) => tidy::run(),
+        Some(("-h" | "--help" | "help", _)) => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("no such task\n\n{USAGE}"),
+    }
+}

@@ -1,0 +1,170 @@
+//! `cargo xtask test`: everything that a change has to pass, from a machine with nothing but Rust and a C compiler.
+
+use crate::{packages, shell, tidy};
+use anyhow::{Context, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// What the tests and the making of their images call. ca-certificates is for apt inside the images.
+const PACKAGES: &[&str] = &[
+    "buildah",
+    "busybox-static",
+    "ca-certificates",
+    "curl",
+    "gcc",
+    "iproute2",
+    "iputils-ping",
+    "jq",
+    "libc6-dev",
+    "libseccomp-dev",
+    "mmdebstrap",
+    "nftables",
+    "procps",
+    "skopeo",
+    "util-linux",
+    "xz-utils",
+    "zstd",
+];
+
+/// The images that the tests inside the virtual machine need: the largest ones stay out, emulated disks are slow.
+const VM_IMAGES: &[&str] = &[
+    "busybox.tar",
+    "busybox-buildah.tar",
+    "busybox-old.tar",
+    "busybox-new.tar",
+    "busybox.oci",
+    "busybox.oci.tar",
+    "busybox-zstd.oci",
+    "busybox-zstd.oci.tar",
+    "several.tar",
+    "nginx.tar",
+];
+
+pub fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let (options, filters): (Vec<_>, Vec<_>) = arguments.iter().partition(|a| a.starts_with('-'));
+    let (mut host, mut vm) = (true, true);
+    for option in options {
+        match option.as_str() {
+            "--no-vm" => vm = false,
+            "--only-vm" => host = false,
+            other => bail!("unknown option {other}"),
+        }
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("the end-to-end tests make namespaces, mounts and cgroups: run this as root");
+    }
+    packages::install(PACKAGES)?;
+    let images = images()?;
+    stage("building the release binary");
+    shell::run(shell::cargo().args(["build", "--release", "--package", "corten"]))?;
+    let corten = built("release", "corten")?;
+    if host {
+        checks()?;
+        tests(&corten, &images, &filters)?;
+    }
+    if vm {
+        vm_tests(&corten, &images, &filters)?;
+    }
+    println!("\ncargo xtask test: all passed, {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+fn stage(what: &str) {
+    println!("\n==> {what}");
+}
+
+/// House rules, format and lints.
+fn checks() -> anyhow::Result<()> {
+    stage("house rules, rustfmt, clippy");
+    tidy::run()?;
+    shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+    shell::run(shell::cargo().args([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+/// Makes the test images unless they are there, and says where.
+fn images() -> anyhow::Result<PathBuf> {
+    let cache =
+        std::env::var_os("CORTEN_TEST_CACHE").map_or_else(|| target().join("test-images"), PathBuf::from);
+    stage("test images");
+    shell::run(Command::new("bash").arg("xtask/images.sh").arg(&cache))?;
+    Ok(cache.canonicalize()?)
+}
+
+/// All tests of the workspace on this machine.
+fn tests(corten: &Path, images: &Path, filters: &[&String]) -> anyhow::Result<()> {
+    stage("tests on this machine");
+    let mut command = shell::cargo();
+    let nextest = shell::exists("cargo-nextest");
+    command.args(if nextest { &["nextest", "run"][..] } else { &["test"][..] });
+    command.args(["--workspace"]).args(filters);
+    // snapshots are to be compared, never written
+    command.env("CORTEN_BIN", corten).env("CORTEN_TEST_CACHE", images).env("INSTA_UPDATE", "no");
+    shell::run(&mut command)
+}
+
+/// The end-to-end tests once more, where there is cgroup v2 alone and an older kernel.
+fn vm_tests(corten: &Path, images: &Path, filters: &[&String]) -> anyhow::Result<()> {
+    stage("end-to-end tests in a virtual machine: Linux 6.1, cgroup v2");
+    let tests = e2e_binary()?;
+    let directory = target().join("test-vm");
+    let share = directory.join("share");
+    let _ = fs::remove_dir_all(&share);
+    fs::create_dir_all(share.join("images"))?;
+    copy(corten, &share.join("corten"))?;
+    copy(&tests, &share.join("e2e"))?;
+    for name in VM_IMAGES {
+        copy(&images.join(name), &share.join("images").join(name))?;
+    }
+    let filters: Vec<&str> = filters.iter().map(|f| f.as_str()).collect();
+    let script = format!(
+        "export CORTEN_BIN=/test/corten CORTEN_TEST_CACHE=/test/images CORTEN_TEST_SLOW=12 RUST_BACKTRACE=0
+         uname -sr
+         ./e2e --test-threads 2 {}",
+        filters.join(" ")
+    );
+    let vm = Command::new("bash").arg("xtask/vm.sh").args([&directory, &share]).arg(script).status()?;
+    fs::remove_dir_all(&share)?;
+    match vm.code() {
+        Some(0) => Ok(()),
+        code => bail!("the tests in the virtual machine failed: {code:?}"),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    shell::run(Command::new("cp").args(["-a", "--reflink=auto"]).args([from, to]))
+}
+
+/// Builds the end-to-end tests and says where cargo put the program.
+fn e2e_binary() -> anyhow::Result<PathBuf> {
+    let build =
+        ["test", "--quiet", "--package", "e2e", "--test", "e2e", "--no-run", "--message-format", "json"];
+    let messages = shell::output(shell::cargo().args(build))?;
+    let executable = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        (message["target"]["name"] == "e2e").then(|| message["executable"].as_str().map(PathBuf::from))?
+    });
+    executable.context("cargo did not say where the end-to-end tests are")
+}
+
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), PathBuf::from)
+}
+
+/// A program that cargo built: below the target's triple, since .cargo/config.toml names one.
+pub fn built(profile: &str, name: &str) -> anyhow::Result<PathBuf> {
+    let below = fs::read_dir(target())?.flatten().map(|entry| entry.path());
+    let found = below.map(|directory| directory.join(profile).join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("cargo built no {name}"))
+}

@@ -1,0 +1,157 @@
+//! `cargo xtask tidy`: the house rules that no lint knows. Each is a function that adds what it dislikes to a list.
+
+use crate::shell;
+use anyhow::{Context, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// No source file is longer.
+const LINES: usize = 600;
+
+/// What each crate of the engine may import of the others: the arrows of ARCHITECTURE.md, all of them downwards.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("kernel", &[]),
+    ("steps", &["kernel"]),
+    ("image", &["steps", "kernel"]),
+    ("network", &["steps", "kernel"]),
+    ("runtime", &["steps", "kernel"]),
+    ("engine", &["image", "network", "runtime", "steps", "kernel"]),
+    ("corten", &["engine", "image", "network", "runtime", "steps", "kernel"]),
+];
+
+pub fn run() -> anyhow::Result<()> {
+    let mut faults = Vec::new();
+    for path in sources(&shell::root())? {
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let path = path.strip_prefix(shell::root())?;
+        file(path, &text, &mut faults);
+    }
+    imports(&mut faults)?;
+    if !faults.is_empty() {
+        bail!("house rules broken:\n  {}", faults.join("\n  "));
+    }
+    Ok(())
+}
+
+/// The Rust files of the workspace.
+fn sources(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if entry.file_type()?.is_dir() {
+            if !name.starts_with('.') && name != "target" {
+                found.extend(sources(&entry.path())?);
+            }
+        } else if name.ends_with(".rs") {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The rules for one file.
+fn file(path: &Path, text: &str, faults: &mut Vec<String>) {
+    let mut fault = |line: usize, what: &str| faults.push(format!("{}:{line}: {what}", path.display()));
+    let count = text.lines().count();
+    if count > LINES {
+        fault(count, &format!("more than {LINES} lines: which idea in it wants its own file?"));
+    }
+    if !text.starts_with("//!") {
+        fault(1, "the first line has to say what belongs in this module, as a `//!` comment");
+    }
+    let engine = path.starts_with("crates");
+    let kernel = path.starts_with("crates/kernel");
+    // Tests may start programs; they are at the bottom of a file, or in files and folders of their own.
+    let tests = text.lines().position(|l| l.trim_start().starts_with("#[cfg(test)]")).unwrap_or(count);
+    let is_test = path.iter().any(|part| part == "tests" || part == "tests.rs" || part == "benches");
+    for (i, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or("");
+        // Put together here, or this file would break its own rule.
+        for left_open in [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ig", "nore")] {
+            if code.contains(left_open) {
+                fault(i + 1, &format!("`{left_open}` is left open"));
+            }
+        }
+        if engine && !is_test && i < tests && code.contains("process::Command") {
+            fault(i + 1, "the engine runs no other program: it prints shell, it never runs it");
+        }
+        if !kernel
+            && (code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl"))
+        {
+            fault(i + 1, "`unsafe` belongs in the crate kernel");
+        }
+    }
+}
+
+/// The dependencies between the crates, as their Cargo.toml say.
+fn imports(faults: &mut Vec<String>) -> anyhow::Result<()> {
+    let names: Vec<&str> = IMPORTS.iter().map(|(name, _)| *name).collect();
+    for entry in fs::read_dir(shell::root().join("crates"))? {
+        let manifest = entry?.path().join("Cargo.toml");
+        let text =
+            fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+        let directory = manifest.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        let Some((name, allowed)) = IMPORTS.iter().find(|(name, _)| *name == directory) else {
+            faults.push(format!(
+                "crates/{directory}: not in the table of import directions (xtask/src/tidy.rs)"
+            ));
+            continue;
+        };
+        for other in dependencies(&text) {
+            if names.contains(&other) && !allowed.contains(&other) {
+                faults.push(format!("crates/{name}: must not know {other}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The names in the `[dependencies]` section: a line each.
+fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
+    let section = manifest.split("\n[dependencies]\n").nth(1).unwrap_or("");
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| line.split(['.', '=', ' ']).next()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(path: &str, text: &str) -> Vec<String> {
+        let mut faults = Vec::new();
+        file(Path::new(path), text, &mut faults);
+        faults
+    }
+
+    #[test]
+    fn a_good_file_has_no_faults() {
+        assert_eq!(faults("crates/image/src/x.rs", "//! What.\n\nfn f() {}\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_rule_is_checked() {
+        assert_eq!(faults("crates/image/src/x.rs", "fn f() {}\n").len(), 1);
+        assert_eq!(faults("crates/image/src/x.rs", &format!("//! What.\n{}", "\n".repeat(LINES))).len(), 1);
+        assert_eq!(faults("crates/image/src/x.rs", "//! What.\nuse std::process::Command;\n").len(), 1);
+        assert_eq!(faults("tests/src/x.rs", "//! What.\nuse std::process::Command;\n").len(), 0);
+        assert_eq!(faults("crates/steps/src/x.rs", "//! What.\nfn f() { unsafe { g() } }\n").len(), 1);
+        assert_eq!(faults("crates/kernel/src/x.rs", "//! What.\nfn f() { unsafe { g() } }\n").len(), 0);
+        let open = concat!("//! What.\nfn f() { todo", "!() }\n");
+        assert_eq!(faults("crates/kernel/src/x.rs", open).len(), 1);
+    }
+
+    #[test]
+    fn commands_in_unit_tests_are_fine() {
+        let text = "//! What.\nfn f() {}\n#[cfg(test)]\nmod tests {\n    use std::process::Command;\n}\n";
+        assert_eq!(faults("crates/steps/src/x.rs", text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn dependencies_are_read_from_their_section_only() {
+        let manifest = "[package]\nname = \"x\"\n[dependencies]\nkernel.workspace = true\nlibc = \"1\"\n\n[dev-dependencies]\nengine = \"1\"\n";
+        assert_eq!(dependencies(manifest).collect::<Vec<_>>(), ["kernel", "libc"]);
+    }
+}
