@@ -39,12 +39,14 @@ debian() {
   rm "$to.log"
 }
 
-# tool NAME ARG…: a program of the unpacked packages, with their loader and libraries
+# tool NAME ARG…: a program of the unpacked packages, with their loader and libraries. With start=exec before it, it takes
+# the place of the shell, so that the process id of a background job is its own.
 tool() {
   local name=$1 program
   shift
   for program in "$cache"/emulator/usr/{bin,sbin}/"$name"; do [ ! -x "$program" ] || break; done
-  QEMU_MODULE_DIR=$cache/emulator/usr/lib/x86_64-linux-gnu/qemu "$cache/emulator/usr/lib64/ld-linux-x86-64.so.2" \
+  export QEMU_MODULE_DIR=$cache/emulator/usr/lib/x86_64-linux-gnu/qemu
+  ${start:-} "$cache/emulator/usr/lib64/ld-linux-x86-64.so.2" \
     --argv0 "${argv0:-$name}" --library-path "$cache/emulator/usr/lib/x86_64-linux-gnu" "$program" "$@"
 }
 
@@ -129,8 +131,8 @@ root=root-$(echo "1 $packages" | sha256sum | cut -c1-8).img kernel=kernel-$suite
 # ---- the machine -------------------------------------------------------------------------------------------------------
 
 tmp=$(mktemp -d "$cache/run.XXXXXX")
-vm='' timer=''
-trap 'kill $vm $timer 2>/dev/null || true; rm -rf "$tmp"' EXIT
+vm='' timer='' output=''
+trap 'kill $vm $timer $output 2>/dev/null || true; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM
 
 cp -al "$dir" "$tmp/test" 2>/dev/null || cp -a "$dir" "$tmp/test"
@@ -170,7 +172,10 @@ fi
 processor=max,la57=off
 [ $accel != kvm ] || processor=host
 : >"$tmp/status"
-tool qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
+mkfifo "$tmp/out"
+cat "$tmp/out" &
+output=$!
+start=exec tool qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
   -accel $accel -cpu $processor -smp 2 -m 3072 -M pc -L "$cache/emulator/usr/share/qemu" -L "$cache/emulator/usr/share/seabios" \
   -kernel "$cache/$kernel/vmlinux" -initrd "$cache/$kernel/initrd" \
   -append "console=ttyS0 panic=-1 nokaslr quiet rcupdate.rcu_expedited=1 no_timer_check" \
@@ -178,7 +183,7 @@ tool qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
   -drive "file=$cache/$kernel/modules.img,format=raw,if=virtio,readonly=on" \
   -drive "file=$tmp/test.img,format=raw,if=virtio,cache=unsafe" \
   -device virtio-serial-pci \
-  -chardev stdio,id=out,signal=off -device virtserialport,chardev=out,name=out \
+  -chardev "file,id=out,path=$tmp/out" -device virtserialport,chardev=out,name=out \
   -chardev "file,id=status,path=$tmp/status" -device virtserialport,chardev=status,name=status \
   -chardev "file,id=console,path=$tmp/console" -serial chardev:console \
   </dev/null 2>"$tmp/log" &
@@ -187,6 +192,7 @@ sleep "${VM_TIMEOUT:-1200}" &
 timer=$!
 wait -n $vm $timer || true
 if kill -0 $vm 2>/dev/null; then say "the time is up"; exit 124; fi
+wait $output
 status=$(cat "$tmp/status")
 case $status in
   [0-9]*) exit "$status" ;;
