@@ -3,6 +3,7 @@
 
 pub mod bpf;
 pub mod caps;
+pub mod clock;
 pub mod landlock;
 pub mod mount;
 pub mod netlink;
