@@ -37,7 +37,7 @@ type Interval = (u32, Target);
 /// Everything that the filter says about one architecture; the code for conditions is emitted on the way.
 fn intervals(filter: &Filter, arch: Arch, code: &mut Code) -> Vec<Interval> {
     let (entries, by_number) = entries(filter, arch);
-    let last = by_number.iter().rev().map(|key| key.0).find(|&number| number < ARM_PRIVATE).unwrap_or(0);
+    let last = by_number.iter().rev().map(|key| key.0).find(|&number| number < ARM_PRIVATE);
     let default = Target::Answer(filter.default);
     let beyond = filter.beyond.map_or(default, Target::Answer);
 
@@ -47,7 +47,7 @@ fn intervals(filter: &Filter, arch: Arch, code: &mut Code) -> Vec<Interval> {
         let number = same[0].0;
         let same = same.iter().map(|key| &entries[key.1 as usize]);
         push(&mut list, number, alternatives(same, filter, arch, code));
-        push(&mut list, number + 1, if number < last { default } else { beyond });
+        push(&mut list, number + 1, if last.is_some_and(|last| number >= last) { beyond } else { default });
     }
     if arch == Arch::X86_64 {
         // x32, the same calls under other numbers, is closed in the words of a kernel without it
@@ -320,6 +320,8 @@ pub(super) const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::Call;
     use super::*;
 
@@ -443,6 +445,75 @@ mod tests {
                 let found = program.answer(&Call { nr, arch: arch.audit(), ip: 0, args });
                 if first.call == rule.call && (arch.is_64_bit() || rule.when.is_empty()) {
                     assert_eq!(found, rule.action, "{:?} on {arch:?}", rule.call);
+                }
+            }
+        }
+    }
+
+    /// What `Filter` says in words, said in Rust.
+    fn meaning(filter: &Filter, arch: Arch, nr: u32, args: [u64; 6]) -> Action {
+        let half = if arch.is_64_bit() { u64::MAX } else { 0xffff_ffff };
+        let holds = |c: &Compare| {
+            let (arg, value) = (args[c.arg as usize] & c.mask & half, c.value & half);
+            match c.op {
+                Op::Ne => arg != value,
+                Op::Lt => arg < value,
+                Op::Le => arg <= value,
+                Op::Eq => arg == value,
+                Op::Ge => arg >= value,
+                Op::Gt => arg > value,
+            }
+        };
+        let named = || filter.rules.iter().filter(|r| r.call.number(arch) == Some(nr));
+        let same = || named().filter(|r| r.action != filter.default);
+        let last = filter.rules.iter().filter_map(|r| r.call.number(arch)).filter(|&n| n < ARM_PRIVATE).max();
+        let other = match filter.beyond {
+            Some(beyond) if last.is_some_and(|last| nr > last) && named().next().is_none() => beyond,
+            _ => filter.default,
+        };
+        let free = same().find(|r| r.when.is_empty());
+        let first = free.or_else(|| same().find(|r| r.when.iter().all(holds)));
+        first.map_or(other, |rule| rule.action)
+    }
+
+    fn any_filter() -> impl Strategy<Value = Filter> {
+        use Action::*;
+        let action = prop::sample::select(vec![Allow, Log, Errno(1), Errno(38), KillThread, Trace(1)]);
+        let word = prop::sample::select(vec![0, 1, 38, 0xffff_ffff, 1 << 32, u64::MAX, u64::MAX - 1]);
+        let op = prop::sample::select(vec![Op::Ne, Op::Lt, Op::Le, Op::Eq, Op::Ge, Op::Gt]);
+        let mask = prop::sample::select(vec![u64::MAX, u64::MAX, 0xffff_ffff, 0xff, 0, 0xff << 36]);
+        let compare =
+            (0..6u8, mask, op, word).prop_map(|(arg, mask, op, value)| Compare { arg, mask, op, value });
+        let calls: Vec<Syscall> = Syscall::all().filter(|&call| multiplexed(call).is_none()).collect();
+        let call =
+            prop_oneof![prop::sample::select(calls.clone()), prop::sample::select(calls[..9].to_vec())];
+        let rule = (call, action.clone(), prop::collection::vec(compare, 0..4))
+            .prop_map(|(call, action, when)| Rule { call, action, when });
+        let rules = prop::collection::vec(rule, 0..150);
+        (action.clone(), prop::option::of(action), rules).prop_map(|(default, beyond, rules)| Filter {
+            default,
+            beyond,
+            foreign: KillProcess,
+            arches: vec![Arch::Aarch64, Arch::X86, Arch::Arm],
+            rules,
+            flags: 0,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn code_and_meaning_agree(
+            filter in any_filter(),
+            args in prop::collection::vec(prop::sample::select(vec![0, 1, 37, 0xffff_ffff, 1 << 32, u64::MAX]), 6)
+        ) {
+            let program = compile(&filter).unwrap();
+            let args: [u64; 6] = args.try_into().unwrap();
+            for &arch in &filter.arches {
+                for nr in (0..500).chain([ARM_PRIVATE + 2, ARM_PRIVATE + 5, u32::MAX]) {
+                    let found = program.answer(&Call { nr, arch: arch.audit(), ip: 0, args });
+                    prop_assert_eq!(found, meaning(&filter, arch, nr, args), "{} on {:?}", nr, arch);
                 }
             }
         }
