@@ -1,1 +1,18 @@
-//!
+//! References, archives, the content store and unpacked layers: everything about images, nothing about networks or processes.
+
+pub mod archive;
+pub mod config;
+pub mod digest;
+pub mod error;
+pub mod host;
+pub mod layer;
+pub mod limits;
+pub mod reference;
+pub mod store;
+
+pub use archive::{Input, Loaded, Progress};
+pub use config::{Healthcheck, RunConfig};
+pub use error::{Error, Result};
+pub use limits::Limits;
+pub use reference::Reference;
+pub use store::{Image, Layer, Removed, Store, Summary, User};

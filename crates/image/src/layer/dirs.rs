@@ -1,0 +1,183 @@
+//! Directories of the tree being unpacked, as descriptors: every path is resolved by the kernel below the tree's root (rule R1).
+
+use super::tar::show;
+use crate::error::{Error, Result, invalid};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, unlinkat};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// A cache of directory descriptors by cleaned path; `""` is the root.
+///
+/// A path is resolved with RESOLVE_IN_ROOT, so a symbolic link of the image leads nowhere but into the image
+/// (CVE-2018-15664, CVE-2021-32760 and their many cousins). A descriptor in the cache stays right because only we write to the tree,
+/// and [`Dirs::forget`] is called before anything is removed.
+pub struct Dirs {
+    root: Rc<OwnedFd>,
+    open: HashMap<Vec<u8>, Rc<OwnedFd>>,
+    /// Directories that no entry named but that had to be made, by path.
+    pub implied: Vec<Vec<u8>>,
+}
+
+/// Descriptors kept open for each layer.
+const OPEN: usize = 96;
+
+pub const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+const DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Dirs {
+    pub fn new(root: OwnedFd) -> Dirs {
+        Dirs { root: Rc::new(root), open: HashMap::new(), implied: Vec::new() }
+    }
+
+    pub fn root(&self) -> &Rc<OwnedFd> {
+        &self.root
+    }
+
+    /// The directory at `path`, made with its parents if there is none. Symbolic links on the way are followed inside the root.
+    pub fn get(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>> {
+        if path.is_empty() {
+            return Ok(self.root.clone());
+        }
+        if let Some(fd) = self.open.get(path) {
+            return Ok(fd.clone());
+        }
+        let fd = Rc::new(self.open_or_make(path)?);
+        if self.open.len() >= OPEN {
+            self.open.clear();
+        }
+        self.open.insert(path.to_vec(), fd.clone());
+        Ok(fd)
+    }
+
+    fn open_or_make(&mut self, path: &[u8]) -> Result<OwnedFd> {
+        let (parent, name) = split(path);
+        if let Some(parent) = self.open.get(parent) {
+            // One component below a known directory, and not a link: no need to walk from the root.
+            if let Ok(fd) = openat(&**parent, name, DIR | OFlags::NOFOLLOW, Mode::empty()) {
+                return Ok(fd);
+            }
+        }
+        match openat2(&*self.root, path, DIR, Mode::empty(), IN_ROOT) {
+            Ok(fd) => Ok(fd),
+            Err(Errno::NOENT) => {
+                let parent = self.get(parent)?;
+                // The final mode is set at the end; until then nobody but us gets in.
+                match mkdirat(&*parent, name, Mode::RWXU) {
+                    Ok(()) => self.implied.push(path.to_vec()),
+                    Err(Errno::EXIST) => {
+                        return invalid(format!(
+                            "'{}' is a symbolic link to nowhere, and entries lie below it",
+                            show(path)
+                        ));
+                    }
+                    Err(e) => return Err(failed("make directory", path, e)),
+                }
+                openat(&*parent, name, DIR | OFlags::NOFOLLOW, Mode::empty())
+                    .map_err(|e| failed("open directory", path, e))
+            }
+            Err(Errno::NOTDIR) => {
+                invalid(format!("'{}' is not a directory, and entries lie below it", show(path)))
+            }
+            Err(Errno::LOOP) => invalid(format!("'{}' is a loop of symbolic links", show(path))),
+            Err(e) => Err(failed("open directory", path, e)),
+        }
+    }
+
+    /// Drop every descriptor: something that may be a directory, or lead to one, is about to go.
+    pub fn forget(&mut self) {
+        self.open.clear();
+    }
+
+    /// Remove `name` in `dir`, with all below it if it is a directory.
+    pub fn remove(&mut self, dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+        self.forget();
+        match unlinkat(dir, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => remove_tree(dir, name, 0),
+            other => other,
+        }
+    }
+}
+
+fn remove_tree(dir: &OwnedFd, name: &[u8], depth: usize) -> rustix::io::Result<()> {
+    if depth > 4096 {
+        return Err(Errno::NAMETOOLONG);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(dir, name, flags, Mode::empty())?;
+    for entry in rustix::fs::Dir::read_from(&fd)? {
+        let entry = entry?;
+        let child = entry.file_name().to_bytes();
+        if child == b"." || child == b".." {
+            continue;
+        }
+        match unlinkat(&fd, child, AtFlags::empty()) {
+            Err(Errno::ISDIR) => remove_tree(&fd, child, depth + 1)?,
+            other => other?,
+        }
+    }
+    unlinkat(dir, name, AtFlags::REMOVEDIR)
+}
+
+/// `usr/bin/env` → (`usr/bin`, `env`).
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}
+
+/// A path of an archive as components below the root: leading slashes, `.` and inner `..` are taken out as Docker does.
+/// None if it climbs out, `""` for the root itself.
+pub fn clean(path: &[u8]) -> Option<Vec<u8>> {
+    let mut clean = Vec::with_capacity(path.len());
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                if clean.is_empty() {
+                    return None;
+                }
+                clean.truncate(split(&clean).0.len());
+            }
+            part => {
+                if !clean.is_empty() {
+                    clean.push(b'/');
+                }
+                clean.extend_from_slice(part);
+            }
+        }
+    }
+    Some(clean)
+}
+
+pub fn failed(what: &str, path: &[u8], e: Errno) -> Error {
+    Error::Io { what: format!("{what} '{}'", show(path)), source: e.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cleaning() {
+        let table: &[(&[u8], Option<&[u8]>)] = &[
+            (b"./", Some(b"")),
+            (b"/", Some(b"")),
+            (b"a", Some(b"a")),
+            (b"./a//b/", Some(b"a/b")),
+            (b"/etc/passwd", Some(b"etc/passwd")),
+            (b"a/../b", Some(b"b")),
+            (b"a/b/../../c", Some(b"c")),
+            (b"..", None),
+            (b"../x", None),
+            (b"a/../../x", None),
+            (b"/../x", None),
+            (b"...", Some(b"...")),
+        ];
+        for (path, expected) in table {
+            assert_eq!(clean(path).as_deref(), *expected, "{}", path.escape_ascii());
+        }
+    }
+}

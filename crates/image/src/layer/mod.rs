@@ -1,0 +1,173 @@
+//! Layers: from a blob (tar, perhaps compressed) to a directory tree, hashed while it streams.
+
+pub mod compress;
+pub mod dirs;
+pub mod pax;
+pub mod pipe;
+pub mod tar;
+pub mod unpack;
+pub mod xattrs;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result, invalid, io};
+use crate::limits::Limits;
+use dirs::{IN_ROOT, failed};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Gid, Uid, fgetxattr, flistxattr};
+use rustix::fs::{
+    Mode, OFlags, Timespec, Timestamps, XattrFlags, fchmod, fchown, fsetxattr, fstat, futimens, openat2,
+};
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+use unpack::Unpacked;
+
+/// A range of a regular file: where the bytes of a layer or document lie.
+#[derive(Debug, Clone)]
+pub struct Blob {
+    pub file: Arc<File>,
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// One layer to unpack.
+#[derive(Debug)]
+pub struct Job {
+    pub blob: Blob,
+    /// The digest of the blob as it lies there, where something names it.
+    pub blob_digest: Option<Digest>,
+    /// The digest of the tar stream in it.
+    pub diff_id: Digest,
+    /// An empty directory.
+    pub root: OwnedFd,
+}
+
+/// What became of a job.
+#[derive(Debug, Clone)]
+pub struct Done {
+    pub unpacked: Unpacked,
+    /// Bytes of the tar stream.
+    pub tar_size: u64,
+}
+
+/// How far a layer is: bytes read of its blob.
+#[derive(Debug, Clone)]
+pub struct LayerProgress {
+    /// Which job.
+    pub job: usize,
+    pub done: u64,
+    pub total: u64,
+}
+
+/// Unpack several layers at once: each has its own tree, so their order doesn't matter. The first failure ends all.
+///
+/// This function needs nothing but the descriptors in `jobs`, so it can run in a confined process.
+pub fn unpack_all(
+    jobs: Vec<Job>,
+    limits: &Limits,
+    progress: &mut dyn FnMut(LayerProgress),
+) -> Result<Vec<Done>> {
+    let counters: Vec<AtomicU64> = jobs.iter().map(|_| AtomicU64::new(0)).collect();
+    let totals: Vec<u64> = jobs.iter().map(|j| j.blob.size).collect();
+    // The longest first, so that no core ends up alone with it.
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    order.sort_by_key(|at| std::cmp::Reverse(totals[*at]));
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).clamp(2, 16).min(jobs.len());
+    let next = AtomicUsize::new(0);
+    let (report, reports) = mpsc::channel::<(usize, Result<Done>)>();
+    let mut done: Vec<Option<Done>> = jobs.iter().map(|_| None).collect();
+    let mut failure = None;
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let report = report.clone();
+            let (jobs, order, next, counters) = (&jobs, &order, &next, &counters);
+            scope.spawn(move || {
+                while let Some(job) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = pipe::unpack_one(&jobs[*job], limits, &counters[*job]);
+                    if result.is_err() {
+                        next.store(order.len(), Ordering::Relaxed);
+                    }
+                    if report.send((*job, result)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(report);
+        let mut shown = vec![0; jobs.len()];
+        loop {
+            let message = reports.recv_timeout(Duration::from_millis(100));
+            for (job, counter) in counters.iter().enumerate() {
+                let now = counter.load(Ordering::Relaxed);
+                if now != shown[job] {
+                    shown[job] = now;
+                    progress(LayerProgress { job, done: now, total: totals[job] });
+                }
+            }
+            match message {
+                Ok((job, Ok(result))) => done[job] = Some(result),
+                Ok((job, Err(e))) => _ = failure.get_or_insert((job, e)),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    });
+    if let Some((job, e)) = failure {
+        return Err(Error::Layer { digest: jobs[job].diff_id.to_string(), cause: Box::new(e) });
+    }
+    match done.into_iter().collect() {
+        Some(done) => Ok(done),
+        None => invalid("a layer was not unpacked"),
+    }
+}
+
+/// Give directories that a layer has but doesn't describe the attributes of the same directory in the nearest lower layer:
+/// a layer with `tmp/x` and no `tmp/` must not turn `/tmp` into a private directory. Without one they are 0755.
+///
+/// `lower` is nearest first.
+pub fn settle_implied(root: impl AsFd, implied: &[Vec<u8>], lower: &[OwnedFd]) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    for path in implied {
+        let fail = |e| failed("set the attributes of", path, e);
+        let dir = openat2(&root, path, flags, Mode::empty(), IN_ROOT).map_err(fail)?;
+        let model = lower.iter().find_map(|l| openat2(l, path, flags, Mode::empty(), IN_ROOT).ok());
+        let Some(model) = model else {
+            fchmod(&dir, Mode::from_raw_mode(0o755)).map_err(fail)?;
+            continue;
+        };
+        let stat = fstat(&model).map_err(fail)?;
+        fchown(&dir, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))).map_err(fail)?;
+        fchmod(&dir, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(fail)?;
+        let mut names = Vec::with_capacity(64 << 10);
+        flistxattr(&model, rustix::buffer::spare_capacity(&mut names)).map_err(fail)?;
+        for name in names.split(|b| *b == 0).filter(|n| !n.is_empty() && !n.starts_with(b"trusted.overlay."))
+        {
+            let mut value = Vec::with_capacity(64 << 10);
+            fgetxattr(&model, name, rustix::buffer::spare_capacity(&mut value)).map_err(fail)?;
+            fsetxattr(&dir, name, &value, XattrFlags::empty()).map_err(fail)?;
+        }
+        let time = |sec, nsec: u64| Timespec { tv_sec: sec, tv_nsec: nsec as _ };
+        let times = Timestamps {
+            last_access: time(stat.st_atime as _, stat.st_atime_nsec as _),
+            last_modification: time(stat.st_mtime as _, stat.st_mtime_nsec as _),
+        };
+        futimens(&dir, &times).map_err(fail)?;
+    }
+    Ok(())
+}
+
+impl Blob {
+    /// The whole blob in memory, if it is not longer than `max` bytes.
+    pub fn read(&self, name: &str, max: u64) -> Result<Vec<u8>> {
+        if self.size > max {
+            return invalid(format!("'{name}' is longer than {max} bytes"));
+        }
+        let mut bytes = vec![0; self.size as usize];
+        std::os::unix::fs::FileExt::read_exact_at(&*self.file, &mut bytes, self.offset)
+            .map_err(io(format!("read '{name}'")))?;
+        Ok(bytes)
+    }
+}

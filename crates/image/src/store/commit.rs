@@ -1,0 +1,219 @@
+//! Changing the store: the lock, atomic writes, and the one place where a load becomes visible.
+
+use super::tmp::{Tmp, random_name};
+use super::{DIR, Image, LayerRecord, Store};
+use crate::digest::Digest;
+use crate::error::{Error, Result, io};
+use crate::reference::Reference;
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, flock, fsync, mkdirat, openat, renameat, syncfs, unlinkat,
+};
+use rustix::io::Errno;
+use std::collections::HashMap;
+
+/// A layer that was unpacked into the temporary directory.
+#[derive(Debug, Clone)]
+pub struct NewLayer {
+    pub diff_id: Digest,
+    pub size: u64,
+    pub tar_size: u64,
+}
+
+/// An image to be written. Sizes of its layers are filled in here.
+pub struct NewImage<'a> {
+    pub image: Image,
+    pub config: &'a [u8],
+    pub manifest: Option<&'a [u8]>,
+    pub names: &'a [Reference],
+}
+
+/// The lock, while it lives.
+pub(crate) struct Lock {
+    _fd: OwnedFd,
+}
+
+/// What has become visible, to be taken back should the rest fail.
+#[derive(Default)]
+struct Journal {
+    layers: Vec<String>,
+    files: Vec<String>,
+    /// Names with what they led to before.
+    tags: Vec<(Reference, Option<String>)>,
+}
+
+impl Store {
+    /// Make the directories of the store.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        for dir in ["blobs", "blobs/sha256", "layers", "images", "tags", "tmp"] {
+            match mkdirat(&self.fd, dir, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(e) => return Err(io(format!("make '{}'", self.root.join(dir).display()))(e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Wait for the lock of everything that changes the store.
+    pub(crate) fn lock(&self) -> Result<Lock> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let fail = || io(format!("lock '{}'", self.root.join("lock").display()));
+        let fd = openat(&self.fd, "lock", flags, Mode::RUSR | Mode::WUSR).map_err(fail())?;
+        rustix::io::retry_on_intr(|| flock(&fd, FlockOperation::LockExclusive)).map_err(fail())?;
+        Ok(Lock { _fd: fd })
+    }
+
+    /// Make layers and images visible, all or none, and durable. False: a layer that was to be shared has gone, unpack it and try again.
+    pub(crate) fn commit(
+        &self,
+        tmp: &Tmp,
+        fresh: &HashMap<String, NewLayer>,
+        images: &[NewImage],
+    ) -> Result<bool> {
+        // Content must be on disk before a record speaks of it. One syncfs instead of an fsync for each of ten thousand files;
+        // outside of the lock, since it takes longest.
+        for (chain, layer) in fresh {
+            let (diff_id, size, tar_size) = (layer.diff_id.hex().to_string(), layer.size, layer.tar_size);
+            let record = to_json(&LayerRecord { diff_id, size, tar_size })?;
+            let path = format!("{}/{chain}/layer.json", tmp.path);
+            std::fs::write(self.root.join(&path), record).map_err(io(format!("write '{path}'")))?;
+        }
+        if !fresh.is_empty() {
+            syncfs(&self.fd).map_err(io("sync the store"))?;
+        }
+        let _lock = self.lock()?;
+        let shared = images.iter().flat_map(|i| &i.image.layers);
+        if shared.clone().any(|l| !fresh.contains_key(&l.chain) && self.layer_record(&l.chain).is_none()) {
+            return Ok(false);
+        }
+        let mut journal = Journal::default();
+        match self.publish(tmp, fresh, images, &mut journal) {
+            Ok(()) => Ok(true),
+            Err(e) => {
+                self.take_back(journal);
+                Err(e)
+            }
+        }
+    }
+
+    fn publish(
+        &self,
+        tmp: &Tmp,
+        fresh: &HashMap<String, NewLayer>,
+        images: &[NewImage],
+        journal: &mut Journal,
+    ) -> Result<()> {
+        for chain in fresh.keys() {
+            let from = format!("{}/{chain}", tmp.path);
+            match renameat(&self.fd, &from, &self.fd, format!("layers/{chain}")) {
+                Ok(()) => journal.layers.push(chain.clone()),
+                // Somebody else loaded the same layer meanwhile; ours goes with the temporary directory.
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                Err(e) => return Err(io(format!("publish layer sha256:{chain}"))(e)),
+            }
+        }
+        for new in images {
+            self.publish_blob(&new.image.id, new.config, journal)?;
+            if let (Some(digest), Some(bytes)) = (&new.image.manifest, new.manifest) {
+                self.publish_blob(digest, bytes, journal)?;
+            }
+        }
+        for dir in ["layers", "blobs/sha256"] {
+            self.sync_dir(dir)?;
+        }
+        for new in images {
+            let mut image = new.image.clone();
+            for layer in &mut image.layers {
+                layer.size = match fresh.get(&layer.chain) {
+                    Some(fresh) => fresh.size,
+                    None => self.layer_record(&layer.chain).map_or(0, |r| r.size),
+                };
+            }
+            image.size = image.layers.iter().map(|l| l.size).sum();
+            let path = format!("images/{}.json", image.id);
+            if let Ok(old) = self.image(&image.id) {
+                // The same image again: keep the manifest that it may have come with.
+                image.manifest = image.manifest.or(old.manifest);
+            } else {
+                journal.files.push(path.clone());
+            }
+            self.write(&path, &to_json(&image)?)?;
+        }
+        self.sync_dir("images")?;
+        for new in images {
+            for name in new.names {
+                journal.tags.push((name.clone(), self.tagged_id(name)?));
+                self.write_tag(name, &new.image.id)?;
+                if let Some(manifest) = &new.image.manifest {
+                    let digest = Some(format!("sha256:{manifest}"));
+                    let digested = Reference { tag: None, digest, ..name.clone() };
+                    journal.tags.push((digested.clone(), self.tagged_id(&digested)?));
+                    self.write_tag(&digested, &new.image.id)?;
+                }
+            }
+        }
+        self.sync_dir("tags")
+    }
+
+    fn publish_blob(&self, hex: &str, bytes: &[u8], journal: &mut Journal) -> Result<()> {
+        let path = format!("blobs/sha256/{hex}");
+        if self.read(&path).is_ok_and(|old| old == bytes) {
+            return Ok(());
+        }
+        journal.files.push(path.clone());
+        self.write(&path, bytes)
+    }
+
+    /// As far as it goes: the failure that led here is the one to report.
+    fn take_back(&self, journal: Journal) {
+        for (name, old) in journal.tags.iter().rev() {
+            let _ = match old {
+                Some(id) => self.write_tag(name, id),
+                None => self.remove_tag(name),
+            };
+        }
+        for file in &journal.files {
+            let _ = self.unlink(file);
+        }
+        for layer in &journal.layers {
+            let _ = std::fs::remove_dir_all(self.root.join("layers").join(layer));
+        }
+    }
+
+    /// Write a file under another name, sync it, rename it.
+    pub(crate) fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let what = format!("write '{}'", self.root.join(path).display());
+        // All temporary names are in tmp/, where the next load sweeps.
+        let new = format!("tmp/{}", random_name()?);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, &new, flags, Mode::RUSR | Mode::WUSR).map_err(io(what.as_str()))?;
+        let mut file = std::fs::File::from(fd);
+        let written = std::io::Write::write_all(&mut file, bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| renameat(&self.fd, &new, &self.fd, path).map_err(Into::into));
+        if written.is_err() {
+            let _ = unlinkat(&self.fd, &new, AtFlags::empty());
+        }
+        written.map_err(io(what))
+    }
+
+    /// Remove a file; it need not be there.
+    pub(crate) fn unlink(&self, path: &str) -> Result<()> {
+        match unlinkat(&self.fd, path, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(io(format!("remove '{}'", self.root.join(path).display()))(e)),
+        }
+    }
+
+    pub(crate) fn sync_dir(&self, dir: &str) -> Result<()> {
+        let fail = || io(format!("sync '{}'", self.root.join(dir).display()));
+        let fd = openat(&self.fd, dir, DIR, Mode::empty()).map_err(fail())?;
+        fsync(fd).map_err(fail())
+    }
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(value).map_err(|e| Error::Invalid(e.to_string()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

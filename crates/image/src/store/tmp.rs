@@ -1,0 +1,93 @@
+//! What a load has not committed yet: a locked directory, removed when the load fails, and by the next one if its process was killed.
+
+use super::{DIR, Store};
+use crate::error::{Result, invalid, io};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FlockOperation, Mode, fchmod, flock, fstat, mkdirat, openat, statat, unlinkat};
+use rustix::io::Errno;
+
+pub(crate) struct Tmp<'a> {
+    store: &'a Store,
+    /// `tmp/<random>`.
+    pub path: String,
+    fd: OwnedFd,
+}
+
+impl<'a> Tmp<'a> {
+    pub fn new(store: &'a Store) -> Result<Tmp<'a>> {
+        sweep(store);
+        for _ in 0..16 {
+            let path = format!("tmp/{}", random_name()?);
+            match mkdirat(&store.fd, &path, Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(e) => return Err(io("make a temporary directory")(e)),
+            }
+            let fd =
+                openat(&store.fd, &path, DIR, Mode::empty()).map_err(io("open a temporary directory"))?;
+            // A sweeper may come between mkdir and flock.
+            if flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            let here = fstat(&fd).map_err(io("stat a temporary directory"))?;
+            match statat(&store.fd, &path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if stat.st_ino == here.st_ino => return Ok(Tmp { store, path, fd }),
+                _ => continue,
+            }
+        }
+        invalid("cannot make a temporary directory")
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Make `<chain>/diff`, the empty tree of a layer.
+    pub fn layer_dir(&self, chain: &str) -> Result<OwnedFd> {
+        let fail = || io("make the directory of a layer");
+        mkdirat(&self.fd, chain, Mode::RWXU).map_err(fail())?;
+        mkdirat(&self.fd, format!("{chain}/diff"), Mode::RWXU).map_err(fail())?;
+        let root = self.open_layer(chain)?;
+        // The root of an image that doesn't describe it; mkdir's mode went through the umask.
+        fchmod(&root, Mode::from_raw_mode(0o755)).map_err(fail())?;
+        Ok(root)
+    }
+
+    pub fn open_layer(&self, chain: &str) -> Result<OwnedFd> {
+        openat(&self.fd, format!("{chain}/diff"), DIR, Mode::empty())
+            .map_err(io("open the directory of a layer"))
+    }
+}
+
+impl Drop for Tmp<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.store.root.join(&self.path));
+    }
+}
+
+/// Remove what killed processes left: directories that nobody holds locked. Failures are left for the next time.
+fn sweep(store: &Store) {
+    for name in store.names_in("tmp").unwrap_or_default() {
+        let path = format!("tmp/{name}");
+        match openat(&store.fd, &path, DIR, Mode::empty()) {
+            Ok(fd) => {
+                if flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                    let _ = std::fs::remove_dir_all(store.root.join(&path));
+                }
+            }
+            // A file: half a write of somebody who holds the lock, or did when it died.
+            Err(_) => {
+                if let Ok(_lock) = store.lock() {
+                    let _ = unlinkat(&store.fd, &path, rustix::fs::AtFlags::empty());
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn random_name() -> Result<String> {
+    let mut bytes = [0u8; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(io("get random bytes"))?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+}
