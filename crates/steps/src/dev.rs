@@ -19,6 +19,7 @@ pub struct DevTmpfs {
     pub dirs: Vec<Text>,
     /// Empty files: places for mounts.
     pub files: Vec<Text>,
+    pub attr: mount::Attr,
 }
 
 /// One device node below `/dev`. See mknod(2).
@@ -37,13 +38,8 @@ pub struct Node {
 impl DevTmpfs {
     pub fn perform(&self, live: &Live) -> Outcome {
         let options: [(&std::ffi::CStr, &std::ffi::CStr); 2] = [(c"mode", c"755"), (c"size", c"65536k")];
-        let fd = mount::new_fs(
-            c"tmpfs",
-            c"tmpfs",
-            &options,
-            mount::Attr { nosuid: true, noexec: true, ..Default::default() },
-        )
-        .map_err(|e| Failure::new(e, "tmpfs"))?;
+        let fd =
+            mount::new_fs(c"tmpfs", c"tmpfs", &options, self.attr).map_err(|e| Failure::new(e, "tmpfs"))?;
         let mode = Mode::from_raw_mode;
         let own = |name: &Text, uid: u32, gid: u32| {
             let ids = (Some(Uid::from_raw(self.uid + uid)), Some(Gid::from_raw(self.gid + gid)));
@@ -90,8 +86,10 @@ impl DevTmpfs {
         let mut lines = vec![
             format!("mkdir {place}"),
             format!(
-                "mount -t tmpfs -o nosuid,noexec,mode=755,size=65536k,uid={},gid={} tmpfs {place}",
-                self.uid, self.gid
+                "mount -t tmpfs -o {},mode=755,size=65536k,uid={},gid={} tmpfs {place}",
+                self.attr.options(),
+                self.uid,
+                self.gid
             ),
         ];
         for node in &self.nodes {

@@ -15,16 +15,21 @@ pub struct Exec {
     pub env: Strings,
     /// The paths to try in turn: the word itself when it has a slash, else one for each directory of `PATH`.
     pub candidates: Vec<Text>,
-    /// The pty's slave that becomes the controlling terminal, when there is one.
-    pub terminal: bool,
+    /// The slave that becomes the controlling terminal and the three standard descriptors.
+    pub terminal: Option<Slot>,
     /// A descriptor of a small init that runs the program and reaps orphans (`--init`).
     pub init: Option<Slot>,
 }
 
 impl Exec {
     /// Rights, directory, program; returns only when something failed. Allocates nothing.
-    pub fn perform(&self, _: &Live) -> Failure {
+    pub fn perform(&self, live: &Live) -> Failure {
         let failed = |r: Result<(), Failure>| r.err();
+        if let Some(slave) = self.terminal {
+            if let Some(f) = failed(take_terminal(live, slave)) {
+                return f;
+            }
+        }
         if let Some(f) = failed(self.credentials.apply_limits()) {
             return f;
         }
@@ -64,4 +69,12 @@ impl Exec {
             argv.join(" ")
         )
     }
+}
+
+fn take_terminal(live: &Live, slave: Slot) -> Result<(), Failure> {
+    let slave = live.fd(slave)?;
+    kernel::pty::take_terminal(slave).map_err(|e| Failure::new(e, "controlling terminal"))?;
+    rustix::stdio::dup2_stdin(slave)?;
+    rustix::stdio::dup2_stdout(slave)?;
+    rustix::stdio::dup2_stderr(slave).map_err(Failure::from)
 }

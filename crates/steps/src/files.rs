@@ -157,3 +157,27 @@ impl RemoveTree {
 
     pub fn draw(&self, _: &mut Picture) {}
 }
+
+/// A directory below the container's root, such as its working directory; made where it is missing, as its root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MakeInside {
+    /// Absolute, as the container will name it.
+    pub path: Text,
+}
+
+impl MakeInside {
+    pub fn perform(&self, _: &Live) -> Outcome {
+        kernel::mount::place_in_root(self.path.as_c(), false, false).map(drop).map_err(Failure::from)
+    }
+
+    pub fn shell(&self) -> Shell {
+        let path = quote(&format!(".{}", self.path));
+        Shell::exact(format!("mkdir -p {path}"), format!("{} is there", self.path), "mkdir(2)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}

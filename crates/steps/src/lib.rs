@@ -13,6 +13,7 @@ mod files;
 mod identity;
 mod journal;
 mod live;
+mod meet;
 mod mount;
 mod nft;
 mod overlay;
@@ -21,6 +22,7 @@ mod plan;
 mod protect;
 mod shell;
 mod sysctl;
+mod terminal;
 mod text;
 mod tree;
 mod uts;
@@ -34,18 +36,20 @@ pub use cgroup::{
 pub use credentials::{Credentials, Limit};
 pub use dev::{DevTmpfs, Node};
 pub use exec::Exec;
-pub use files::{MakeDir, RemoveFile, RemoveTree, WriteFile};
+pub use files::{MakeDir, MakeInside, RemoveFile, RemoveTree, WriteFile};
 pub use identity::{BecomeRoot, IdRange, OomScore, WriteIdMaps};
 pub use journal::Journal;
 pub use live::{Failure, Live, Outcome, Slot};
-pub use mount::{EnterRoot, MakePrivate, MountFs, PivotRoot};
+pub use meet::{Await, Release};
+pub use mount::{EnterRoot, MakeFs, MakePrivate, MountFs, PivotRoot};
 pub use nft::{EnsureFirewall, Publish, Unpublish};
 pub use overlay::{EnterMounts, LeaveMounts, Overlay};
 pub use picture::Picture;
-pub use plan::{Phase, Plan, Spawn};
+pub use plan::{Join, Phase, Plan, Spawn};
 pub use protect::{Mask, ReadOnly};
 pub use shell::{Fidelity, Shell, numbered, quote, script};
 pub use sysctl::{EnsureSysctl, SetSysctl};
+pub use terminal::OpenTerminal;
 pub use text::Text;
 pub use tree::{AttachAt, AttachTree, IdmapTree, OpenTree};
 pub use uts::SetHostname;
@@ -94,6 +98,7 @@ macro_rules! steps {
 steps!(
     // files and directories of the host
     MakeDir,
+    MakeInside,
     WriteFile,
     RemoveFile,
     RemoveTree,
@@ -125,6 +130,10 @@ steps!(
     // identity
     WriteIdMaps,
     BecomeRoot,
+    Await,
+    Release,
+    OpenTerminal,
+    MakeFs,
     OomScore,
     SetHostname,
     // network

@@ -41,13 +41,20 @@ pub struct Live {
     pub pid: Cell<i32>,
     /// The mount namespace to come back to, while the performer is in the container's.
     pub home: Cell<RawFd>,
+    /// The pipe between the two sides: where the container waits, where the host releases it.
+    pub gate: Cell<(RawFd, RawFd)>,
     slots: Box<[Cell<RawFd>]>,
 }
 
 impl Live {
     /// Room for the `slots` descriptors of a plan.
     pub fn new(slots: u16) -> Live {
-        Live { pid: Cell::new(0), home: Cell::new(-1), slots: vec![Cell::new(-1); usize::from(slots)].into() }
+        Live {
+            pid: Cell::new(0),
+            home: Cell::new(-1),
+            gate: Cell::new((-1, -1)),
+            slots: vec![Cell::new(-1); usize::from(slots)].into(),
+        }
     }
 
     /// Keeps `fd` open until the end of this performance.
@@ -77,5 +84,8 @@ impl Drop for Live {
             kernel::process::close_raw(cell.replace(-1));
         }
         kernel::process::close_raw(self.home.replace(-1));
+        let (read, write) = self.gate.replace((-1, -1));
+        kernel::process::close_raw(read);
+        kernel::process::close_raw(write);
     }
 }

@@ -93,19 +93,8 @@ impl MountFs {
     }
 
     pub fn shell(&self) -> Shell {
-        let mut options = self.attr.options();
-        for (key, value) in &self.options {
-            if !options.is_empty() {
-                options.push(',');
-            }
-            options.push_str(key.as_str());
-            if !value.is_empty() {
-                options.push('=');
-                options.push_str(value.as_str());
-            }
-        }
         let target = quote(&format!(".{}", self.target));
-        let flag = if options.is_empty() { String::new() } else { format!("-o {} ", quote(&options)) };
+        let flag = options_flag(self.attr, &self.options);
         let mount = format!("mount -t {} {flag}{} {target}", self.fstype, self.source);
         Shell::lines(
             vec![format!("mkdir -p {target}"), mount],
@@ -121,6 +110,52 @@ impl MountFs {
     pub fn draw(&self, picture: &mut Picture) {
         picture.add("mount", self.target.as_str(), self.fstype.as_str());
     }
+}
+
+/// A detached kernel file system that the host's side makes, for namespaces that the container does not own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MakeFs {
+    pub slot: Slot,
+    pub fstype: Text,
+    pub source: Text,
+    pub options: Vec<(Text, Text)>,
+    pub attr: Attr,
+}
+
+impl MakeFs {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let options = self.options.iter().map(|(k, v)| (k.as_c(), v.as_c()));
+        let fd = mount::new_fs_texts(self.fstype.as_c(), self.source.as_c(), options, self.attr)
+            .map_err(|e| Failure::new(e, "fsopen"))?;
+        live.fill(self.slot, fd);
+        Ok(())
+    }
+
+    pub fn shell(&self) -> Shell {
+        let place = format!("$T/t/{}", self.slot.0);
+        let flag = options_flag(self.attr, &self.options);
+        let mount = format!("mount -t {} {flag}{} {place}", self.fstype, self.source);
+        Shell::lines(
+            vec![format!("mkdir {place}"), mount],
+            format!("a {} of the host's", self.fstype),
+            "fsopen(2)",
+        )
+        .later()
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// `-o …` of mount(8), or nothing.
+fn options_flag(attr: Attr, options: &[(Text, Text)]) -> String {
+    let mut words = vec![attr.options()];
+    words.extend(options.iter().map(|(k, v)| if v.is_empty() { k.to_string() } else { format!("{k}={v}") }));
+    words.retain(|w| !w.is_empty());
+    if words.is_empty() { String::new() } else { format!("-o {} ", quote(&words.join(","))) }
 }
 
 /// The present directory becomes `/`; the host's tree is let go.

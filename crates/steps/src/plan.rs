@@ -23,12 +23,24 @@ pub struct Plan {
 }
 
 /// clone3(2): which namespaces are new, and into which cgroup (v2) the child is born.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Spawn {
     /// `CLONE_NEW…` bits.
     pub namespaces: u64,
+    /// Namespaces of others, which the container is born in.
+    pub join: Vec<Join>,
     /// The cgroup v2 directory, opened by an [`crate::OpenCgroup`] before.
     pub cgroup: Option<Slot>,
+}
+
+/// A namespace that exists.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Join {
+    /// `net`, `ipc`, `uts`, `pid`: its name in `/proc/PID/ns`.
+    pub kind: String,
+    /// `CLONE_NEW…` of that kind.
+    pub flag: u64,
+    pub path: String,
 }
 
 /// Which list of a plan a step stands in.

@@ -121,7 +121,7 @@ pub fn script(plan: &Plan) -> String {
         if shell.later { later.push((number, shell)) } else { say(&mut out, number, &shell, "") }
     }
     out.push_str("\n### inside the container (starts when the host's second part is done)\ncat >$T/inside <<'INSIDE'\n");
-    out.push_str("set -euo pipefail\nread -r go <\"$T/go\"\n");
+    out.push_str("set -euo pipefail\n");
     let mut inside_number = number + plan.joined.len();
     let mut part = 0;
     for step in &plan.inside {
@@ -164,7 +164,7 @@ pub fn script(plan: &Plan) -> String {
             }
         }
     }
-    out.push_str("echo go >$T/go\n) &\n\n### the clone\n");
+    out.push_str(") &\n\n### the clone\n");
     let _ =
         writeln!(out, "T=$T bash -c 'echo $$ >$T/pid; exec unshare {} bash $T/inside'", unshare_flags(plan));
     out

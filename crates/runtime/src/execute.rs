@@ -1,0 +1,340 @@
+//! The executor: performs a plan, and takes it back when a step fails.
+
+use kernel::process::{self, Side};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
+use steps::{Failure, Journal, Live, Phase, Plan, Slot, Step};
+
+/// What the program reads from and writes to.
+#[derive(Debug)]
+pub enum Stdio {
+    /// Three descriptors that become 0, 1 and 2.
+    Given([OwnedFd; 3]),
+    /// A terminal of the container's own.
+    Terminal,
+}
+
+/// A container whose program runs.
+#[derive(Debug)]
+pub struct Launched {
+    /// Of its first process, as this process sees it.
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    /// The master of its terminal.
+    pub master: Option<OwnedFd>,
+}
+
+/// A start that failed, after what was done has been taken back.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct StartError {
+    pub message: String,
+    /// 125, or why the program did not run: 126 cannot be executed, 127 not found.
+    pub code: i32,
+}
+
+/// Told of every step on the host's side after it was performed; `None` in the place of a time when nobody listens.
+pub type Trace<'a> = Option<&'a mut dyn FnMut(usize, Phase, &Step, Duration)>;
+
+/// Slot 0 of every plan: the socket through which a terminal's master comes out.
+const SOCKET: Slot = Slot(0);
+
+/// Performs `plan`: the host's steps, the clone, the joined steps, and waits until the program runs or has failed to.
+///
+/// The caller must be a process with one thread.
+pub fn launch(
+    plan: &Plan,
+    journal: &mut Journal,
+    stdio: Stdio,
+    mut trace: Trace<'_>,
+) -> Result<Launched, StartError> {
+    let live = Live::new(plan.slots);
+    let result = attempt(plan, &live, journal, stdio, &mut trace);
+    drop(live);
+    result.map_err(|(phase, index, failure)| {
+        let undone = Journal::replay(journal.path());
+        describe(plan, phase, index, failure, undone)
+    })
+}
+
+type Broken = (Phase, usize, Failure);
+
+fn attempt(
+    plan: &Plan,
+    live: &Live,
+    journal: &mut Journal,
+    stdio: Stdio,
+    trace: &mut Trace<'_>,
+) -> Result<Launched, Broken> {
+    let setup = |e: Errno| (Phase::Exec, 0, Failure::new(e, "prepare the clone"));
+    let homes = join(plan).map_err(|f| (Phase::Exec, 0, f))?;
+    perform(&plan.host, Phase::Host, 0, live, journal, trace)?;
+
+    let (gate_read, gate_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(setup)?;
+    let (report_read, report_write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(setup)?;
+    let receiver = match &stdio {
+        Stdio::Terminal => {
+            let (ours, theirs) = rustix::net::socketpair(
+                rustix::net::AddressFamily::UNIX,
+                rustix::net::SocketType::SEQPACKET,
+                rustix::net::SocketFlags::CLOEXEC,
+                None,
+            )
+            .map_err(setup)?;
+            live.fill(SOCKET, theirs);
+            Some(ours)
+        }
+        Stdio::Given(_) => None,
+    };
+    let cgroup = plan.spawn.cgroup.map(|slot| live.fd(slot)).transpose().map_err(setup)?;
+    let clone_failed = |e: Errno| (Phase::Exec, 0, Failure::new(e, "clone3"));
+    let (pid, pidfd) = match process::clone(plan.spawn.namespaces, cgroup).map_err(clone_failed)? {
+        Side::Parent { pid, pidfd } => (pid, pidfd),
+        Side::Child => {
+            live.gate.set((gate_read.as_raw_fd(), -1));
+            drop(gate_write);
+            drop(report_read);
+            inside(plan, live, &stdio, report_write.as_fd())
+        }
+    };
+    live.pid.set(pid);
+    drop((gate_read, report_write, stdio));
+    use std::os::fd::IntoRawFd;
+    live.gate.set((-1, gate_write.into_raw_fd()));
+    let outcome = leave(homes)
+        .map_err(|f| (Phase::Exec, 0, f))
+        .and_then(|()| perform(&plan.joined, Phase::Joined, plan.host.len(), live, journal, trace))
+        .or_else(|broken| blame(broken, report_read.as_fd()))
+        .and_then(|()| report(report_read.as_fd()));
+    if let Err(broken) = outcome {
+        let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+        reap(pidfd.as_fd());
+        return Err(broken);
+    }
+    let master = receiver
+        .map(receive_master)
+        .transpose()
+        .map_err(|e| (Phase::Exec, 0, Failure::new(e, "terminal")))?;
+    Ok(Launched { pid, pidfd, master })
+}
+
+/// Enters namespaces of others; answers those of our own, to go back to.
+fn join(plan: &Plan) -> Result<Vec<(OwnedFd, u64)>, Failure> {
+    let mut homes = Vec::new();
+    for join in &plan.spawn.join {
+        let there = rustix::fs::open(
+            &*join.path,
+            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )
+        .map_err(|e| Failure::new(e, "open the namespace to join"))?;
+        homes.push((process::open_own_namespace(&join.kind)?, join.flag));
+        process::set_namespace(&there, join.flag).map_err(|e| Failure::new(e, "join a namespace"))?;
+    }
+    Ok(homes)
+}
+
+fn leave(homes: Vec<(OwnedFd, u64)>) -> Result<(), Failure> {
+    for (home, flag) in homes {
+        process::set_namespace(&home, flag)
+            .map_err(|e| Failure::new(e, "go back to the host's namespaces"))?;
+    }
+    Ok(())
+}
+
+/// Performs one list on the host's side, noting each step's reverse before.
+fn perform(
+    list: &[Step],
+    phase: Phase,
+    before: usize,
+    live: &Live,
+    journal: &mut Journal,
+    trace: &mut Trace<'_>,
+) -> Result<(), Broken> {
+    for (index, step) in list.iter().enumerate() {
+        let noted = journal.note(step);
+        noted.map_err(|e| {
+            (phase, index, Failure::new(Errno::from_io_error(&e).unwrap_or(Errno::IO), "journal"))
+        })?;
+        let start = trace.as_ref().map(|_| Instant::now());
+        step.perform(live).map_err(|failure| (phase, index, failure))?;
+        if let (Some(trace), Some(start)) = (trace.as_mut(), start) {
+            trace(before + index + 1, phase, step, start.elapsed());
+        }
+    }
+    Ok(())
+}
+
+/// The container's side, until it becomes the program. Allocates nothing: the heap is a copy whose state is unknown.
+fn inside(plan: &Plan, live: &Live, stdio: &Stdio, report: BorrowedFd<'_>) -> ! {
+    process::default_signals();
+    process::block_all_signals(false);
+    for (index, step) in plan.inside.iter().enumerate() {
+        if let Err(failure) = step.perform(live) {
+            send(report, Phase::Inside, index, failure);
+            process::exit(1);
+        }
+    }
+    if let Stdio::Given([stdin, stdout, stderr]) = stdio {
+        let placed = rustix::stdio::dup2_stdin(stdin)
+            .and_then(|()| rustix::stdio::dup2_stdout(stdout))
+            .and_then(|()| rustix::stdio::dup2_stderr(stderr));
+        if let Err(e) = placed {
+            send(report, Phase::Exec, 0, Failure::new(e, "standard descriptors"));
+            process::exit(1);
+        }
+        let _ = rustix::process::setsid();
+    }
+    // Nothing of the host's stays open in the program (CVE-2024-21626).
+    if let Err(e) = process::close_on_exec_from(3) {
+        send(report, Phase::Exec, 0, Failure::new(e, "close_range"));
+        process::exit(1);
+    }
+    let failure = plan.exec.perform(live);
+    send(report, Phase::Exec, 0, failure);
+    process::exit(1)
+}
+
+/// A failure as bytes of a fixed size: phase, index, error number, note.
+const REPORT: usize = 64;
+
+pub(crate) fn send(to: BorrowedFd<'_>, phase: Phase, index: usize, failure: Failure) {
+    let mut bytes = [0u8; REPORT];
+    bytes[0] = phase as u8;
+    bytes[1..5].copy_from_slice(&(index as u32).to_ne_bytes());
+    bytes[5..9].copy_from_slice(&failure.errno.raw_os_error().to_ne_bytes());
+    let note = &failure.note.as_bytes()[..failure.note.len().min(REPORT - 10)];
+    bytes[9] = note.len() as u8;
+    bytes[10..10 + note.len()].copy_from_slice(note);
+    let _ = rustix::io::write(to, &bytes);
+}
+
+/// Waits until the program runs (the pipe closes at the exec) or a failure is told.
+pub(crate) fn report(from: BorrowedFd<'_>) -> Result<(), Broken> {
+    let mut bytes = [0u8; REPORT];
+    let n = loop {
+        match rustix::io::read(from, &mut bytes) {
+            Err(Errno::INTR) => {}
+            other => break other.map_err(|e| (Phase::Exec, 0, Failure::new(e, "report")))?,
+        }
+    };
+    if n == 0 {
+        return Ok(());
+    }
+    let number = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+    let phase = match bytes[0] {
+        x if x == Phase::Inside as u8 => Phase::Inside,
+        _ => Phase::Exec,
+    };
+    let note =
+        std::str::from_utf8(&bytes[10..10 + usize::from(bytes[9]).min(REPORT - 10)]).unwrap_or_default();
+    let failure =
+        Failure { errno: Errno::from_raw_os_error(i32::from_ne_bytes(number(5))), note: leak(note) };
+    Err((phase, u32::from_ne_bytes(number(1)) as usize, failure))
+}
+
+/// Notes are constants of this very binary, a handful; the copy that came through the pipe lives on as one.
+fn leak(note: &str) -> &'static str {
+    if note.is_empty() { "" } else { Box::leak(note.to_owned().into_boxed_str()) }
+}
+
+/// A joined step that failed because the container's side had failed before: that one is to be named.
+fn blame(broken: Broken, from: BorrowedFd<'_>) -> Result<(), Broken> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::from_borrowed_fd(from, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut fds, Some(&now)) {
+        Ok(1) => report(from).and(Err(broken)),
+        _ => Err(broken),
+    }
+}
+
+/// Waits for the end of a child.
+pub(crate) fn reap(pidfd: BorrowedFd<'_>) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    while let Err(Errno::INTR) = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {}
+}
+
+pub(crate) fn receive_master(socket: OwnedFd) -> Result<OwnedFd, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0u8; 1];
+    rustix::net::recvmsg(
+        &socket,
+        &mut [IoSliceMut::new(&mut byte)],
+        &mut rights,
+        RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
+    )?;
+    let fds = rights.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    fds.ok_or(Errno::BADF)
+}
+
+/// The message of a failed start: what was being done, in words and in shell, what the kernel answered, what was undone.
+fn describe(
+    plan: &Plan,
+    phase: Phase,
+    index: usize,
+    failure: Failure,
+    undone: std::io::Result<Vec<(Step, Failure)>>,
+) -> StartError {
+    if phase == Phase::Exec {
+        return exec_error(plan.exec.argv.iter().next().unwrap_or_default(), plan.exec.cwd.as_str(), failure);
+    }
+    let (why, brief) = plan
+        .step(phase, index)
+        .map(Step::shell)
+        .map_or_else(Default::default, |s| (s.why.clone(), s.brief()));
+    let note = if failure.note.is_empty() { String::new() } else { format!(" ({})", failure.note) };
+    let left = match undone {
+        Ok(failed) if failed.is_empty() => "all taken back".to_owned(),
+        Ok(failed) => format!("{} steps could not be taken back", failed.len()),
+        Err(e) => format!("the journal could not be replayed: {e}"),
+    };
+    let message = format!(
+        "cannot start '{}': {why}: {}{note}{}\n  step {} of {}: {brief}\n  {left}",
+        plan.name,
+        failure.errno,
+        hint(plan, phase, index, failure),
+        plan.number(phase, index),
+        plan.len(),
+    );
+    StartError { message, code: 125 }
+}
+
+/// What a user can do about it, where that is known.
+fn hint(plan: &Plan, phase: Phase, index: usize, failure: Failure) -> &'static str {
+    match plan.step(phase, index) {
+        Some(Step::IdmapTree(_)) if failure.errno == Errno::INVAL => {
+            ": this file system has no idmapped mounts; --userns=host does without"
+        }
+        _ => "",
+    }
+}
+
+/// Docker's words for a program that does not start.
+pub(crate) fn exec_error(word: &str, cwd: &str, failure: Failure) -> StartError {
+    let error = |code: i32, text: String| StartError { message: text, code };
+    match (failure.note, failure.errno) {
+        ("exec", Errno::NOENT) if word.contains('/') => {
+            error(127, format!("exec: \"{word}\": stat {word}: no such file or directory"))
+        }
+        ("exec", Errno::NOENT) => error(127, format!("exec: \"{word}\": executable file not found in $PATH")),
+        ("exec", Errno::ACCESS | Errno::PERM | Errno::ISDIR) => {
+            error(126, format!("exec: \"{word}\": permission denied"))
+        }
+        ("exec", Errno::NOEXEC) => error(126, format!("exec: \"{word}\": exec format error")),
+        ("exec", e) => error(126, format!("exec: \"{word}\": {e}")),
+        ("working directory", e) => {
+            error(126, format!("chdir to cwd ({cwd:?}) set in config.json failed: {e}"))
+        }
+        (note, e) => error(125, format!("cannot start {word:?}: {note}: {e}")),
+    }
+}

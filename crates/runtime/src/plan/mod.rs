@@ -1,0 +1,144 @@
+//! From a specification to a plan: a pure function, told all facts.
+
+mod cgroup;
+mod mounts;
+mod process;
+
+use crate::{Host, Root, Spec};
+use kernel::mount::Attr;
+use steps::*;
+
+pub use cgroup::paths as cgroup_paths;
+pub(crate) use process::candidates;
+
+/// The two meeting points of a start.
+const ROOT_READY: u8 = 1;
+const ALL_READY: u8 = 2;
+
+/// Collects the four lists while slots are given out.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    host: Vec<Step>,
+    joined: Vec<Step>,
+    inside: Vec<Step>,
+    slots: u16,
+}
+
+impl Lists {
+    fn slot(&mut self) -> Slot {
+        self.slots += 1;
+        Slot(self.slots - 1)
+    }
+}
+
+/// The plan of `spec` on `host`. Nothing is read and nothing is done.
+pub fn plan(spec: &Spec, host: &Host) -> Plan {
+    let mut lists = Lists::default();
+    // Slot 0: the socket by which a terminal's master comes out.
+    let socket = lists.slot();
+    let cgroup = cgroup::plan(&mut lists, spec, host);
+    lists.host.extend(spec.host.iter().cloned());
+
+    if !spec.ids.is_empty() {
+        lists.joined.push(WriteIdMaps { uids: spec.ids.clone(), gids: spec.ids.clone() }.into());
+    }
+    if let Some(adjust) = spec.oom_score_adj {
+        lists.joined.push(OomScore { adjust }.into());
+    }
+    let root = root(&mut lists, spec);
+    lists.joined.push(Release { point: ROOT_READY }.into());
+
+    lists.inside.insert(0, Await { point: ROOT_READY }.into());
+    lists.inside.push(MakePrivate { slave: false }.into());
+    lists.inside.push(EnterRoot { path: root.as_str().into() }.into());
+    lists.inside.push(BecomeRoot {}.into());
+    let proc = mounts::plan(&mut lists, spec, host, socket);
+    if spec.namespaces & kernel::process::CLONE_NEWUTS != 0 {
+        let hostname =
+            SetHostname { name: spec.hostname.as_str().into(), domain: spec.domainname.as_str().into() };
+        lists.inside.push(hostname.into());
+    }
+    lists.joined.extend(spec.joined.iter().cloned());
+    lists.joined.push(Release { point: ALL_READY }.into());
+    lists.inside.push(Await { point: ALL_READY }.into());
+    lists.inside.extend(spec.inside.iter().cloned());
+    mounts::protect(&mut lists, spec, proc.slot);
+    let cwd = if spec.process.cwd.is_empty() { "/" } else { spec.process.cwd.as_str() };
+    if cwd != "/" {
+        lists.inside.push(MakeInside { path: cwd.into() }.into());
+    }
+    lists.inside.push(PivotRoot { read_only: spec.read_only }.into());
+    let exec = process::plan(&mut lists, spec, proc.slave);
+
+    // The cgroup namespace is made inside, after the group is entered: at the clone it would show the parent's group.
+    let namespaces = spec.namespaces & !kernel::process::CLONE_NEWCGROUP;
+    Plan {
+        name: spec.name.clone(),
+        host: lists.host,
+        spawn: Spawn { namespaces, join: spec.join.clone(), cgroup },
+        joined: lists.joined,
+        inside: lists.inside,
+        exec,
+        slots: lists.slots,
+    }
+}
+
+/// The root file system, mounted by the host's side in the container's mount namespace; answers where.
+fn root(lists: &mut Lists, spec: &Spec) -> String {
+    let idmap = !spec.ids.is_empty();
+    match &spec.root {
+        Root::Directory(path) => {
+            let slot = lists.slot();
+            tree(lists, slot, path, true, idmap, Attr::default());
+            lists.joined.push(EnterMounts {}.into());
+            lists.joined.push(AttachAt { slot, at: path.as_str().into() }.into());
+            lists.joined.push(LeaveMounts {}.into());
+            path.clone()
+        }
+        Root::Overlay { lower, writable, merged } => {
+            let owner = spec.ids.first().map(|range| (range.outside, range.outside));
+            let mut attach: Vec<Step> = Vec::new();
+            for layer in lower {
+                if idmap || layer.at != layer.source {
+                    let slot = lists.slot();
+                    tree(lists, slot, &layer.source, false, idmap, Attr::default());
+                    attach.push(AttachAt { slot, at: layer.at.as_str().into() }.into());
+                }
+            }
+            let (upper, work) = (format!("{}/upper", writable.dir), format!("{}/work", writable.dir));
+            if writable.in_memory {
+                // Files in it belong to the container's ids as they are: it needs no mapping, and dies with the container.
+                let slot = lists.slot();
+                let options = vec![("mode".into(), "755".into())];
+                let source: Text = "tmpfs".into();
+                lists.host.push(
+                    MakeFs { slot, fstype: source.clone(), source, options, attr: Attr::default() }.into(),
+                );
+                attach.push(AttachAt { slot, at: writable.dir.as_str().into() }.into());
+                attach.push(MakeDir { path: upper.as_str().into(), mode: 0o755, owner }.into());
+                attach.push(MakeDir { path: work.as_str().into(), mode: 0o700, owner }.into());
+            } else if idmap {
+                let slot = lists.slot();
+                tree(lists, slot, &writable.dir, false, true, Attr::default());
+                attach.push(AttachAt { slot, at: writable.dir.as_str().into() }.into());
+            }
+            let lower = lower.iter().map(|layer| layer.at.as_str().into()).collect();
+            lists.joined.push(EnterMounts {}.into());
+            lists.joined.append(&mut attach);
+            lists.joined.push(
+                Overlay { lower, upper: upper.into(), work: work.into(), at: merged.as_str().into() }.into(),
+            );
+            lists.joined.push(LeaveMounts {}.into());
+            merged.clone()
+        }
+    }
+}
+
+/// A copy of a host path's mount, mapped when the container has ids of its own.
+fn tree(lists: &mut Lists, slot: Slot, source: &str, recursive: bool, idmap: bool, attr: Attr) {
+    let source: Text = source.into();
+    lists.host.push(OpenTree { slot, source: source.clone(), recursive, attr }.into());
+    if idmap {
+        lists.joined.push(IdmapTree { slot, source, recursive }.into());
+    }
+}

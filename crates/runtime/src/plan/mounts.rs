@@ -1,0 +1,144 @@
+//! The container's mounts, its terminal, and what is hidden from it.
+
+use super::{Lists, tree};
+use crate::{Cgroups, Host, Mount, Spec};
+use kernel::mount::Attr;
+use kernel::process::{CLONE_NEWNET, CLONE_NEWPID};
+use steps::*;
+
+/// What later steps need of the mounts.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// The engine's own mount of `proc`.
+    pub slot: Option<Slot>,
+    /// The terminal's slave.
+    pub slave: Option<Slot>,
+}
+
+/// The mounts, in the order of the specification.
+pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host, socket: Slot) -> Kept {
+    let mut kept = Kept::default();
+    let mut devpts = None;
+    for mount in &spec.mounts {
+        match mount {
+            Mount::Fs { fstype, source, options, attr, target } => {
+                let keep = match fstype.as_str() {
+                    "proc" if !spec.sysctls.is_empty() => {
+                        kept.slot = Some(lists.slot());
+                        kept.slot
+                    }
+                    "devpts" if spec.process.terminal => {
+                        devpts = Some(lists.slot());
+                        devpts
+                    }
+                    _ => None,
+                };
+                let options = options.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
+                let (fstype, source, target) =
+                    (Text::from(fstype.as_str()), source.as_str().into(), Text::from(target.as_str()));
+                if foreign(spec, fstype.as_str()) {
+                    let slot = lists.slot();
+                    lists.host.push(MakeFs { slot, fstype, source, options, attr: *attr }.into());
+                    lists.inside.push(AttachTree { slot, target, file: false, strict: true }.into());
+                } else {
+                    lists.inside.push(
+                        MountFs { fstype, source, options, attr: *attr, target, keep, strict: true }.into(),
+                    );
+                }
+            }
+            Mount::Bind { source, target, attr, recursive, idmap, file } => {
+                let slot = lists.slot();
+                tree(lists, slot, source, *recursive, *idmap && !spec.ids.is_empty(), *attr);
+                lists.inside.push(
+                    AttachTree { slot, target: target.as_str().into(), file: *file, strict: false }.into(),
+                );
+            }
+            Mount::Dev { attr } => dev(lists, spec, *attr),
+            Mount::Cgroup { attr } => cgroup(lists, host, *attr),
+        }
+    }
+    if let Some(devpts) = devpts {
+        let slave = lists.slot();
+        kept.slave = Some(slave);
+        lists.inside.push(
+            OpenTerminal { devpts, socket, slave, uid: spec.process.credentials.uid, console: true }.into(),
+        );
+    }
+    kept
+}
+
+/// A file system whose namespace the container does not own must be made by the host's side.
+fn foreign(spec: &Spec, fstype: &str) -> bool {
+    let owned = |flag: u64| spec.namespaces & flag != 0;
+    match fstype {
+        _ if spec.ids.is_empty() => false,
+        "sysfs" => !owned(CLONE_NEWNET),
+        "proc" => !owned(CLONE_NEWPID),
+        "mqueue" => !owned(kernel::process::CLONE_NEWIPC),
+        _ => false,
+    }
+}
+
+fn dev(lists: &mut Lists, spec: &Spec, attr: Attr) {
+    let slot = lists.slot();
+    let id = spec.ids.first().map_or(0, |range| range.outside);
+    let links = [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+        ("core", "/proc/kcore"),
+    ];
+    let links = links.iter().map(|(name, to)| ((*name).into(), (*to).into())).collect();
+    let dirs = ["pts", "shm", "mqueue"].iter().map(|d| (*d).into()).collect();
+    let files = if spec.process.terminal { vec!["console".into()] } else { Vec::new() };
+    lists.host.push(
+        DevTmpfs { slot, uid: id, gid: id, nodes: spec.devices.clone(), links, dirs, files, attr }.into(),
+    );
+    lists.inside.push(AttachTree { slot, target: "/dev".into(), file: false, strict: true }.into());
+}
+
+/// `/sys/fs/cgroup`, in the container's cgroup namespace: it sees its own group as the root.
+fn cgroup(lists: &mut Lists, host: &Host, attr: Attr) {
+    let mut fs = |fstype: &str, options: Vec<(Text, Text)>, attr: Attr, target: String| {
+        let (fstype, source) = (fstype.into(), fstype.into());
+        lists.inside.push(
+            MountFs { fstype, source, options, attr, target: target.into(), keep: None, strict: true }.into(),
+        );
+    };
+    let base = "/sys/fs/cgroup";
+    match &host.cgroups {
+        Cgroups::V2 { .. } => fs("cgroup2", Vec::new(), attr, base.to_owned()),
+        Cgroups::V1 { hierarchies } => {
+            let size = vec![("mode".into(), "755".into()), ("size".into(), "64k".into())];
+            fs("tmpfs", size, Attr { read_only: false, ..attr }, base.to_owned());
+            for hierarchy in hierarchies {
+                let options = hierarchy.controllers.iter().map(|c| ((*c).into(), Text::default())).collect();
+                fs("cgroup", options, attr, format!("{base}/{}", hierarchy.controllers.join(",")));
+            }
+        }
+    }
+}
+
+/// Kernel parameters, then what is hidden and what is read-only.
+pub(super) fn protect(lists: &mut Lists, spec: &Spec, proc: Option<Slot>) {
+    if let Some(proc) = proc {
+        for (key, value) in &spec.sysctls {
+            let file = format!("sys/{}", key.replace('.', "/")).into();
+            lists.inside.push(SetSysctl { proc, file, value: value.as_str().into() }.into());
+        }
+    }
+    if !spec.masked.is_empty() {
+        let (file, dir) = (lists.slot(), lists.slot());
+        let attr = Attr { read_only: true, ..Attr::NO_SUID_DEV_EXEC };
+        tree(lists, file, &spec.empty_file, false, false, attr);
+        tree(lists, dir, &spec.empty_dir, false, false, attr);
+        for path in &spec.masked {
+            lists.inside.push(Mask { target: path.as_str().into(), file, dir }.into());
+        }
+    }
+    for path in &spec.read_only_paths {
+        lists.inside.push(ReadOnly { target: path.as_str().into() }.into());
+    }
+}

@@ -1,0 +1,122 @@
+//! What the runtime is asked for: everything resolved, nothing left to look up. An OCI `config.json` and the engine's
+//! settings both end here.
+
+use kernel::bpf::DeviceRule;
+use kernel::mount::Attr;
+use std::collections::BTreeMap;
+use steps::{Credentials, IdRange, Join, Node, Step};
+
+/// One container.
+#[derive(Debug, Clone, Default)]
+pub struct Spec {
+    pub name: String,
+    pub root: Root,
+    pub read_only: bool,
+    /// `CLONE_NEW…` of the new namespaces.
+    pub namespaces: u64,
+    pub join: Vec<Join>,
+    /// Empty without a user namespace; the same for users and groups.
+    pub ids: Vec<IdRange>,
+    pub hostname: String,
+    pub domainname: String,
+    /// In this order.
+    pub mounts: Vec<Mount>,
+    pub masked: Vec<String>,
+    pub read_only_paths: Vec<String>,
+    /// An empty, unreadable file and directory of the engine's, to cover with.
+    pub empty_file: String,
+    pub empty_dir: String,
+    pub devices: Vec<Node>,
+    pub device_rules: Vec<DeviceRule>,
+    /// Below the root of every hierarchy, without a leading slash: `corten/<id>`.
+    pub cgroup: String,
+    pub resources: Resources,
+    /// Keys with dots.
+    pub sysctls: BTreeMap<String, String>,
+    pub oom_score_adj: Option<i32>,
+    /// Files that are made for this start, and ports, links and leases.
+    pub host: Vec<Step>,
+    pub joined: Vec<Step>,
+    pub inside: Vec<Step>,
+    pub process: Process,
+}
+
+/// Where the root file system comes from.
+#[derive(Debug, Clone)]
+pub enum Root {
+    /// A directory of the host.
+    Directory(String),
+    Overlay {
+        /// Topmost first.
+        lower: Vec<Lower>,
+        /// Holds `upper` and `work`.
+        writable: Writable,
+        /// Where it is mounted, in the container's mount namespace only.
+        merged: String,
+    },
+}
+
+impl Default for Root {
+    fn default() -> Root {
+        Root::Directory("/".to_owned())
+    }
+}
+
+/// One read-only layer.
+#[derive(Debug, Clone)]
+pub struct Lower {
+    pub source: String,
+    /// Where its mapped copy is attached, in the container's mount namespace only; mostly over itself.
+    pub at: String,
+}
+
+/// The writable layer.
+#[derive(Debug, Clone)]
+pub struct Writable {
+    /// A directory that has, or in memory will have, `upper` and `work`.
+    pub dir: String,
+    pub in_memory: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum Mount {
+    /// A new kernel file system.
+    Fs { fstype: String, source: String, options: Vec<(String, String)>, attr: Attr, target: String },
+    /// A directory or file of the host.
+    Bind { source: String, target: String, attr: Attr, recursive: bool, idmap: bool, file: bool },
+    /// `/dev`, filled.
+    Dev { attr: Attr },
+    /// The control groups of the container.
+    Cgroup { attr: Attr },
+}
+
+/// Limits. `None`: not set.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resources {
+    /// Bytes; −1 is unlimited. See cgroups(7).
+    pub memory: Option<i64>,
+    /// Bytes of memory and swap together.
+    pub memory_swap: Option<i64>,
+    pub memory_reservation: Option<i64>,
+    pub swappiness: Option<u64>,
+    pub oom_kill_disable: bool,
+    pub cpu_shares: Option<u64>,
+    /// Microseconds.
+    pub cpu_quota: Option<i64>,
+    pub cpu_period: Option<u64>,
+    pub cpuset_cpus: String,
+    pub cpuset_mems: String,
+    pub pids: Option<i64>,
+    pub blkio_weight: Option<u16>,
+}
+
+/// The program.
+#[derive(Debug, Clone, Default)]
+pub struct Process {
+    pub argv: Vec<String>,
+    pub env: Vec<String>,
+    pub cwd: String,
+    pub terminal: bool,
+    pub init: bool,
+    pub credentials: Credentials,
+}
