@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's own tasks. `test` is all that a change has to pass, `bench` measures, `tidy` checks the
 //! house rules that no compiler knows.
 
+mod bench;
 mod packages;
 mod shell;
 mod test;
@@ -13,6 +14,7 @@ usage: cargo xtask TASK
 
 tasks:
   test [--no-vm | --only-vm] [FILTER…]  install what tests need, make their images, run all of them
+  bench [SECTION…]                      measure beside crun, runc, podman, docker and the bare system calls
   tidy                                  check the house rules: file lengths, import direction, …
 ";
 
@@ -21,6 +23,7 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.split_first().map(|(task, rest)| (task.as_str(), rest)) {
         Some(("test", rest)) => test::run(rest),
+        Some(("bench", rest)) => bench::run(rest),
         Some(("tidy", [])) => tidy::run(),
         Some(("-h" | "--help" | "help", _)) => {
             print!("{USAGE}");

@@ -93,7 +93,7 @@ fn checks() -> anyhow::Result<()> {
 }
 
 /// Makes the test images unless they are there, and says where.
-fn images() -> anyhow::Result<PathBuf> {
+pub fn images() -> anyhow::Result<PathBuf> {
     let cache =
         std::env::var_os("CORTEN_TEST_CACHE").map_or_else(|| target().join("test-images"), PathBuf::from);
     stage("test images");

@@ -1,0 +1,157 @@
+//! `cargo xtask bench`: the engine beside crun, runc, podman, docker and the bare system calls, in one run.
+
+mod measure;
+mod report;
+mod sections;
+
+use crate::{packages, shell, test};
+use anyhow::Context;
+use measure::Contender;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const PACKAGES: &[&str] = &[
+    "conmon",
+    "containerd",
+    "crun",
+    "docker.io",
+    "iproute2",
+    "iptables",
+    "jq",
+    "libc6-dev",
+    "gcc",
+    "netavark",
+    "podman",
+    "runc",
+    "util-linux",
+];
+
+/// Where sockets and pid files are: short, as socket names have to be, and on a tmpfs of the benchmark's own.
+const RUN: &str = "/run/corten-bench";
+
+/// Everything that the sections need to know.
+#[derive(Debug)]
+pub struct Bench {
+    /// Stores and bundles.
+    dir: PathBuf,
+    images: PathBuf,
+    corten: PathBuf,
+    floor: PathBuf,
+    dockerd: Option<rustix::process::Pid>,
+}
+
+pub fn run(sections: &[String]) -> anyhow::Result<()> {
+    for name in sections {
+        anyhow::ensure!(
+            sections::NAMES.contains(&name.as_str()),
+            "no section {name}: {}",
+            sections::NAMES.join(" ")
+        );
+    }
+    packages::install(PACKAGES)?;
+    let images = test::images()?;
+    shell::run(shell::cargo().args(["build", "--release", "--package", "corten"]))?;
+    let dir = test::target().join("bench");
+    fs::create_dir_all(&dir)?;
+    let floor = dir.join("floor");
+    shell::run(Command::new("cc").args(["-O2", "-static", "-o"]).arg(&floor).arg("xtask/bench/floor.c"))?;
+    isolate()?;
+    measure::enter_cgroup()?;
+    let mut bench = Bench { dir, images, corten: test::built("release", "corten")?, floor, dockerd: None };
+    let result = bench.measure(sections);
+    bench.stop_docker();
+    let _ = bench.engine("corten", "system down").command().status();
+    measure::leave_cgroup();
+    result
+}
+
+/// Moves into a mount and a network namespace, so that the bridges, rules and mounts of four engines end with us.
+fn isolate() -> anyhow::Result<()> {
+    use rustix::thread::UnshareFlags;
+    #[allow(deprecated, reason = "unsafe only for shared descriptors, which stay shared here")]
+    rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::FS)
+        .context("the benchmark needs root")?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    // crun 1.8 refuses a machine that has controllers in v2 beside v1; without this mount it sees v1 only.
+    if Path::new("/sys/fs/cgroup/unified").exists() {
+        unmount("/sys/fs/cgroup/unified", UnmountFlags::DETACH)?;
+    }
+    fs::create_dir_all(RUN)?;
+    mount("tmpfs", RUN, "tmpfs", MountFlags::empty(), c"mode=700")?;
+    shell::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    let bridge =
+        "ip link add floor0 type bridge && ip address add 10.213.0.1/16 dev floor0 && ip link set floor0 up";
+    shell::run(Command::new("sh").args(["-c", bridge]))
+}
+
+impl Bench {
+    fn measure(&mut self, names: &[String]) -> anyhow::Result<()> {
+        self.peers("prepare", &[RUN, &self.images.to_string_lossy()])?;
+        self.start_docker("docker")?;
+        for (engine, archive) in [("docker", "busybox.tar"), ("corten", "busybox.tar")] {
+            self.engine(engine, &format!("load -i {}", self.images.join(archive).display())).run()?;
+        }
+        for name in sections::NAMES {
+            if names.is_empty() || names.iter().any(|n| n == name) {
+                println!("\n==> {name}");
+                let section = sections::measure(self, name)?;
+                println!("{}", section.table());
+                section.keep()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A command line of `corten`, `podman` or `docker`, with the benchmark's own stores.
+    fn engine(&self, name: &str, line: &str) -> Contender {
+        let dir = self.dir.display();
+        let pairs =
+            |pairs: &[(&str, String)]| pairs.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+        let env: Vec<(String, String)> = match name {
+            "corten" => pairs(&[
+                ("CORTEN_ROOT", format!("{dir}/corten")),
+                ("CORTEN_STATE", format!("{RUN}/corten")),
+                ("CORTEN_CGROUP_PARENT", "corten-bench-engine".into()),
+            ]),
+            "podman" => pairs(&[
+                ("CONTAINERS_STORAGE_CONF", format!("{dir}/storage.conf")),
+                ("CONTAINERS_CONF", format!("{dir}/containers.conf")),
+            ]),
+            _ => pairs(&[("DOCKER_HOST", format!("unix://{RUN}/docker.sock"))]),
+        };
+        let program = if name == "corten" { self.corten.to_string_lossy().into_owned() } else { name.into() };
+        let words = std::iter::once(program).chain(line.split(' ').map(String::from)).collect();
+        Contender { name: name.into(), words, env, dir: None }
+    }
+
+    /// What a command line of an engine prints.
+    fn ask(&self, name: &str, line: &str) -> anyhow::Result<String> {
+        let mut command = self.engine(name, line).command();
+        Ok(shell::output(command.stdout(std::process::Stdio::piped()))?.trim().to_string())
+    }
+
+    fn peers(&self, what: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new("bash");
+        shell::output(command.arg("xtask/bench/peers.sh").arg(what).arg(&self.dir).args(arguments))
+    }
+
+    /// Starts a docker daemon with this data root below the benchmark's directory.
+    fn start_docker(&mut self, root: &str) -> anyhow::Result<()> {
+        let pid = self.peers("dockerd", &[RUN, root])?.trim().parse()?;
+        self.dockerd = rustix::process::Pid::from_raw(pid);
+        Ok(())
+    }
+
+    fn stop_docker(&mut self) {
+        let Some(pid) = self.dockerd.take() else { return };
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        for _ in 0..200 {
+            if rustix::process::test_kill_process(pid).is_err() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}
