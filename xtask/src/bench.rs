@@ -52,15 +52,16 @@ pub fn run(sections: &[String]) -> anyhow::Result<()> {
     }
     packages::install(PACKAGES)?;
     let images = test::images()?;
-    shell::run(shell::cargo().args(["build", "--release", "--package", "corten"]))?;
+    let corten = test::corten()?;
     let dir = test::target().join("bench");
     fs::create_dir_all(&dir)?;
     let floor = dir.join("floor");
     shell::run(Command::new("cc").args(["-O2", "-static", "-o"]).arg(&floor).arg("xtask/bench/floor.c"))?;
     isolate()?;
     measure::enter_cgroup()?;
-    let mut bench = Bench { dir, images, corten: test::built("release", "corten")?, floor, dockerd: None };
+    let mut bench = Bench { dir, images, corten, floor, dockerd: None };
     let result = bench.measure(sections);
+    bench.remove_containers();
     bench.stop_docker();
     let _ = bench.engine("corten", "system down").command().status();
     measure::leave_cgroup();
@@ -81,8 +82,7 @@ fn isolate() -> anyhow::Result<()> {
     fs::create_dir_all(RUN)?;
     mount("tmpfs", RUN, "tmpfs", MountFlags::empty(), c"mode=700")?;
     shell::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
-    let bridge =
-        "ip link add floor0 type bridge && ip address add 10.213.0.1/16 dev floor0 && ip link set floor0 up";
+    let bridge = "ip link add floorbr type bridge && ip address add 10.213.0.1/16 dev floorbr && ip link set floorbr up";
     shell::run(Command::new("sh").args(["-c", bridge]))
 }
 
@@ -90,6 +90,8 @@ impl Bench {
     fn measure(&mut self, names: &[String]) -> anyhow::Result<()> {
         self.peers("prepare", &[RUN, &self.images.to_string_lossy()])?;
         self.start_docker("docker")?;
+        // of a run that was interrupted
+        self.remove_containers();
         for (engine, archive) in [("docker", "busybox.tar"), ("corten", "busybox.tar")] {
             self.engine(engine, &format!("load -i {}", self.images.join(archive).display())).run()?;
         }
@@ -122,7 +124,11 @@ impl Bench {
             _ => pairs(&[("DOCKER_HOST", format!("unix://{RUN}/docker.sock"))]),
         };
         let program = if name == "corten" { self.corten.to_string_lossy().into_owned() } else { name.into() };
-        let words = std::iter::once(program).chain(line.split(' ').map(String::from)).collect();
+        let mut words: Vec<String> =
+            std::iter::once(program).chain(line.split(' ').map(String::from)).collect();
+        if name == "podman" && words[1] == "run" {
+            words.insert(2, format!("--cgroup-parent=/{}/podman", measure::CGROUP));
+        }
         Contender { name: name.into(), words, env, dir: None }
     }
 
@@ -130,6 +136,16 @@ impl Bench {
     fn ask(&self, name: &str, line: &str) -> anyhow::Result<String> {
         let mut command = self.engine(name, line).command();
         Ok(shell::output(command.stdout(std::process::Stdio::piped()))?.trim().to_string())
+    }
+
+    /// Removes every container that is in the benchmark's stores. What cannot be removed will show in what follows.
+    fn remove_containers(&self) {
+        for engine in sections::ENGINES {
+            let ids = self.ask(engine, "ps -aq").unwrap_or_default().replace('\n', " ");
+            if !ids.is_empty() {
+                let _ = self.engine(engine, &format!("rm -f {ids}")).run();
+            }
+        }
     }
 
     fn peers(&self, what: &str, arguments: &[&str]) -> anyhow::Result<String> {

@@ -58,9 +58,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     }
     packages::install(PACKAGES)?;
     let images = images()?;
-    stage("building the release binary");
-    shell::run(shell::cargo().args(["build", "--release", "--package", "corten"]))?;
-    let corten = built("release", "corten")?;
+    let corten = corten()?;
     if host {
         checks()?;
         tests(&corten, &images, &filters)?;
@@ -74,6 +72,16 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
 
 fn stage(what: &str) {
     println!("\n==> {what}");
+}
+
+/// The binary under test: `CORTEN_BIN`, else the release build of what is here.
+pub fn corten() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("CORTEN_BIN") {
+        return Ok(PathBuf::from(path).canonicalize()?);
+    }
+    stage("building the release binary");
+    shell::run(shell::cargo().args(["build", "--release", "--package", "corten"]))?;
+    built("release", "corten")
 }
 
 /// House rules, format and lints.
@@ -163,7 +171,7 @@ pub fn target() -> PathBuf {
 }
 
 /// A program that cargo built: below the target's triple, since .cargo/config.toml names one.
-pub fn built(profile: &str, name: &str) -> anyhow::Result<PathBuf> {
+fn built(profile: &str, name: &str) -> anyhow::Result<PathBuf> {
     let below = fs::read_dir(target())?.flatten().map(|entry| entry.path());
     let found = below.map(|directory| directory.join(profile).join(name)).find(|path| path.is_file());
     found.with_context(|| format!("cargo built no {name}"))

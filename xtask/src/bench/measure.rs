@@ -127,7 +127,7 @@ pub fn leave_cgroup() {
 /// Milliseconds of processor time that were used in the cgroup and in those that engines made beside it.
 fn usage() -> Option<f64> {
     let mut sum = None;
-    for name in [CGROUP, "corten-bench-engine", "libpod_parent"] {
+    for name in [CGROUP, "corten-bench-engine"] {
         let v1 = fs::read_to_string(format!("/sys/fs/cgroup/cpuacct/{name}/cpuacct.usage"));
         let v1 =
             v1.ok().and_then(|text| text.trim().parse::<f64>().ok()).map(|nanoseconds| nanoseconds / 1e6);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 pub const NAMES: &[&str] = &["run-none", "run-bridge", "exec", "churn50", "memory", "load", "ps50"];
 
-const ENGINES: [&str; 3] = ["corten", "podman", "docker"];
+pub const ENGINES: [&str; 3] = ["corten", "podman", "docker"];
 
 pub fn measure(bench: &mut Bench, name: &str) -> anyhow::Result<Section> {
     match name {
@@ -218,7 +218,7 @@ fn floor(bench: &Bench, bridge: bool) -> anyhow::Result<Figure> {
         command.args(["-n", "20", "-l"]).arg(bench.dir.join("bundle/rootfs"));
         command.arg("-w").arg(bench.dir.join(format!("floor-{}-{round}", std::process::id())));
         if bridge {
-            command.args(["-b", "floor0"]);
+            command.args(["-b", "floorbr"]);
         }
         if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
             command.args(["-u", "/sys/fs/cgroup"]);
