@@ -8,6 +8,7 @@ mod test;
 mod tidy;
 
 use anyhow::bail;
+use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
@@ -18,7 +19,17 @@ tasks:
   tidy                                  check the house rules: file lengths, import direction, …
 ";
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\ncargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     std::env::set_current_dir(shell::root())?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.split_first().map(|(task, rest)| (task.as_str(), rest)) {
