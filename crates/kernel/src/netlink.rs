@@ -153,8 +153,17 @@ impl Batch {
 pub struct Socket(OwnedFd);
 
 impl Socket {
-    /// `protocol`: [`libc::NETLINK_ROUTE`] or [`libc::NETLINK_NETFILTER`].
-    pub fn open(protocol: i32) -> Result<Socket, Errno> {
+    /// Links, addresses and routes. See rtnetlink(7).
+    pub fn route() -> Result<Socket, Errno> {
+        Socket::open(libc::NETLINK_ROUTE)
+    }
+
+    /// Tables of nftables.
+    pub fn netfilter() -> Result<Socket, Errno> {
+        Socket::open(libc::NETLINK_NETFILTER)
+    }
+
+    fn open(protocol: i32) -> Result<Socket, Errno> {
         // NETLINK_ROUTE is 0, which rustix spells None
         let protocol = NonZeroU32::new(protocol as u32).map(net::Protocol::from_raw);
         let fd = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;

@@ -9,6 +9,8 @@ pub mod query;
 
 pub use expression::Expression;
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use rustix::io::Errno;
 
 use crate::netlink::{Batch, Failure, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Socket};
@@ -137,7 +139,8 @@ impl Field {
         }
     }
 
-    fn length(self) -> usize {
+    /// Bytes of a value; in a concatenation each is filled up to a multiple of four.
+    pub fn length(self) -> usize {
         match self {
             Field::Ipv4 => 4,
             Field::Ipv6 | Field::Ifname => 16,
@@ -153,6 +156,27 @@ impl Field {
             Field::Protocol => "inet_proto",
             Field::Port => "inet_service",
             Field::Ifname => "ifname",
+        }
+    }
+}
+
+impl Field {
+    /// A value in nft's words; more bytes than the value has are padding, fewer are shown as they are.
+    pub fn show(self, value: &[u8]) -> String {
+        match (self, value) {
+            (Field::Ipv4, [a, b, c, d, ..]) => Ipv4Addr::new(*a, *b, *c, *d).to_string(),
+            (Field::Protocol, [6, ..]) => "tcp".into(),
+            (Field::Protocol, [17, ..]) => "udp".into(),
+            (Field::Protocol, [132, ..]) => "sctp".into(),
+            (Field::Port, [high, low, ..]) => u16::from_be_bytes([*high, *low]).to_string(),
+            (Field::Ifname, name) => {
+                let name = name.split(|byte| *byte == 0).next().unwrap_or(name);
+                format!("\"{}\"", String::from_utf8_lossy(name))
+            }
+            (Field::Ipv6, value) if let Some(octets) = value.first_chunk::<16>() => {
+                Ipv6Addr::from(*octets).to_string()
+            }
+            (_, value) => format!("{value:?}"),
         }
     }
 }
@@ -294,7 +318,7 @@ impl Transaction {
 
 /// Opens a socket and sends one finished transaction.
 pub fn commit(transaction: &[u8]) -> Result<(), Failure> {
-    Socket::open(libc::NETLINK_NETFILTER)?.send(transaction)
+    Socket::netfilter()?.send(transaction)
 }
 
 impl Kind {

@@ -15,7 +15,7 @@ const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1));
 fn send(fill: impl FnOnce(&mut Batch)) -> Result<(), Failure> {
     let mut batch = Batch::new();
     fill(&mut batch);
-    Socket::open(libc::NETLINK_ROUTE)?.send(&batch.finish()?)
+    Socket::route()?.send(&batch.finish()?)
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {
@@ -50,6 +50,11 @@ fn a_veth_from_a_bridge_into_another_namespace() {
         route::set_hairpin(b, "veth1");
     })
     .unwrap();
+    let state = route::link_state("br0").unwrap();
+    assert_eq!((state.index, state.up, state.address), (bridge, true, Some(Ipv4Addr::new(10, 9, 0, 1))));
+    assert_eq!(route::link_state("veth1").unwrap().address, None);
+    assert_eq!(route::link_state("lo").unwrap().up, false);
+    assert_eq!(route::link_state("absent").unwrap_err(), Errno::NODEV);
     assert!(output("ip", &["-d", "link", "show", "veth1"]).contains("hairpin on"));
     let links = dump::links().unwrap();
     let veth = links.iter().find(|l| l.name == "veth1").unwrap();
@@ -136,7 +141,7 @@ fn commit(generation: Option<u32>, fill: impl FnOnce(&mut Transaction)) -> Resul
 #[test]
 fn a_table_is_made_and_asked_after() {
     namespace::unshare().unwrap();
-    let socket = Socket::open(libc::NETLINK_NETFILTER).unwrap();
+    let socket = Socket::netfilter().unwrap();
     assert_eq!(nft::query::table(&socket, "t"), Ok(None));
     commit(None, |t| t.create(&table())).unwrap();
     let found = nft::query::table(&socket, "t").unwrap().unwrap();
@@ -164,7 +169,7 @@ fn a_table_is_made_and_asked_after() {
 #[test]
 fn a_transaction_is_all_or_nothing() {
     namespace::unshare().unwrap();
-    let socket = Socket::open(libc::NETLINK_NETFILTER).unwrap();
+    let socket = Socket::netfilter().unwrap();
     let failure = commit(None, |t| {
         t.create(&table());
         t.delete_elements("t", "m", &[element(1, 1)]);

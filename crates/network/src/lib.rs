@@ -1,24 +1,67 @@
-//! Networks, address leases, published ports. It knows no images and no processes.
+//! Networks, address leases, published ports, and the files that make names work. Emits steps; knows no images.
+//!
+//! The way of a container: [`ports::parse`] what was typed, [`lease`] an address, [`reserve`] the host's ports (and keep
+//! the sockets while it runs), then [`attach`], a pure function, says what has to be done.
 
-use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+pub mod attach;
+pub mod firewall;
+pub mod hosts;
+pub mod lease;
+pub mod network;
+pub mod ports;
+pub mod reserve;
+pub mod resolv;
 
-/// One `-p`: who reaches `host_port` on the host reaches `container_port` in the container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedPort {
-    /// `None`: every address of the host.
-    pub host_ip: Option<IpAddr>,
-    /// `None`: one that is free.
-    pub host_port: Option<u16>,
-    pub container_port: u16,
-    pub protocol: Protocol,
+pub use attach::{Attachment, Endpoint, LINK, LINK_INDEX, alone, attach};
+pub use lease::{Lease, lease};
+pub use network::Network;
+pub use ports::{PortSpec, PublishedPort};
+pub use reserve::{Reserved, reserve};
+pub use steps::Protocol;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+/// What can go wrong on the way to a network. Each message names the object.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("invalid containerPort: {0}")]
+    ContainerPort(String),
+    #[error("invalid hostPort: {0}")]
+    HostPort(String),
+    #[error("invalid IP address: {0}")]
+    Address(String),
+    #[error("invalid proto: {0}")]
+    Protocol(String),
+    #[error("no port specified: {0}<empty>")]
+    NoPort(String),
+    #[error("invalid ranges specified for container and host Ports: {0} and {1}")]
+    Ranges(String, String),
+    #[error("bad format for add-host: \"{0}\"")]
+    AddHost(String),
+    #[error("Bind for {0}:{1} failed: port is already allocated")]
+    PortInUse(IpAddr, u16),
+    #[error("Bind for {0} failed: all ports are allocated: {1}-{2}")]
+    RangeInUse(IpAddr, u16, u16),
+    #[error("cannot bind {address}:{port}/{protocol}: {cause}")]
+    Bind { address: IpAddr, port: u16, protocol: Protocol, cause: io::Error },
+    #[error("cannot publish port {port} on {address}: the container has no IPv6 address")]
+    NoIpv6 { address: IpAddr, port: u16 },
+    #[error("no free address in network {0} ({1})")]
+    Exhausted(String, network::Subnet),
+    #[error("address {0} is already in use by container {1}")]
+    AddressInUse(Ipv4Addr, String),
+    #[error("address {0} is not in {1}, or is not for containers")]
+    ForeignAddress(Ipv4Addr, network::Subnet),
+    #[error("network {network}: {subnet} overlaps the route to {destination}/{prefix} of {link}")]
+    Clash { network: String, subnet: network::Subnet, destination: IpAddr, prefix: u8, link: String },
+    #[error("network {0}: {1}")]
+    Invalid(String, &'static str),
+    #[error("{0}: {1}")]
+    File(PathBuf, io::Error),
+    #[error("cannot ask the kernel for {0}: {1}")]
+    Kernel(&'static str, kernel::netlink::Failure),
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    #[default]
-    Tcp,
-    Udp,
-    Sctp,
-}
+pub type Result<T, E = Error> = std::result::Result<T, E>;

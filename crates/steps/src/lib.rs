@@ -15,7 +15,7 @@ mod journal;
 mod live;
 mod meet;
 mod mount;
-mod nft;
+pub mod nft;
 mod overlay;
 mod picture;
 mod plan;
@@ -28,7 +28,7 @@ mod tree;
 mod uts;
 mod veth;
 
-pub use address::ConfigureLinks;
+pub use address::{ConfigureLinks, Configured};
 pub use bridge::EnsureBridge;
 pub use cgroup::{
     EnsureCgroup, FilterDevices, JoinCgroup, MakeCgroup, OpenCgroup, RemoveCgroup, SetCgroup, UnshareCgroup,
@@ -42,7 +42,7 @@ pub use journal::Journal;
 pub use live::{Failure, Live, Outcome, Slot};
 pub use meet::{Await, Release};
 pub use mount::{EnterRoot, MakeFs, MakePrivate, MountFs, PivotRoot};
-pub use nft::{EnsureFirewall, Publish, Unpublish};
+pub use nft::{EnsureFirewall, Forward, Protocol, Publish, Unpublish};
 pub use overlay::{EnterMounts, LeaveMounts, Overlay};
 pub use picture::Picture;
 pub use plan::{Join, Phase, Plan, Spawn};

@@ -1,17 +1,77 @@
-//! (placeholder)
-use crate::{Live, Outcome, Picture, Shell, Step};
+//! The cable: a pair of virtual Ethernet devices between the bridge and the container. See veth(4).
+
+use crate::bridge::mac;
+use crate::shell::quote;
+use crate::{Failure, Live, Outcome, Picture, Shell, Step, Text};
+use kernel::netlink::route::{Namespace, Veth};
+use kernel::netlink::{Batch, Socket, route};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+
+/// A pair of virtual Ethernet devices: `host` is a port of the bridge and up, `peer` is in the container, still down.
+///
+/// Nothing takes it back: the pair dies with the container's network namespace, also when the start fails, and to
+/// delete it by hand costs a grace period of the kernel, 25–35 ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CreateVeth {}
+pub struct CreateVeth {
+    pub host: Text,
+    /// Both indices are ours: the kernel takes the peer's only with the host's.
+    pub host_index: u32,
+    pub bridge: Text,
+    pub peer: Text,
+    pub peer_index: u32,
+    pub mac: [u8; 6],
+    pub mtu: Option<u32>,
+}
+
 impl CreateVeth {
-    pub fn perform(&self, _: &Live) -> Outcome {
-        Ok(())
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let pid = u32::try_from(live.pid.get()).ok().filter(|pid| *pid != 0).ok_or(Errno::SRCH)?;
+        let bridge =
+            route::link_index(self.bridge.as_str()).map_err(|e| Failure::new(e, "the bridge is gone"))?;
+        let mut batch = Batch::new();
+        let veth = Veth {
+            host: self.host.as_str(),
+            host_index: self.host_index,
+            bridge,
+            peer: self.peer.as_str(),
+            peer_index: self.peer_index,
+            peer_mac: Some(self.mac),
+            mtu: self.mtu,
+            namespace: Namespace::Pid(pid),
+        };
+        route::create_veth(&mut batch, &veth);
+        match Socket::route()?.send(&batch.finish()?) {
+            // the kernel's answer to a bridge with 1,023 ports
+            Err(failure) if failure.errno == Errno::XFULL => {
+                Err(Failure::new(failure.errno, "the bridge has no port left"))
+            }
+            answer => answer.map_err(|failure| failure.errno.into()),
+        }
     }
+
     pub fn shell(&self) -> Shell {
-        Shell::comment("", "")
+        let (host, peer) = (quote(self.host.as_str()), quote(self.peer.as_str()));
+        let mtu = self.mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
+        Shell::exact(
+            format!(
+                "ip link add {host} index {}{mtu} master {} up type veth peer name {peer} index {} address {}{mtu} netns $PID",
+                self.host_index,
+                quote(self.bridge.as_str()),
+                self.peer_index,
+                mac(self.mac),
+            ),
+            "a cable: one end in the bridge, the other in the container; it dies with the container's namespace",
+            "veth(4)",
+        )
     }
+
     pub fn undo(&self) -> Option<Step> {
         None
     }
-    pub fn draw(&self, _: &mut Picture) {}
+
+    pub fn draw(&self, picture: &mut Picture) {
+        let about = format!("cable from {} to {} in the container", self.bridge, self.peer);
+        picture.add("network", self.host.as_str(), about);
+    }
 }

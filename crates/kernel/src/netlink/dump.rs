@@ -101,7 +101,7 @@ pub fn routes() -> Result<Vec<Route>, Failure> {
 
 /// A list that changed while the kernel wrote it down is asked for again, a few times.
 fn dump<T>(kind: u16, header: &[u8], parse: impl Fn(&Message) -> Option<T>) -> Result<Vec<T>, Failure> {
-    let socket = Socket::open(libc::NETLINK_ROUTE)?;
+    let socket = Socket::route()?;
     let mut batch = Batch::new();
     batch.control(kind, NLM_F_DUMP, |m| m.raw(header));
     let request = batch.finish()?;

@@ -1,6 +1,7 @@
 //! Messages of rtnetlink(7) that make links, addresses and routes. Each function appends to a batch; none sends.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -168,6 +169,52 @@ pub fn link_index(name: &str) -> Result<u32, Errno> {
         None,
     )?;
     rustix::net::netdevice::name_to_index(socket, name)
+}
+
+/// The little that tells whether a link needs to be made, at the price of four system calls: about 2 µs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkState {
+    pub index: u32,
+    pub up: bool,
+    /// Its first IPv4 address.
+    pub address: Option<Ipv4Addr>,
+}
+
+/// Looks at a link by name. `ENODEV` when there is none. See netdevice(7).
+pub fn link_state(name: &str) -> Result<LinkState, Errno> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let index = rustix::net::netdevice::name_to_index(&socket, name)?;
+    // SAFETY: all members of the union are plain numbers, and the kernel fills the one that the request names.
+    let flags = unsafe { ask_link(&socket, name, libc::SIOCGIFFLAGS as _)?.ifr_ifru.ifru_flags };
+    let address = match ask_link(&socket, name, libc::SIOCGIFADDR as _) {
+        // SAFETY: as above; the socket is one of AF_INET, so the address is a sockaddr_in: family, port, address.
+        Ok(answer) => Some(unsafe { answer.ifr_ifru.ifru_addr.sa_data }),
+        Err(Errno::ADDRNOTAVAIL) => None,
+        Err(errno) => return Err(errno),
+    };
+    let address = address.map(|data| Ipv4Addr::from([2, 3, 4, 5].map(|i| data[i] as u8)));
+    Ok(LinkState { index, up: i32::from(flags) & libc::IFF_UP != 0, address })
+}
+
+fn ask_link(socket: &OwnedFd, name: &str, request: libc::Ioctl) -> Result<libc::ifreq, Errno> {
+    if name.len() > NAME_MAX {
+        return Err(Errno::NODEV);
+    }
+    // SAFETY: a structure of plain numbers, for which zeros are a value.
+    let mut question: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in question.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: both requests read the name and write the rest of an ifreq, which lives until the call returns.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut question) } {
+        0 => Ok(question),
+        _ => Err(crate::process::last_errno()),
+    }
 }
 
 /// `struct ifinfomsg`; `up` asks for the flag IFF_UP, and leaves the other flags alone.
