@@ -41,7 +41,7 @@ pub struct Settings {
     /// Ports that the image or `--expose` names: `80/tcp`.
     pub exposed: Vec<String>,
     pub network: Network,
-    pub ports: Vec<network::PublishedPort>,
+    pub ports: Vec<network::PortSpec>,
     pub dns: Vec<String>,
     pub dns_search: Vec<String>,
     pub dns_options: Vec<String>,
