@@ -1,9 +1,24 @@
 //! Containers as users know them: create, start, stop, exec, logs, rm. It knows no terminal tables and no HTTP.
 
+pub mod attach;
 mod container;
+mod control;
+mod error;
+mod exec;
+pub mod inspect;
+pub mod logs;
+pub mod monitor;
 pub mod names;
 mod settings;
+mod specify;
+mod start;
+mod store;
 pub mod top;
+mod users;
 
 pub use container::{Container, State, Time};
+pub use error::{Error, Result};
+pub use exec::ExecSettings;
 pub use settings::*;
+pub use start::{StartOptions, Started};
+pub use store::Engine;

@@ -193,6 +193,25 @@ pub fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
     done(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
 }
 
+/// Does `work` with the file system ids of `id`, but with all the capabilities that this thread has: what it makes belongs
+/// to `id`. See setfsuid(2).
+pub fn as_owner<T>(id: u32, work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let (effective, permitted, inheritable) = crate::caps::current()?;
+    let set = |id: u32| {
+        // SAFETY: numbers only; the answer is the old id, not an error.
+        unsafe {
+            libc::syscall(libc::SYS_setfsgid, id);
+            libc::syscall(libc::SYS_setfsuid, id);
+        }
+    };
+    set(id);
+    // Leaving 0 took the rights over files away from the effective set.
+    let result = crate::caps::set(effective, permitted, inheritable).and_then(|()| work());
+    set(0);
+    crate::caps::set(effective, permitted, inheritable)?;
+    result
+}
+
 /// One resource limit; `None` is unlimited. See setrlimit(2).
 pub fn set_limit(resource: u32, soft: Option<u64>, hard: Option<u64>) -> Result<(), Errno> {
     let value = |v: Option<u64>| v.unwrap_or(libc::RLIM64_INFINITY);
@@ -311,6 +330,33 @@ pub fn next_signal(fd: impl AsFd) -> Option<i32> {
     match rustix::io::read(fd, &mut info) {
         Ok(n) if n == info.len() => Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]])),
         _ => None,
+    }
+}
+
+/// Sends a signal by number (0 only asks whether the process is there). See pidfd_send_signal(2).
+pub fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), Errno> {
+    let info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: takes a descriptor and numbers; without siginfo the kernel fills it in as for kill(2).
+    done(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), signal, info, 0) })
+}
+
+/// Reaps every child that has ended, but leaves `spared` to whoever waits for it.
+pub fn reap_others(spared: i32) {
+    loop {
+        // SAFETY: the struct is plain data, all zeroes is a value of it, and the kernel fills it in.
+        let pid = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            if libc::waitid(libc::P_ALL, 0, &raw mut info, options) != 0 {
+                return;
+            }
+            info.si_pid()
+        };
+        if pid == 0 || pid == spared {
+            return;
+        }
+        // SAFETY: no status is asked for.
+        unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
     }
 }
 

@@ -9,6 +9,7 @@ pub mod hosts;
 pub mod lease;
 pub mod network;
 pub mod ports;
+pub mod remove;
 pub mod reserve;
 pub mod resolv;
 
@@ -16,6 +17,7 @@ pub use attach::{Attachment, Endpoint, LINK, LINK_INDEX, alone, attach};
 pub use lease::{Lease, lease};
 pub use network::Network;
 pub use ports::{PortSpec, PublishedPort};
+pub use remove::remove;
 pub use reserve::{Reserved, reserve};
 pub use steps::Protocol;
 

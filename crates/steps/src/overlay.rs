@@ -60,25 +60,39 @@ pub struct Overlay {
     pub upper: Text,
     pub work: Text,
     pub at: Text,
+    /// The container's root, on the host: the overlay's own work is done in its name, because a mapped upper directory
+    /// knows no other.
+    pub owner: u32,
 }
 
 impl Overlay {
     pub fn perform(&self, _: &Live) -> Outcome {
-        let fd = mount::overlay(
-            &mut self.lower.iter().map(Text::as_c),
-            self.upper.as_c(),
-            self.work.as_c(),
-            Attr::default(),
-        )
-        .map_err(|e| Failure::new(e, "fsopen(overlay)"))?;
+        let make = || {
+            mount::overlay(
+                &mut self.lower.iter().map(Text::as_c),
+                self.upper.as_c(),
+                self.work.as_c(),
+                Attr::default(),
+            )
+        };
+        let fd = if self.owner == 0 { make() } else { kernel::process::as_owner(self.owner, make) }
+            .map_err(|e| Failure::new(e, "fsopen(overlay)"))?;
         mount::attach_at(&fd, self.at.as_c()).map_err(|e| Failure::new(e, "move_mount"))
     }
 
     pub fn shell(&self) -> Shell {
         let lower: Vec<&str> = self.lower.iter().map(Text::as_str).collect();
         let options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), self.upper, self.work);
+        let owner = self.owner;
+        let as_owner = if owner == 0 {
+            String::new()
+        } else {
+            format!(
+                "setpriv --reuid={owner} --regid={owner} --clear-groups --inh-caps=+all --ambient-caps=+all "
+            )
+        };
         Shell::exact(
-            format!("mount -t overlay -o {} overlay {}", quote(&options), quote(self.at.as_str())),
+            format!("{as_owner}mount -t overlay -o {} overlay {}", quote(&options), quote(self.at.as_str())),
             format!("{} read-only layers under a writable one", self.lower.len()),
             "mount(8)",
         )

@@ -126,7 +126,14 @@ fn root(lists: &mut Lists, spec: &Spec) -> String {
             lists.joined.push(EnterMounts {}.into());
             lists.joined.append(&mut attach);
             lists.joined.push(
-                Overlay { lower, upper: upper.into(), work: work.into(), at: merged.as_str().into() }.into(),
+                Overlay {
+                    lower,
+                    upper: upper.into(),
+                    work: work.into(),
+                    at: merged.as_str().into(),
+                    owner: owner.map_or(0, |o| o.0),
+                }
+                .into(),
             );
             lists.joined.push(LeaveMounts {}.into());
             merged.clone()

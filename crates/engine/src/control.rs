@@ -1,0 +1,169 @@
+//! Stop, kill, wait, remove, rename, and taking the engine's own things down.
+
+use crate::attach::Connection;
+use crate::{Container, Engine, Error, Result, State};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+impl Engine {
+    /// A hand on the container's first process; `None` when it does not run.
+    pub(crate) fn handle(&self, container: &Container) -> Result<Option<(i32, OwnedFd)>> {
+        let State::Running { pid, start_ticks, .. } = self.state(container)? else { return Ok(None) };
+        let Some(raw) = Pid::from_raw(pid) else { return Ok(None) };
+        let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else { return Ok(None) };
+        // Looked at after it is held: the number cannot have changed its owner since.
+        Ok((crate::store::start_ticks_of(pid) == Some(start_ticks)).then_some((pid, pidfd)))
+    }
+
+    /// Sends a signal to the first process.
+    pub fn kill(&self, container: &Container, signal: i32) -> Result<()> {
+        let Some((_, pidfd)) = self.handle(container)? else {
+            return Err(Error::NotRunning(container.id.clone()));
+        };
+        let signal = Signal::from_named_raw(signal)
+            .ok_or_else(|| Error::Invalid(format!("invalid signal: {signal}")))?;
+        pidfd_send_signal(&pidfd, signal).map_err(|e| Error::io("cannot signal", &container.name, e))
+    }
+
+    /// Asks it to end, waits `timeout` seconds (−1: for ever), then kills it. One that does not run is stopped already.
+    pub fn stop(&self, container: &Container, timeout: Option<i64>) -> Result<()> {
+        let Some((_, pidfd)) = self.handle(container)? else { return Ok(()) };
+        let waiter = Connection::connect(&self.run_directory(container).join("attach.sock")).ok();
+        let signal = signal_number(&container.settings.stop_signal).unwrap_or(15);
+        let seconds = timeout.or(container.settings.stop_timeout).unwrap_or(10);
+        self.kill(container, signal)?;
+        if !ended(&pidfd, seconds) {
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            ended(&pidfd, -1);
+        }
+        self.settle(container, waiter);
+        Ok(())
+    }
+
+    /// Waits until the monitor has put everything away.
+    fn settle(&self, container: &Container, waiter: Option<Connection>) {
+        if let Some(waiter) = waiter {
+            let _ = waiter.wait();
+            return;
+        }
+        for _ in 0..2000 {
+            match self.state(container) {
+                Ok(State::Running { .. }) => std::thread::sleep(std::time::Duration::from_millis(1)),
+                _ => return,
+            }
+        }
+    }
+
+    /// Waits for its end and answers its exit code.
+    pub fn wait(&self, container: &Container) -> Result<i32> {
+        match self.state(container)? {
+            State::Exited { code, .. } => Ok(code),
+            State::Created => Ok(0),
+            State::Running { .. } => {
+                match Connection::connect(&self.run_directory(container).join("attach.sock")) {
+                    Ok(connection) => Ok(connection.wait()?),
+                    // It ended just now.
+                    Err(error) => match self.state(container)? {
+                        State::Exited { code, .. } => Ok(code),
+                        _ => Err(error.into()),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Removes it; a running one only by `force`, which kills it.
+    pub fn remove(&self, container: &Container, force: bool) -> Result<()> {
+        if let Some((_, pidfd)) = self.handle(container)? {
+            if !force {
+                return Err(Error::Running(container.name.clone()));
+            }
+            let waiter = Connection::connect(&self.run_directory(container).join("attach.sock")).ok();
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            ended(&pidfd, -1);
+            self.settle(container, waiter);
+        }
+        let run = self.run_directory(container);
+        let journal = run.join("journal");
+        steps::Journal::replay(&journal).map_err(|e| Error::io("cannot replay", &journal, e))?;
+        let _ = std::fs::remove_dir_all(&run);
+        self.discard(container);
+        Ok(())
+    }
+
+    /// Gives a container another name.
+    pub fn rename(&self, container: &Container, name: &str) -> Result<()> {
+        let path = self.root.join("names").join(name);
+        std::os::unix::fs::symlink(&container.id, &path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                let id = std::fs::read_link(&path).map(|p| p.display().to_string()).unwrap_or_default();
+                Error::NameInUse { name: name.to_owned(), id }
+            }
+            _ => Error::io("cannot claim the name", &path, e),
+        })?;
+        let renamed = Container { name: name.to_owned(), ..container.clone() };
+        self.write_config(&renamed)?;
+        let _ = std::fs::remove_file(self.root.join("names").join(&container.name));
+        Ok(())
+    }
+
+    /// Takes down what is kept for all containers: bridge, firewall table, parent cgroups. Only when none runs.
+    pub fn down(&self) -> Result<()> {
+        if let Some((container, _)) = self.list()?.iter().find(|(_, s)| matches!(s, State::Running { .. })) {
+            return Err(Error::Invalid(format!("container {} is running: stop it first", container.name)));
+        }
+        network::remove(&self.network()?)?;
+        let parent = std::env::var("CORTEN_CGROUP_PARENT").unwrap_or_else(|_| "corten".to_owned());
+        for path in runtime::cgroup_paths(parent.trim_matches('/'), &runtime::Host::read()) {
+            let _ = std::fs::remove_dir(path);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a process ends within so many seconds; −1 waits for ever.
+fn ended(pidfd: &OwnedFd, seconds: i64) -> bool {
+    let limit = Timespec { tv_sec: seconds.max(0), tv_nsec: 0 };
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    loop {
+        match poll(&mut fds, if seconds < 0 { None } else { Some(&limit) }) {
+            Ok(n) => return n > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// `SIGTERM`, `term` or `15`, as a number.
+pub fn signal_number(word: &str) -> Option<i32> {
+    if let Ok(n) = word.parse::<i32>() {
+        return (1..=64).contains(&n).then_some(n);
+    }
+    let upper = word.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    SIGNALS.iter().position(|s| *s == name).map(|at| at as i32 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::signal_number;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        assert_eq!(
+            [signal_number("SIGTERM"), signal_number("kill"), signal_number("9"), signal_number("SYS")],
+            [Some(15), Some(9), Some(9), Some(31)]
+        );
+        assert_eq!(
+            [signal_number("0"), signal_number("NOPE"), signal_number("65"), signal_number("")],
+            [None; 4]
+        );
+    }
+}

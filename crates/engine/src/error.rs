@@ -1,0 +1,50 @@
+//! What can go wrong, in Docker's words where scripts look for them.
+
+use std::io;
+use std::path::Path;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("No such container: {0}")]
+    NoSuchContainer(String),
+    #[error("Multiple IDs found with provided prefix: {0}")]
+    Ambiguous(String),
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameInUse { name: String, id: String },
+    #[error("Container {0} is not running")]
+    NotRunning(String),
+    #[error(
+        "cannot remove container \"{0}\": container is running: stop the container before removing or force remove"
+    )]
+    Running(String),
+    #[error("{what} '{object}': {cause}")]
+    Io { what: &'static str, object: String, cause: io::Error },
+    #[error("{0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    #[error(transparent)]
+    Start(#[from] runtime::StartError),
+    #[error(transparent)]
+    Attach(#[from] crate::attach::AttachError),
+}
+
+impl Error {
+    pub fn io(what: &'static str, object: impl AsRef<Path>, cause: impl Into<io::Error>) -> Error {
+        Error::Io { what, object: object.as_ref().display().to_string(), cause: cause.into() }
+    }
+
+    /// The exit code of `run` and `start`: 125, or 126 and 127 for a program that cannot run or is not there.
+    pub fn code(&self) -> i32 {
+        match self {
+            Error::Start(error) => error.code,
+            _ => 125,
+        }
+    }
+}

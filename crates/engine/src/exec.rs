@@ -1,0 +1,124 @@
+//! A further program in a running container.
+
+use crate::attach::{AttachEnd, AttachOptions, pump_pipes, pump_terminal};
+use crate::specify::{cgroup, credentials, namespaces};
+use crate::{Container, Engine, Error, Network, Result, users};
+use kernel::process;
+use runtime::{Cgroups, Enter, Host, Launched, Stdio};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+
+/// `exec`'s options.
+#[derive(Debug, Clone, Default)]
+pub struct ExecSettings {
+    pub argv: Vec<String>,
+    /// `NAME=value`, added to the container's.
+    pub env: Vec<String>,
+    /// Empty: the container's.
+    pub workdir: String,
+    /// Empty: the container's.
+    pub user: String,
+    pub tty: bool,
+    pub interactive: bool,
+    pub detach: bool,
+    pub privileged: bool,
+    pub detach_keys: Option<String>,
+}
+
+impl Engine {
+    /// Runs it and answers its exit code; 0 at once when detached.
+    pub fn exec(&self, container: &Container, what: &ExecSettings) -> Result<i32> {
+        let s = &container.settings;
+        let Some((pid, pidfd)) = self.handle(container)? else {
+            return Err(Error::NotRunning(container.id.clone()));
+        };
+        let roots = [format!("/proc/{pid}/root")];
+        let (passwd, group) = (users::read_in(&roots, "etc/passwd"), users::read_in(&roots, "etc/group"));
+        let word = if what.user.is_empty() { &s.user } else { &what.user };
+        let user = users::find(word, &passwd, &group, &s.group_add)?;
+        let mut env = s.env.clone();
+        env.extend(what.env.iter().cloned());
+        for (name, value) in
+            [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", &user.home)]
+        {
+            if !env.iter().any(|e| e.starts_with(&format!("{name}="))) {
+                env.push(format!("{name}={value}"));
+            }
+        }
+        if what.tty && !env.iter().any(|e| e.starts_with("TERM=")) {
+            env.push("TERM=xterm".to_owned());
+        }
+        let host = Host::read();
+        let mut flags = namespaces(s);
+        if !matches!(s.network, Network::Host) {
+            flags |= process::CLONE_NEWNET;
+        }
+        if matches!(s.ipc, crate::Share::Container(_)) {
+            flags |= process::CLONE_NEWIPC;
+        }
+        let enter = Enter {
+            pidfd: pidfd.as_fd(),
+            namespaces: flags,
+            cgroups: runtime::cgroup_paths(&cgroup(container), &host),
+            v2: matches!(host.cgroups, Cgroups::V2 { .. }),
+            argv: &what.argv,
+            env: &env,
+            cwd: if what.workdir.is_empty() { &s.workdir } else { &what.workdir },
+            credentials: credentials(s, &user, what.privileged)?,
+        };
+        if what.detach {
+            return detached(&enter);
+        }
+        let options = AttachOptions {
+            tty: what.tty,
+            interactive: what.interactive,
+            sig_proxy: true,
+            ..AttachOptions::default()
+        };
+        let end = if what.tty {
+            terminal(&enter, &options)
+        } else {
+            pipes(&enter, &options, container.id_base + user.uid)
+        }?;
+        Ok(match end {
+            AttachEnd::Exited(code) => code,
+            AttachEnd::Detached => 0,
+            AttachEnd::Interrupted(signal) => 128 + signal,
+        })
+    }
+}
+
+fn terminal(enter: &Enter<'_>, options: &AttachOptions) -> Result<AttachEnd> {
+    let Launched { pidfd, master, .. } = runtime::enter(enter, Stdio::Terminal)?;
+    let master = master.ok_or_else(|| Error::Invalid("no terminal came from the container".to_owned()))?;
+    Ok(pump_terminal(master, pidfd, options)?)
+}
+
+fn pipes(enter: &Enter<'_>, options: &AttachOptions, owner: u32) -> Result<AttachEnd> {
+    let pipe = || {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|e| Error::io("cannot make a", "pipe", e))
+    };
+    let (out_read, out_write) = pipe()?;
+    let (err_read, err_write) = pipe()?;
+    let (theirs, ours) =
+        if options.interactive { pipe().map(|(r, w)| (r, Some(w)))? } else { (null()?, None) };
+    for fd in [&out_write, &err_write] {
+        let _ = rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(owner)), None);
+    }
+    let launched = runtime::enter(enter, Stdio::Given([theirs, out_write, err_write]))?;
+    Ok(pump_pipes(ours, out_read, err_read, launched.pidfd, options)?)
+}
+
+fn null() -> Result<OwnedFd> {
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Error::io("cannot open", "/dev/null", e))
+}
+
+/// In a process of its own, whose end leaves the program to the container's first process.
+fn detached(enter: &Enter<'_>) -> Result<i32> {
+    let (read, write) = (null()?, null()?);
+    let launched = runtime::enter(enter, Stdio::Given([read, write, null()?]));
+    launched?;
+    Ok(0)
+}

@@ -1,0 +1,559 @@
+//! From what a container shall be to what the runtime is asked for: Docker's defaults, as tables.
+
+use crate::store::ID_COUNT;
+use crate::users::{self, User};
+use crate::{Container, Engine, Error, MountKind, Network, Resources, Result, Settings, Share};
+use kernel::bpf::{DeviceKind, DeviceRule, MKNOD, READ, WRITE};
+use kernel::caps::CapSet;
+use kernel::mount::Attr;
+use kernel::process as ns;
+use runtime::{Lower, Mount, Process, Root, Spec, Writable};
+use std::net::IpAddr;
+use steps::{Credentials, IdRange, Join, Limit, Node, WriteFile};
+
+/// Hidden in every container that is not privileged: files that tell of the host or reach its hardware.
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The devices of every container: name, major, minor.
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// What the caller knows beside the settings.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub attachment: network::Attachment,
+    /// Ids of the container's namespaces that it joins, as `/proc/PID/ns/…`.
+    pub join: Vec<Join>,
+}
+
+impl Engine {
+    pub(crate) fn specify(&self, container: &Container, facts: Facts) -> Result<Spec> {
+        let s = &container.settings;
+        let root = self.root_of(container);
+        let user = self.user_of(container, &root)?;
+        let run = self.run_directory(container).display().to_string();
+        let mut mounts = kernel_mounts(s);
+        let mut host = Vec::new();
+        self.own_files(container, &run, &mut host, &mut mounts)?;
+        self.user_mounts(container, &mut mounts)?;
+        let mut sysctls = s.sysctls.clone();
+        sysctls.extend(facts.attachment.sysctls.iter().map(|(k, v)| (k.clone(), v.clone())));
+        if s.network != Network::Host && !s.privileged {
+            // Groups that the user namespace does not map are refused.
+            let groups = if container.id_base == 0 { "0 2147483647" } else { "0 65535" };
+            // As Docker: ports below 1024 and ping need no rights inside.
+            for (key, value) in
+                [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", groups)]
+            {
+                if !matches!(s.network, Network::Container(_)) {
+                    sysctls.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+                }
+            }
+        }
+        host.extend(facts.attachment.host);
+        let open = s.privileged || s.security.unmask;
+        let list =
+            |paths: &[&str]| if open { Vec::new() } else { paths.iter().map(|p| (*p).to_owned()).collect() };
+        Ok(Spec {
+            name: container.name.clone(),
+            root,
+            read_only: s.read_only,
+            namespaces: namespaces(s),
+            join: facts.join,
+            ids: ids(container),
+            hostname: hostname(container),
+            domainname: s.domainname.clone(),
+            mounts,
+            masked: list(&MASKED),
+            read_only_paths: list(&READ_ONLY),
+            empty_file: self.state.join("empty").display().to_string(),
+            empty_dir: self.state.join("empty.d").display().to_string(),
+            devices: devices(s)?,
+            device_rules: device_rules(s)?,
+            cgroup: cgroup(container),
+            resources: resources(&s.resources),
+            sysctls,
+            oom_score_adj: s.resources.oom_score_adj,
+            host,
+            joined: facts.attachment.joined,
+            inside: facts.attachment.inside,
+            process: process(container, &user)?,
+        })
+    }
+
+    fn root_of(&self, container: &Container) -> Root {
+        let dir = self.directory(container);
+        let path = |name: &str| dir.join(name).display().to_string();
+        match &container.settings.rootfs {
+            Some(rootfs) => Root::Directory(rootfs.clone()),
+            None => {
+                // The machine's own root cannot be covered by its mapped copy: that is attached beside.
+                let at =
+                    |source: &String| if container.upper_in_memory { path("lower") } else { source.clone() };
+                let lower = container.lower.iter().map(|l| Lower { source: l.clone(), at: at(l) }).collect();
+                let writable = Writable { dir: path("rw"), in_memory: container.upper_in_memory };
+                Root::Overlay { lower, writable, merged: path("merged") }
+            }
+        }
+    }
+
+    fn user_of(&self, container: &Container, root: &Root) -> Result<User> {
+        let roots = match root {
+            Root::Directory(path) => vec![path.clone()],
+            Root::Overlay { lower, writable, .. } => {
+                let upper = format!("{}/upper", writable.dir);
+                std::iter::once(upper).chain(lower.iter().map(|l| l.source.clone())).collect()
+            }
+        };
+        let (passwd, group) = (users::read_in(&roots, "etc/passwd"), users::read_in(&roots, "etc/group"));
+        users::find(&container.settings.user, &passwd, &group, &container.settings.group_add)
+    }
+
+    /// `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`: made for each start, for the container's eyes.
+    fn own_files(
+        &self,
+        container: &Container,
+        run: &str,
+        host: &mut Vec<steps::Step>,
+        mounts: &mut Vec<Mount>,
+    ) -> Result<()> {
+        let s = &container.settings;
+        let hostname = hostname(container);
+        let own_network = s.network != Network::Host;
+        let base = if own_network { None } else { std::fs::read_to_string("/etc/hosts").ok() };
+        let extra: Vec<_> = s
+            .extra_hosts
+            .iter()
+            .map(|h| network::hosts::parse_extra(h))
+            .collect::<std::result::Result<_, _>>()?;
+        let name = if s.domainname.is_empty() {
+            hostname.clone()
+        } else {
+            format!("{hostname}.{} {hostname}", s.domainname)
+        };
+        let own = container.address.map(|a| (IpAddr::V4(a), name.as_str()));
+        let gateway = self.network()?.gateway;
+        let hosts = network::hosts::hosts(base.as_deref(), own, &extra, Some(gateway));
+        let servers = s
+            .dns
+            .iter()
+            .map(|d| {
+                d.parse()
+                    .map_err(|_| Error::Invalid(format!("ip address is not correctly formatted: \"{d}\"")))
+            })
+            .collect::<Result<_>>()?;
+        let dns =
+            network::resolv::Dns { servers, search: s.dns_search.clone(), options: s.dns_options.clone() };
+        let resolv = network::resolv::resolv_conf(&network::resolv::Host::read(), &dns, own_network);
+        let owner = (container.id_base != 0).then_some((container.id_base, container.id_base));
+        for (name, content) in
+            [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)]
+        {
+            let path = format!("{run}/{name}");
+            host.push(WriteFile { path: path.as_str().into(), content, mode: 0o644, owner }.into());
+            let target = format!("/etc/{name}");
+            if s.mounts.iter().all(|m| m.target != target) {
+                mounts.push(Mount::Bind {
+                    source: path,
+                    target,
+                    attr: Attr::default(),
+                    recursive: false,
+                    idmap: false,
+                    file: true,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn user_mounts(&self, container: &Container, mounts: &mut Vec<Mount>) -> Result<()> {
+        let mut sorted: Vec<&crate::Mount> = container.settings.mounts.iter().collect();
+        // A mount point inside another mount comes after it.
+        sorted.sort_by_key(|m| m.target.matches('/').count());
+        for m in sorted {
+            let attr = Attr { read_only: m.read_only, ..Attr::default() };
+            match m.kind {
+                MountKind::Tmpfs => mounts.push(tmpfs(m)),
+                MountKind::Volume => {
+                    let source = self.volume(container, m)?;
+                    mounts.push(Mount::Bind {
+                        source,
+                        target: m.target.clone(),
+                        attr,
+                        recursive: true,
+                        idmap: true,
+                        file: false,
+                    });
+                }
+                MountKind::Bind => {
+                    let file = match std::fs::metadata(&m.source) {
+                        Ok(meta) => !meta.is_dir(),
+                        Err(_) if m.create_source => {
+                            std::fs::create_dir_all(&m.source)
+                                .map_err(|e| Error::io("cannot make the bind source", &m.source, e))?;
+                            false
+                        }
+                        Err(_) => {
+                            return Err(Error::Invalid(format!(
+                                "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                                m.source
+                            )));
+                        }
+                    };
+                    let (source, target) = (m.source.clone(), m.target.clone());
+                    mounts.push(Mount::Bind {
+                        source,
+                        target,
+                        attr,
+                        recursive: !m.non_recursive,
+                        idmap: true,
+                        file,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory of a volume, made when missing; an anonymous one lives and ends with its container.
+    fn volume(&self, container: &Container, m: &crate::Mount) -> Result<String> {
+        let path = if m.source.is_empty() {
+            self.directory(container).join("volumes").join(m.target.replace('/', "%"))
+        } else {
+            self.root.join("volumes").join(&m.source).join("_data")
+        };
+        if !path.exists() {
+            std::fs::create_dir_all(&path).map_err(|e| Error::io("cannot make the volume", &path, e))?;
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
+                .map_err(|e| Error::io("cannot make the volume", &path, e))?;
+            self.copy_up(container, &m.target, &path);
+        }
+        Ok(path.display().to_string())
+    }
+
+    /// A new volume begins with the owner and mode that the image has at its place (its files are issue of volumes).
+    fn copy_up(&self, container: &Container, target: &str, path: &std::path::Path) {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let found =
+            container.lower.iter().find_map(|l| std::fs::symlink_metadata(format!("{l}{target}")).ok());
+        if let Some(meta) = found.filter(std::fs::Metadata::is_dir) {
+            let _ = std::os::unix::fs::chown(path, Some(meta.uid()), Some(meta.gid()));
+            let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(meta.mode() & 0o7777));
+        }
+    }
+}
+
+pub(crate) fn hostname(container: &Container) -> String {
+    let s = &container.settings;
+    match (&s.network, s.hostname.is_empty()) {
+        (_, false) => s.hostname.clone(),
+        (Network::Host, true) => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        _ => container.short_id().to_owned(),
+    }
+}
+
+pub(crate) fn cgroup(container: &Container) -> String {
+    let parent = std::env::var("CORTEN_CGROUP_PARENT").unwrap_or_else(|_| "corten".to_owned());
+    format!("{}/{}", parent.trim_matches('/'), container.id)
+}
+
+pub(crate) fn ids(container: &Container) -> Vec<IdRange> {
+    let base = container.id_base;
+    if base == 0 { Vec::new() } else { vec![IdRange { inside: 0, outside: base, count: ID_COUNT }] }
+}
+
+/// All eight, less those that are shared.
+pub(crate) fn namespaces(s: &Settings) -> u64 {
+    let own = |share: &Share, flag: u64| if *share == Share::Private { flag } else { 0 };
+    let net = if matches!(s.network, Network::Bridge | Network::None) { ns::CLONE_NEWNET } else { 0 };
+    let uts = if matches!(s.network, Network::Host) && s.hostname.is_empty() && s.uts == Share::Private {
+        ns::CLONE_NEWUTS
+    } else {
+        own(&s.uts, ns::CLONE_NEWUTS)
+    };
+    ns::CLONE_NEWNS
+        | ns::CLONE_NEWTIME
+        | net
+        | uts
+        | own(&s.pid, ns::CLONE_NEWPID)
+        | own(&s.ipc, ns::CLONE_NEWIPC)
+        | own(&s.cgroupns, ns::CLONE_NEWCGROUP)
+        | own(&s.userns, ns::CLONE_NEWUSER)
+}
+
+fn kernel_mounts(s: &Settings) -> Vec<Mount> {
+    let open = s.privileged;
+    let fs = |fstype: &str, target: &str, attr: Attr, options: &[(&str, &str)]| Mount::Fs {
+        fstype: fstype.to_owned(),
+        source: if fstype == "tmpfs" { "shm" } else { fstype }.to_owned(),
+        options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        attr,
+        target: target.to_owned(),
+    };
+    let strict = Attr::NO_SUID_DEV_EXEC;
+    let read_only = Attr { read_only: !open, ..strict };
+    let shm = (if s.shm_size == 0 { 64 << 20 } else { s.shm_size }).to_string();
+    vec![
+        fs("proc", "/proc", strict, &[]),
+        Mount::Dev { attr: Attr { nosuid: true, strictatime: true, ..Attr::default() } },
+        fs(
+            "devpts",
+            "/dev/pts",
+            Attr { nodev: false, ..strict },
+            &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")],
+        ),
+        fs("sysfs", "/sys", read_only, &[]),
+        Mount::Cgroup { attr: read_only },
+        fs("mqueue", "/dev/mqueue", strict, &[]),
+        fs("tmpfs", "/dev/shm", strict, &[("mode", "1777"), ("size", &shm)]),
+    ]
+}
+
+fn tmpfs(m: &crate::Mount) -> Mount {
+    let has = |word: &str| m.options.iter().any(|o| o == word);
+    let attr = Attr {
+        read_only: m.read_only || has("ro"),
+        nosuid: !has("suid"),
+        nodev: !has("dev"),
+        noexec: !has("exec"),
+        ..Attr::default()
+    };
+    let mut options = Vec::new();
+    if let Some(size) = m.size {
+        options.push(("size".to_owned(), size.to_string()));
+    }
+    options.push(("mode".to_owned(), format!("{:o}", m.mode.unwrap_or(0o1777))));
+    for option in &m.options {
+        if let Some((key, value)) = option.split_once('=') {
+            if !matches!(key, "size" | "mode") {
+                options.push((key.to_owned(), value.to_owned()));
+            }
+        }
+    }
+    Mount::Fs {
+        fstype: "tmpfs".to_owned(),
+        source: "tmpfs".to_owned(),
+        options,
+        attr,
+        target: m.target.clone(),
+    }
+}
+
+/// The host's device behind a path.
+fn device(path: &str) -> Result<(bool, u32, u32)> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let meta = std::fs::metadata(path).map_err(|e| Error::io("cannot give the device", path, e))?;
+    let (block, char) = (meta.file_type().is_block_device(), meta.file_type().is_char_device());
+    if !block && !char {
+        return Err(Error::Invalid(format!("not a device node: {path}")));
+    }
+    Ok((block, rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev())))
+}
+
+fn devices(s: &Settings) -> Result<Vec<Node>> {
+    let node = |name: &str, block: bool, major: u32, minor: u32| Node {
+        name: name.into(),
+        block,
+        major,
+        minor,
+        mode: 0o666,
+        uid: 0,
+        gid: 0,
+    };
+    let mut all: Vec<Node> =
+        DEVICES.iter().map(|(name, major, minor)| node(name, false, *major, *minor)).collect();
+    for d in &s.devices {
+        let (block, major, minor) = device(&d.source)?;
+        match d.target.strip_prefix("/dev/").filter(|name| !name.contains('/')) {
+            Some(name) => all.push(node(name, block, major, minor)),
+            None => {
+                return Err(Error::Invalid(format!("a device must be directly below /dev: {}", d.target)));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Nothing, then these: Docker's list.
+fn device_rules(s: &Settings) -> Result<Vec<DeviceRule>> {
+    if s.privileged {
+        return Ok(vec![DeviceRule::all(true)]);
+    }
+    let rule = |kind: DeviceKind, major: Option<u32>, minor: Option<u32>, access: u8| DeviceRule {
+        allow: true,
+        kind,
+        major,
+        minor,
+        access,
+    };
+    let all = READ | WRITE | MKNOD;
+    let mut rules = vec![
+        DeviceRule::all(false),
+        rule(DeviceKind::Char, None, None, MKNOD),
+        rule(DeviceKind::Block, None, None, MKNOD),
+    ];
+    rules.extend(
+        DEVICES.iter().map(|(_, major, minor)| rule(DeviceKind::Char, Some(*major), Some(*minor), all)),
+    );
+    // /dev/ptmx, and the terminals of devpts.
+    rules.push(rule(DeviceKind::Char, Some(5), Some(2), all));
+    rules.push(rule(DeviceKind::Char, Some(136), None, all));
+    for d in &s.devices {
+        let (block, major, minor) = device(&d.source)?;
+        let access = d.access.bytes().fold(0, |bits, b| {
+            bits | match b {
+                b'r' => READ,
+                b'w' => WRITE,
+                _ => MKNOD,
+            }
+        });
+        let kind = if block { DeviceKind::Block } else { DeviceKind::Char };
+        rules.push(rule(kind, Some(major), Some(minor), if d.access.is_empty() { all } else { access }));
+    }
+    Ok(rules)
+}
+
+fn resources(r: &Resources) -> runtime::Resources {
+    let memory = r.memory.filter(|m| *m != 0);
+    // As Docker: as much swap as memory, unless told.
+    let memory_swap = r.memory_swap.filter(|s| *s != 0).or_else(|| memory.map(|m| m.saturating_mul(2)));
+    let (quota, period) = match r.nano_cpus.filter(|n| *n != 0) {
+        Some(nano) => (Some(nano / 10_000), Some(100_000)),
+        None => (r.cpu_quota.filter(|q| *q != 0), r.cpu_period.filter(|p| *p != 0)),
+    };
+    runtime::Resources {
+        memory,
+        memory_swap,
+        memory_reservation: r.memory_reservation.filter(|m| *m != 0),
+        swappiness: r.memory_swappiness,
+        oom_kill_disable: r.oom_kill_disable,
+        cpu_shares: r.cpu_shares,
+        cpu_quota: quota,
+        cpu_period: period,
+        cpuset_cpus: r.cpuset_cpus.clone(),
+        cpuset_mems: r.cpuset_mems.clone(),
+        pids: r.pids_limit.filter(|p| *p != 0),
+        blkio_weight: r.blkio_weight.filter(|w| *w != 0),
+    }
+}
+
+/// The capabilities that a container is given.
+pub(crate) fn capabilities(s: &Settings) -> CapSet {
+    let base = if s.privileged { CapSet::ALL } else { CapSet::DOCKER_DEFAULT };
+    // `--cap-drop ALL --cap-add X` leaves X; `--cap-add ALL --cap-drop X` all but X.
+    let mut set =
+        if s.cap_drop == CapSet::ALL { CapSet::EMPTY | s.cap_add } else { (base | s.cap_add) - s.cap_drop };
+    if let Ok(last) = kernel::caps::last_cap() {
+        set = set & CapSet(u64::MAX >> (63 - last.min(63)));
+    }
+    set
+}
+
+/// Numbers of RLIMIT_…, by the names of `--ulimit`.
+const LIMITS: [(&str, u32); 15] = [
+    ("cpu", 0),
+    ("fsize", 1),
+    ("data", 2),
+    ("stack", 3),
+    ("core", 4),
+    ("rss", 5),
+    ("nproc", 6),
+    ("nofile", 7),
+    ("memlock", 8),
+    ("locks", 10),
+    ("sigpending", 11),
+    ("msgqueue", 12),
+    ("nice", 13),
+    ("rtprio", 14),
+    ("rttime", 15),
+];
+
+pub(crate) fn credentials(s: &Settings, user: &User, privileged: bool) -> Result<Credentials> {
+    let caps = if privileged {
+        CapSet::ALL & capabilities(&Settings { privileged: true, ..Settings::default() })
+    } else {
+        capabilities(s)
+    };
+    // A user who is not root has them in reserve only, for programs with file capabilities (as Docker).
+    let held = if user.uid == 0 { caps } else { CapSet::EMPTY };
+    let limit = |u: &crate::Ulimit| {
+        let resource = LIMITS.iter().find(|(name, _)| *name == u.name).map(|(_, n)| *n);
+        let value = |v: i64| u64::try_from(v).ok();
+        resource
+            .map(|resource| Limit {
+                resource,
+                name: u.name.as_str().into(),
+                soft: value(u.soft),
+                hard: value(u.hard),
+            })
+            .ok_or_else(|| Error::Invalid(format!("invalid ulimit type: {}", u.name)))
+    };
+    Ok(Credentials {
+        uid: user.uid,
+        gid: user.gid,
+        groups: std::iter::once(user.gid).chain(user.groups.iter().copied()).collect(),
+        umask: Some(0o022),
+        bounding: caps,
+        effective: held,
+        permitted: held,
+        inheritable: CapSet::EMPTY,
+        ambient: CapSet::EMPTY,
+        no_new_privileges: s.security.no_new_privileges,
+        limits: s.ulimits.iter().map(limit).collect::<Result<_>>()?,
+        seccomp: seccomp(s, caps, privileged)?,
+    })
+}
+
+fn seccomp(s: &Settings, caps: CapSet, privileged: bool) -> Result<Option<kernel::seccomp::Program>> {
+    use kernel::seccomp;
+    match s.security.seccomp.as_deref() {
+        None if privileged || s.privileged => Ok(None),
+        Some("unconfined") => Ok(None),
+        None | Some("builtin") => Ok(Some(seccomp::default_program(caps))),
+        Some(_) => Err(Error::Invalid(
+            "seccomp: a profile of one's own is not supported yet; 'unconfined' turns the filter off"
+                .to_owned(),
+        )),
+    }
+}
+
+fn process(container: &Container, user: &User) -> Result<Process> {
+    let s = &container.settings;
+    let mut env = s.env.clone();
+    let mut default = |name: &str, value: &str| {
+        if !env.iter().any(|e| e.split_once('=').is_some_and(|(k, _)| k == name)) {
+            env.push(format!("{name}={value}"));
+        }
+    };
+    default("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    default("HOSTNAME", &hostname(container));
+    if s.tty {
+        default("TERM", "xterm");
+    }
+    default("HOME", &user.home);
+    let argv = s.entrypoint.iter().chain(&s.cmd).cloned().collect();
+    Ok(Process {
+        argv,
+        env,
+        cwd: s.workdir.clone(),
+        terminal: s.tty,
+        init: s.init,
+        credentials: credentials(s, user, false)?,
+    })
+}

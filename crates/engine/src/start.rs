@@ -1,0 +1,351 @@
+//! Starting a container: the plan is made, a monitor is forked, and the monitor performs it and stays.
+
+use crate::attach::{AttachEnd, AttachOptions, Connection};
+use crate::logs::LogWriter;
+use crate::monitor::{self, ContainerIo, Supervision};
+use crate::specify::{Facts, cgroup};
+use crate::store::{make_dir, start_ticks_of};
+use crate::{Container, Engine, Error, Network, Result, Share, State, Time};
+use kernel::process::{self, Side};
+use runtime::{Host, Launched, StartError, Stdio};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use steps::{Join, Journal, Plan};
+
+/// How a start is watched.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StartOptions {
+    /// The caller stays attached.
+    pub attach: bool,
+    /// Each step is told on standard error as it is performed.
+    pub trace: bool,
+}
+
+/// A container that runs.
+#[derive(Debug)]
+pub struct Started {
+    pub pid: i32,
+    /// To its monitor, when the caller stays attached.
+    pub connection: Option<Connection>,
+}
+
+impl Started {
+    /// Follows it to its end.
+    pub fn follow(self, options: &AttachOptions) -> Result<AttachEnd> {
+        match self.connection {
+            Some(connection) => Ok(connection.run(options)?),
+            None => Err(Error::Invalid("not attached".to_owned())),
+        }
+    }
+}
+
+/// A started monitor's first word: 0 and the pid, or the exit code and why not.
+const READY: u8 = 0;
+const REPORT: usize = 4096;
+
+impl Engine {
+    /// What a start would do, in order. Nothing is done.
+    pub fn plan(&self, container: &Container) -> Result<Plan> {
+        let ports = container.settings.ports.iter().map(|p| network::PublishedPort {
+            host_ip: p.host_ip,
+            host_port: p.host_ports.map_or(0, |(first, _)| first),
+            container_port: p.container_port,
+            protocol: p.protocol,
+        });
+        let facts = self.facts(container, &ports.collect::<Vec<_>>())?;
+        Ok(runtime::plan(&self.specify(container, facts)?, &Host::read()))
+    }
+
+    fn facts(&self, container: &Container, ports: &[network::PublishedPort]) -> Result<Facts> {
+        let s = &container.settings;
+        let mut join = Vec::new();
+        let mut other = |kind: &str, flag: u64, word: &str| -> Result<()> {
+            let other = self.find(word)?;
+            let State::Running { pid, .. } = self.state(&other)? else {
+                return Err(Error::Invalid(format!(
+                    "cannot join {kind} of a non running container: {}",
+                    other.id
+                )));
+            };
+            join.push(Join { kind: kind.to_owned(), flag, path: format!("/proc/{pid}/ns/{kind}") });
+            Ok(())
+        };
+        if let Network::Container(word) = &s.network {
+            other("net", process::CLONE_NEWNET, word)?;
+        }
+        if let Share::Container(word) = &s.ipc {
+            other("ipc", process::CLONE_NEWIPC, word)?;
+        }
+        if let Share::Container(_) = &s.pid {
+            return Err(Error::Invalid("--pid container:… is not supported yet".to_owned()));
+        }
+        let attachment = match (&s.network, container.address) {
+            (Network::Bridge, address) => {
+                let network = self.network()?;
+                let lease = match address {
+                    Some(address) => network::lease(&self.root, &network, &container.id, Some(address))?,
+                    None => network::Lease {
+                        address: network.gateway,
+                        prefix: network.subnet.prefix,
+                        gateway: network.gateway,
+                        mac: network::lease::mac(network.gateway),
+                    },
+                };
+                let others = if address.is_some() && !network::firewall::intact(&network)? {
+                    self.endpoints()?
+                } else {
+                    Vec::new()
+                };
+                network::attach(&network, &lease, &container.id, Time::now().0, ports, &others)
+            }
+            (Network::None, _) => network::alone(),
+            (Network::Host | Network::Container(_), _) => network::Attachment::default(),
+        };
+        Ok(Facts { attachment, join })
+    }
+
+    /// Running containers with published ports.
+    fn endpoints(&self) -> Result<Vec<network::Endpoint>> {
+        let mut all = Vec::new();
+        for (container, state) in self.list()? {
+            if let (State::Running { .. }, Some(address)) = (state, container.address) {
+                all.push(network::Endpoint { address, ports: self.published(&container) });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The ports that a running container has on the host.
+    pub fn published(&self, container: &Container) -> Vec<network::PublishedPort> {
+        let path = self.run_directory(container).join("ports.json");
+        std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    /// Starts a container that was created or has ended.
+    pub fn start(&self, container: &Container, options: StartOptions) -> Result<Started> {
+        if let State::Running { pid, .. } = self.state(container)? {
+            return Ok(Started { pid, connection: None });
+        }
+        self.prepare(container)?;
+        let reserved = network::reserve(&container.settings.ports)?;
+        if !reserved.ports.is_empty() {
+            let path = self.run_directory(container).join("ports.json");
+            let text =
+                serde_json::to_vec(&reserved.ports).map_err(|e| Error::io("cannot write", &path, e))?;
+            std::fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))?;
+        }
+        let facts = self.facts(container, &reserved.ports)?;
+        let plan = runtime::plan(&self.specify(container, facts)?, &Host::read());
+
+        let failed = |e: rustix::io::Errno| Error::io("cannot fork the monitor of", &container.name, e);
+        let pair = || {
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        };
+        let (ours, theirs) = pair().map_err(failed)?;
+        let (client, creator) = if options.attach {
+            pair().map(|(a, b)| (Some(a), Some(b))).map_err(failed)?
+        } else {
+            (None, None)
+        };
+        match process::fork().map_err(failed)? {
+            Side::Parent { .. } => {
+                drop((theirs, creator, reserved));
+                let mut buffer = [0u8; REPORT];
+                let n = match rustix::net::recv(&ours, &mut buffer[..], rustix::net::RecvFlags::empty()) {
+                    Ok((n, _)) => n,
+                    Err(e) => return Err(failed(e)),
+                };
+                let text = String::from_utf8_lossy(&buffer[1.min(n)..n]).into_owned();
+                match buffer[0] {
+                    READY if n > 1 => Ok(Started {
+                        pid: text.parse().unwrap_or_default(),
+                        connection: client.map(Connection::from_fd),
+                    }),
+                    _ if n == 0 => Err(Error::Invalid(format!(
+                        "the monitor of '{}' ended before its container ran",
+                        container.name
+                    ))),
+                    code => Err(StartError { message: text, code: i32::from(code) }.into()),
+                }
+            }
+            Side::Child => {
+                drop((ours, client));
+                self.monitor(container, plan, theirs, creator, options.trace, reserved);
+                process::exit(0)
+            }
+        }
+    }
+
+    fn prepare(&self, container: &Container) -> Result<()> {
+        let run = self.run_directory(container);
+        make_dir(&run)?;
+        // A monitor that was killed left its journal: what it names is taken back first.
+        let journal = run.join("journal");
+        Journal::replay(&journal).map_err(|e| Error::io("cannot replay", &journal, e))?;
+        let (file, dir) = (self.state.join("empty"), self.state.join("empty.d"));
+        if !file.exists() {
+            make_dir(&dir)?;
+            std::fs::write(&file, "").map_err(|e| Error::io("cannot make", &file, e))?;
+            use std::os::unix::fs::PermissionsExt;
+            for path in [&file, &dir] {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000))
+                    .map_err(|e| Error::io("cannot make", path, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The monitor's life, in the forked process.
+    fn monitor(
+        &self,
+        container: &Container,
+        plan: Plan,
+        report: OwnedFd,
+        creator: Option<OwnedFd>,
+        trace: bool,
+        reserved: network::Reserved,
+    ) {
+        let _ = rustix::process::setsid();
+        process::set_name(c"corten-monitor");
+        let run = self.run_directory(container);
+        let started = self.launch(container, &plan, trace);
+        let (launched, io, listener) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                let _ = std::fs::remove_dir_all(&run);
+                let (code, text) = (error.code().clamp(1, 255) as u8, error.to_string());
+                let _ = self.set_state(
+                    container,
+                    &State::Exited {
+                        code: error.code(),
+                        started: None,
+                        at: Time::now(),
+                        oom_killed: false,
+                        error: text.clone(),
+                    },
+                );
+                let mut message = vec![code];
+                message.extend_from_slice(&text.as_bytes()[..text.len().min(REPORT - 1)]);
+                let _ = rustix::net::send(&report, &message, SendFlags::NOSIGNAL);
+                return;
+            }
+        };
+        drop(plan);
+        let since = Time::now();
+        let start_ticks = start_ticks_of(launched.pid).unwrap_or_default();
+        let monitor = rustix::process::getpid().as_raw_nonzero().get();
+        let _ = self.set_state(container, &State::Running { pid: launched.pid, start_ticks, monitor, since });
+        let log = LogWriter::open(&self.directory(container).join("log.json"), &container.settings.log)
+            .ok()
+            .flatten();
+        let mut message = vec![READY];
+        message.extend_from_slice(launched.pid.to_string().as_bytes());
+        let _ = rustix::net::send(&report, &message, SendFlags::NOSIGNAL);
+        drop((report, message));
+        quiet();
+        let ended = monitor::supervise(Supervision {
+            pidfd: launched.pidfd,
+            pid: launched.pid,
+            io,
+            log,
+            listener,
+            creator,
+            keep_stdin_open: container.settings.interactive,
+        });
+        drop(reserved);
+        let oom_killed = ended.code == 137 && self.oom_killed(container);
+        let _ = Journal::replay(&run.join("journal"));
+        let _ = std::fs::remove_dir_all(&run);
+        let state = State::Exited {
+            code: ended.code,
+            started: Some(since),
+            at: Time::now(),
+            oom_killed,
+            error: String::new(),
+        };
+        if container.settings.auto_remove {
+            self.discard(container);
+        } else {
+            let _ = self.set_state(container, &state);
+        }
+        let clients = ended.clients;
+        clients.finish(ended.code, oom_killed);
+    }
+
+    fn launch(
+        &self,
+        container: &Container,
+        plan: &Plan,
+        trace: bool,
+    ) -> Result<(Launched, ContainerIo, Option<OwnedFd>)> {
+        let run = self.run_directory(container);
+        let journal_path = run.join("journal");
+        let mut journal =
+            Journal::open(&journal_path).map_err(|e| Error::io("cannot open", &journal_path, e))?;
+        let pipe = || {
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+                .map_err(|e| Error::io("cannot make a pipe for", &container.name, e))
+        };
+        let mut told = |number: usize, _: steps::Phase, step: &steps::Step, time: std::time::Duration| {
+            eprintln!("{number:>4} {:>7.3} ms  {}", time.as_secs_f64() * 1e3, step.shell().brief());
+        };
+        let told: runtime::Trace<'_> = if trace { Some(&mut told) } else { None };
+        let (launched, io) = if container.settings.tty {
+            let launched = runtime::launch(plan, &mut journal, Stdio::Terminal, told)?;
+            (launched, None)
+        } else {
+            let (out_read, out_write) = pipe()?;
+            let (err_read, err_write) = pipe()?;
+            let (theirs, ours) = if container.settings.interactive {
+                let (read, write) = pipe()?;
+                (read, Some(write))
+            } else {
+                let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+                (null.map_err(|e| Error::io("cannot open", "/dev/null", e))?, None)
+            };
+            // Its own, so that /dev/stdout can be opened anew: nginx logs that way.
+            let uid = rustix::fs::Uid::from_raw(container.id_base + plan.exec.credentials.uid);
+            for fd in [&out_write, &err_write].into_iter().chain(ours.is_some().then_some(&theirs)) {
+                let _ = rustix::fs::fchown(fd, Some(uid), None);
+            }
+            let launched =
+                runtime::launch(plan, &mut journal, Stdio::Given([theirs, out_write, err_write]), told)?;
+            (launched, Some(ContainerIo::Pipes { stdin: ours, stdout: out_read, stderr: err_read }))
+        };
+        let mut launched = launched;
+        let io = match (io, launched.master.take()) {
+            (Some(io), _) => io,
+            (None, Some(master)) => ContainerIo::Terminal { master },
+            (None, None) => {
+                return Err(Error::Invalid(format!("no terminal came from '{}'", container.name)));
+            }
+        };
+        let listener = monitor::listen(&run.join("attach.sock")).ok();
+        Ok((launched, io, listener))
+    }
+
+    /// Whether the kernel's out-of-memory killer came for the container's group.
+    fn oom_killed(&self, container: &Container) -> bool {
+        let count = |text: &str| {
+            let word = text.lines().find_map(|l| l.strip_prefix("oom_kill "));
+            word.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or_default() > 0
+        };
+        runtime::cgroup_paths(&cgroup(container), &Host::read()).iter().any(|path| {
+            ["memory.events", "memory.oom_control"]
+                .iter()
+                .any(|file| std::fs::read_to_string(format!("{path}/{file}")).is_ok_and(|t| count(&t)))
+        })
+    }
+}
+
+/// The monitor lets go of the terminal and of whatever else it was started with.
+fn quiet() {
+    let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
+        return;
+    };
+    let _ = rustix::stdio::dup2_stdin(null.as_fd());
+    let _ = rustix::stdio::dup2_stdout(null.as_fd());
+    let _ = rustix::stdio::dup2_stderr(null.as_fd());
+    let _ = rustix::process::chdir("/");
+}

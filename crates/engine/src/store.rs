@@ -1,0 +1,313 @@
+//! Containers on disk: created, found, listed, removed. Names are claimed by exclusive creation, no lock is global.
+
+use crate::{Container, Error, Network, Result, Settings, Share, State, Time};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The two directories, and all that is in them.
+#[derive(Debug)]
+pub struct Engine {
+    /// What lasts: images, containers, leases.
+    pub root: PathBuf,
+    /// What ends with the machine's uptime: sockets and journals of running containers.
+    pub state: PathBuf,
+    images: image::Store,
+}
+
+/// The first id of the first container; each has 65,536.
+const ID_FIRST: u32 = 0x0010_0000;
+pub const ID_COUNT: u32 = 0x1_0000;
+/// How many ranges there are below 2³¹.
+const ID_RANGES: u32 = 32_000;
+
+impl Engine {
+    /// Opens both directories, made with mode 0700 where missing.
+    pub fn open(root: &Path, state: &Path) -> Result<Engine> {
+        for dir in [root, state] {
+            make_dir(dir)?;
+        }
+        for dir in ["containers", "names", "ids"] {
+            make_dir(&root.join(dir))?;
+        }
+        Ok(Engine { root: root.to_owned(), state: state.to_owned(), images: image::Store::open(root)? })
+    }
+
+    pub fn images(&self) -> &image::Store {
+        &self.images
+    }
+
+    pub fn directory(&self, container: &Container) -> PathBuf {
+        self.root.join("containers").join(&container.id)
+    }
+
+    /// Of a running container: journal, socket, files for its eyes.
+    pub fn run_directory(&self, container: &Container) -> PathBuf {
+        self.state.join(&container.id)
+    }
+
+    pub fn network(&self) -> Result<network::Network> {
+        Ok(network::Network::load(&self.root.join("network.json"))?)
+    }
+
+    /// A container as `create` would make it, with nothing written.
+    pub fn draft(&self, settings: Settings, name: Option<&str>) -> Result<Container> {
+        let random = random();
+        let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
+        let seed = u64::from_ne_bytes([
+            random[0], random[1], random[2], random[3], random[4], random[5], random[6], random[7],
+        ]);
+        let name = name.map_or_else(|| crate::names::generate(seed, 0), str::to_owned);
+        let (mut image_id, mut lower, mut upper_in_memory) = (String::new(), Vec::new(), false);
+        if settings.rootfs.is_none() {
+            let image = self.images.resolve(&settings.image)?;
+            lower = self.images.layer_paths(&image).iter().map(|p| p.display().to_string()).collect();
+            upper_in_memory = image.host;
+            image_id = image.id;
+        }
+        let id_base = if settings.userns == Share::Host { 0 } else { ID_FIRST };
+        Ok(Container {
+            id,
+            name,
+            created: Time::now(),
+            image_id,
+            settings,
+            lower,
+            upper_in_memory,
+            id_base,
+            address: None,
+        })
+    }
+
+    /// Makes a container: its name, ids, address and directory are its own until it is removed.
+    pub fn create(&self, settings: Settings, name: Option<&str>) -> Result<Container> {
+        let mut container = self.draft(settings, name)?;
+        let mut attempt = 0;
+        while let Err(error) = self.claim_name(&container) {
+            attempt += 1;
+            if name.is_some() || attempt > 20 {
+                return Err(error);
+            }
+            let random = random();
+            container.name =
+                crate::names::generate(u64::from(random[0]) << 8 | u64::from(random[1]), attempt);
+        }
+        let made = self.fill(&mut container);
+        if made.is_err() {
+            self.discard(&container);
+        }
+        made.map(|()| container)
+    }
+
+    fn fill(&self, container: &mut Container) -> Result<()> {
+        if container.id_base != 0 {
+            container.id_base = match self.shared_ids(&container.settings)? {
+                Some(base) => base,
+                None => self.claim_ids(&container.id)?,
+            };
+        }
+        if container.settings.network == Network::Bridge {
+            let lease = network::lease(&self.root, &self.network()?, &container.id, None)?;
+            container.address = Some(lease.address);
+        }
+        let dir = self.directory(container);
+        make_dir(&dir)?;
+        make_dir(&dir.join("merged"))?;
+        let writable = dir.join("rw");
+        make_dir(&writable)?;
+        if !container.upper_in_memory {
+            fs::DirBuilder::new()
+                .mode(0o755)
+                .create(writable.join("upper"))
+                .map_err(|e| Error::io("cannot make", &writable, e))?;
+            make_dir(&writable.join("work"))?;
+        }
+        if container.upper_in_memory {
+            make_dir(&dir.join("lower"))?;
+        }
+        self.write_config(container)?;
+        self.set_state(container, &State::Created)
+    }
+
+    /// A container that shares another's network or IPC has that one's ids: the namespace is owned by them.
+    fn shared_ids(&self, settings: &Settings) -> Result<Option<u32>> {
+        let other = match (&settings.network, &settings.ipc, &settings.pid) {
+            (Network::Container(other), ..) => other,
+            (_, Share::Container(other), _) | (_, _, Share::Container(other)) => other,
+            _ => return Ok(None),
+        };
+        Ok(Some(self.find(other)?.id_base))
+    }
+
+    fn claim_name(&self, container: &Container) -> Result<()> {
+        let path = self.root.join("names").join(&container.name);
+        match std::os::unix::fs::symlink(&container.id, &path) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                let id = fs::read_link(&path).map(|p| p.display().to_string()).unwrap_or_default();
+                Err(Error::NameInUse { name: container.name.clone(), id })
+            }
+            Err(e) => Err(Error::io("cannot claim the name", path, e)),
+        }
+    }
+
+    /// A range of ids that no other container has: `ids/N` is claimed, beginning at a place that the id decides.
+    fn claim_ids(&self, id: &str) -> Result<u32> {
+        let start = u32::from_str_radix(&id[..7], 16).unwrap_or_default() % ID_RANGES;
+        for step in 0..ID_RANGES {
+            let range = (start + step) % ID_RANGES;
+            let path = self.root.join("ids").join(range.to_string());
+            match std::os::unix::fs::symlink(id, &path) {
+                Ok(()) => return Ok(ID_FIRST + range * ID_COUNT),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("cannot claim ids", path, e)),
+            }
+        }
+        Err(Error::Invalid("all ranges of user ids are in use".to_owned()))
+    }
+
+    /// Removes all that `create` made. What is not there is removed already.
+    pub(crate) fn discard(&self, container: &Container) {
+        let ours = |path: &Path| fs::read_link(path).is_ok_and(|id| id == Path::new(&container.id));
+        let _ = fs::remove_dir_all(self.directory(container));
+        if let Some(address) = container.address {
+            let _ = network::lease::release(&self.root, address, &container.id);
+        }
+        if container.id_base != 0 {
+            let range = self.root.join("ids").join(((container.id_base - ID_FIRST) / ID_COUNT).to_string());
+            if ours(&range) {
+                let _ = fs::remove_file(range);
+            }
+        }
+        let name = self.root.join("names").join(&container.name);
+        if ours(&name) {
+            let _ = fs::remove_file(name);
+        }
+    }
+
+    pub(crate) fn write_config(&self, container: &Container) -> Result<()> {
+        let sync = !container.settings.auto_remove;
+        write_json(&self.directory(container).join("config.json"), container, sync)
+    }
+
+    pub(crate) fn set_state(&self, container: &Container, state: &State) -> Result<()> {
+        write_json(&self.directory(container).join("state.json"), state, false)
+    }
+
+    /// What the container does now; one whose processes are gone without a word (a reboot, a killed monitor) has ended.
+    pub fn state(&self, container: &Container) -> Result<State> {
+        let path = self.directory(container).join("state.json");
+        let text = fs::read(&path).map_err(|e| Error::io("cannot read", &path, e))?;
+        let state: State = serde_json::from_slice(&text).map_err(|e| Error::io("cannot read", &path, e))?;
+        if let State::Running { pid, start_ticks, monitor, since } = state {
+            if start_ticks_of(pid) != Some(start_ticks) && start_ticks_of(monitor).is_none() {
+                let (code, oom_killed) = (137, false);
+                return Ok(State::Exited {
+                    code,
+                    started: Some(since),
+                    at: since,
+                    oom_killed,
+                    error: String::new(),
+                });
+            }
+            return Ok(State::Running { pid, start_ticks, monitor, since });
+        }
+        Ok(state)
+    }
+
+    fn read(&self, id: &str) -> Result<Container> {
+        let path = self.root.join("containers").join(id).join("config.json");
+        let text = fs::read(&path).map_err(|_| Error::NoSuchContainer(id.to_owned()))?;
+        serde_json::from_slice(&text).map_err(|e| Error::io("cannot read", &path, e))
+    }
+
+    /// By name, id, or the unique beginning of an id.
+    pub fn find(&self, word: &str) -> Result<Container> {
+        let missing = || Error::NoSuchContainer(word.to_owned());
+        let name = word.strip_prefix('/').unwrap_or(word);
+        if name.is_empty() || name.contains('/') {
+            return Err(missing());
+        }
+        if let Ok(id) = fs::read_link(self.root.join("names").join(name)) {
+            return self.read(&id.to_string_lossy()).map_err(|_| missing());
+        }
+        let mut found = None;
+        for id in self.ids()?.into_iter().filter(|id| id.starts_with(word)) {
+            if found.replace(id).is_some() {
+                return Err(Error::Ambiguous(word.to_owned()));
+            }
+        }
+        self.read(&found.ok_or_else(missing)?).map_err(|_| missing())
+    }
+
+    fn ids(&self) -> Result<Vec<String>> {
+        let path = self.root.join("containers");
+        let entries = fs::read_dir(&path).map_err(|e| Error::io("cannot read", &path, e))?;
+        Ok(entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+    }
+
+    /// All containers, newest first. One that is being made or removed at this moment is left out.
+    pub fn list(&self) -> Result<Vec<(Container, State)>> {
+        let mut all = Vec::new();
+        for id in self.ids()? {
+            let Ok(container) = self.read(&id) else { continue };
+            let Ok(state) = self.state(&container) else { continue };
+            all.push((container, state));
+        }
+        all.sort_by(|a, b| b.0.created.cmp(&a.0.created));
+        Ok(all)
+    }
+}
+
+fn random() -> [u8; 32] {
+    let mut bytes = [0u8; 32];
+    loop {
+        // Never all digits in the short form: it could be taken for a number.
+        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        if bytes[..6].iter().any(|b| b >> 4 > 9 || b & 15 > 9) {
+            return bytes;
+        }
+    }
+}
+
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => fs::DirBuilder::new()
+            .mode(0o700)
+            .recursive(true)
+            .create(path)
+            .map_err(|e| Error::io("cannot make the directory", path, e)),
+        Err(e) => Err(Error::io("cannot make the directory", path, e)),
+    }
+}
+
+/// Whole or not at all: written beside, then renamed.
+fn write_json(path: &Path, value: &impl serde::Serialize, sync: bool) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io("cannot write", path, e);
+    let text = serde_json::to_vec(value).map_err(|e| failed(e.into()))?;
+    let beside = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(failed)?;
+    file.write_all(&text).map_err(failed)?;
+    if sync {
+        file.sync_data().map_err(failed)?;
+    }
+    fs::rename(&beside, path).map_err(failed)
+}
+
+/// When a process started, in clock ticks after boot; `None` when it is not there or only waits to be reaped.
+pub(crate) fn start_ticks_of(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let rest = &text[text.rfind(')')? + 2..];
+    let mut words = rest.split(' ');
+    if words.next()? == "Z" { None } else { words.nth(18)?.parse().ok() }
+}
