@@ -83,14 +83,14 @@ impl Engine {
         let attachment = match (&s.network, container.address) {
             (Network::Bridge, address) => {
                 let network = self.network()?;
-                let lease = match address {
-                    Some(address) => network::lease(&self.root, &network, &container.id, Some(address))?,
-                    None => network::Lease {
-                        address: network.gateway,
-                        prefix: network.subnet.prefix,
-                        gateway: network.gateway,
-                        mac: network::lease::mac(network.gateway),
-                    },
+                // Claimed at the creation; before it (a plan that is only shown) the first address stands for it.
+                let first = std::net::Ipv4Addr::from(u32::from(network.gateway) + 1);
+                let mine = address.unwrap_or(first);
+                let lease = network::Lease {
+                    address: mine,
+                    prefix: network.subnet.prefix,
+                    gateway: network.gateway,
+                    mac: network::lease::mac(mine),
                 };
                 let others = if address.is_some() && !network::firewall::intact(&network)? {
                     self.endpoints()?

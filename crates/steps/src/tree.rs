@@ -91,16 +91,23 @@ impl IdmapTree {
 pub struct AttachAt {
     pub slot: Slot,
     pub at: Text,
+    /// It is the source of further copies: only what has a place in the container's table can be copied there.
+    pub keep: bool,
 }
 
 impl AttachAt {
     pub fn perform(&self, live: &Live) -> Outcome {
         mount::attach_at(live.fd(self.slot)?, self.at.as_c()).map_err(|e| Failure::new(e, "move_mount"))?;
-        live.empty(self.slot);
+        if !self.keep {
+            live.empty(self.slot);
+        }
         Ok(())
     }
 
     pub fn shell(&self) -> Shell {
+        if self.keep {
+            return Shell::comment(format!("{} stays where it is, to be copied", self.at), "move_mount(2)");
+        }
         let line = format!("mount --move $T/t/{} {}", self.slot.0, quote(self.at.as_str()));
         Shell::exact(line, "attached, in the container's mount table only", "move_mount(2)")
     }

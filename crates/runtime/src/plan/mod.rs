@@ -45,7 +45,8 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
     if let Some(adjust) = spec.oom_score_adj {
         lists.joined.push(OomScore { adjust }.into());
     }
-    let root = root(&mut lists, spec);
+    let covers = mounts::covers(&mut lists, spec);
+    let root = root(&mut lists, spec, covers);
     lists.joined.push(Release { point: ROOT_READY }.into());
 
     lists.inside.insert(0, Await { point: ROOT_READY }.into());
@@ -62,7 +63,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
     lists.joined.push(Release { point: ALL_READY }.into());
     lists.inside.push(Await { point: ALL_READY }.into());
     lists.inside.extend(spec.inside.iter().cloned());
-    mounts::protect(&mut lists, spec, proc.slot);
+    mounts::protect(&mut lists, spec, proc.slot, covers);
     let cwd = if spec.process.cwd.is_empty() { "/" } else { spec.process.cwd.as_str() };
     if cwd != "/" {
         lists.inside.push(MakeInside { path: cwd.into() }.into());
@@ -84,14 +85,15 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
 }
 
 /// The root file system, mounted by the host's side in the container's mount namespace; answers where.
-fn root(lists: &mut Lists, spec: &Spec) -> String {
+fn root(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) -> String {
     let idmap = !spec.ids.is_empty();
     match &spec.root {
         Root::Directory(path) => {
             let slot = lists.slot();
             tree(lists, slot, path, true, idmap, Attr::default());
             lists.joined.push(EnterMounts {}.into());
-            lists.joined.push(AttachAt { slot, at: path.as_str().into() }.into());
+            attach_covers(lists, spec, covers);
+            lists.joined.push(AttachAt { slot, at: path.as_str().into(), keep: false }.into());
             lists.joined.push(LeaveMounts {}.into());
             path.clone()
         }
@@ -102,7 +104,7 @@ fn root(lists: &mut Lists, spec: &Spec) -> String {
                 if idmap || layer.at != layer.source {
                     let slot = lists.slot();
                     tree(lists, slot, &layer.source, false, idmap, Attr::default());
-                    attach.push(AttachAt { slot, at: layer.at.as_str().into() }.into());
+                    attach.push(AttachAt { slot, at: layer.at.as_str().into(), keep: false }.into());
                 }
             }
             let (upper, work) = (format!("{}/upper", writable.dir), format!("{}/work", writable.dir));
@@ -114,16 +116,17 @@ fn root(lists: &mut Lists, spec: &Spec) -> String {
                 lists.host.push(
                     MakeFs { slot, fstype: source.clone(), source, options, attr: Attr::default() }.into(),
                 );
-                attach.push(AttachAt { slot, at: writable.dir.as_str().into() }.into());
+                attach.push(AttachAt { slot, at: writable.dir.as_str().into(), keep: false }.into());
                 attach.push(MakeDir { path: upper.as_str().into(), mode: 0o755, owner }.into());
                 attach.push(MakeDir { path: work.as_str().into(), mode: 0o700, owner }.into());
             } else if idmap {
                 let slot = lists.slot();
                 tree(lists, slot, &writable.dir, false, true, Attr::default());
-                attach.push(AttachAt { slot, at: writable.dir.as_str().into() }.into());
+                attach.push(AttachAt { slot, at: writable.dir.as_str().into(), keep: false }.into());
             }
             let lower = lower.iter().map(|layer| layer.at.as_str().into()).collect();
             lists.joined.push(EnterMounts {}.into());
+            attach_covers(lists, spec, covers);
             lists.joined.append(&mut attach);
             lists.joined.push(
                 Overlay {
@@ -147,5 +150,13 @@ fn tree(lists: &mut Lists, slot: Slot, source: &str, recursive: bool, idmap: boo
     lists.host.push(OpenTree { slot, source: source.clone(), recursive, attr }.into());
     if idmap {
         lists.joined.push(IdmapTree { slot, source, recursive }.into());
+    }
+}
+
+/// The file and the directory that hidden paths are covered with.
+fn attach_covers(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) {
+    let Some((file, dir)) = covers else { return };
+    for (slot, at) in [(file, &spec.empty_file), (dir, &spec.empty_dir)] {
+        lists.joined.push(AttachAt { slot, at: at.as_str().into(), keep: true }.into());
     }
 }

@@ -122,18 +122,14 @@ fn cgroup(lists: &mut Lists, host: &Host, attr: Attr) {
 }
 
 /// Kernel parameters, then what is hidden and what is read-only.
-pub(super) fn protect(lists: &mut Lists, spec: &Spec, proc: Option<Slot>) {
+pub(super) fn protect(lists: &mut Lists, spec: &Spec, proc: Option<Slot>, covers: Option<(Slot, Slot)>) {
     if let Some(proc) = proc {
         for (key, value) in &spec.sysctls {
             let file = format!("sys/{}", key.replace('.', "/")).into();
             lists.inside.push(SetSysctl { proc, file, value: value.as_str().into() }.into());
         }
     }
-    if !spec.masked.is_empty() {
-        let (file, dir) = (lists.slot(), lists.slot());
-        let attr = Attr { read_only: true, ..Attr::NO_SUID_DEV_EXEC };
-        tree(lists, file, &spec.empty_file, false, false, attr);
-        tree(lists, dir, &spec.empty_dir, false, false, attr);
+    if let Some((file, dir)) = covers {
         for path in &spec.masked {
             lists.inside.push(Mask { target: path.as_str().into(), file, dir }.into());
         }
@@ -141,4 +137,16 @@ pub(super) fn protect(lists: &mut Lists, spec: &Spec, proc: Option<Slot>) {
     for path in &spec.read_only_paths {
         lists.inside.push(ReadOnly { target: path.as_str().into() }.into());
     }
+}
+
+/// An empty file and an empty directory of the engine's, to cover with; `None` when nothing is hidden.
+pub(super) fn covers(lists: &mut Lists, spec: &Spec) -> Option<(Slot, Slot)> {
+    if spec.masked.is_empty() {
+        return None;
+    }
+    let (file, dir) = (lists.slot(), lists.slot());
+    let attr = Attr { read_only: true, ..Attr::NO_SUID_DEV_EXEC };
+    tree(lists, file, &spec.empty_file, false, false, attr);
+    tree(lists, dir, &spec.empty_dir, false, false, attr);
+    Some((file, dir))
 }
