@@ -50,10 +50,8 @@ impl Reference {
         if !is_domain(&domain) || !path.split('/').all(is_component) || !tag.is_none_or(is_tag) {
             return bad("invalid reference format");
         }
-        if let Some(digest) = digest {
-            if let Err(cause) = check_digest(digest) {
-                return bad(cause);
-            }
+        if let Some(Err(cause)) = digest.map(check_digest) {
+            return bad(cause);
         }
         if path.len() > MAX_PATH {
             return bad("repository name must not be more than 255 characters");

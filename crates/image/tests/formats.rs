@@ -66,7 +66,7 @@ fn docker_save_of_today() {
 
 #[test]
 fn oci_layout_as_tar_and_directory_in_every_compression() {
-    let packs: [fn(&[u8]) -> Vec<u8>; 3] = [|l| l.to_vec(), gzip, zstd];
+    let packs: [Pack; 3] = [|l| l.to_vec(), gzip, zstd];
     for pack in packs {
         let (a, b) = (layer("a"), layer("b"));
         let mut layout = Layout::default();

@@ -223,7 +223,7 @@ fn truncated_at_every_boundary() {
 fn truncated_layers() {
     let layer =
         Tar::new().dir("d/").file("d/f", &(0..50_000u32).map(|n| (n * n) as u8).collect::<Vec<_>>()).end();
-    let packs: [fn(&[u8]) -> Vec<u8>; 3] =
+    let packs: [Pack; 3] =
         [|l| l[..20_000].to_vec(), |l| gzip(l)[..500].to_vec(), |l| zstd(l)[..200].to_vec()];
     for pack in packs {
         let mut layout = Layout::default();

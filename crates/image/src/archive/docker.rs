@@ -36,10 +36,10 @@ fn image(source: &Source, item: Item, limits: &Limits) -> Result<Parsed> {
     let name = &item.config;
     let config = source.need(name)?.read(&show(name.as_bytes()), limits.config)?;
     let id = Digest::of(&config);
-    if let Some(expected) = digest_in_name(name) {
-        if id.hex() != expected {
-            return invalid(format!("config 'sha256:{expected}': digest mismatch: got {id}"));
-        }
+    if let Some(expected) = digest_in_name(name)
+        && id.hex() != expected
+    {
+        return invalid(format!("config 'sha256:{expected}': digest mismatch: got {id}"));
     }
     let image = ImageConfig::parse(&show(name.as_bytes()), &config)?;
     let diff_ids = image.diff_ids()?;

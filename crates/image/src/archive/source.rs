@@ -136,7 +136,7 @@ impl Source {
         let reader = PositionReader { file: &file, at: 0, size, buffer: Vec::new(), used: 0 };
         let mut tar = TarReader::new(reader, &limits);
         let mut members = HashMap::new();
-        while let Some(member) = tar.next()? {
+        while let Some(member) = tar.member()? {
             let Some(path) = clean(&member.path).filter(|p| !p.is_empty()) else {
                 if member.kind == Kind::Directory && !member.path.starts_with(b"..") {
                     continue;

@@ -103,7 +103,7 @@ impl<'a, R: Stream> TarReader<'a, R> {
     }
 
     /// The next member, or None at the end. What is left of the present one is skipped.
-    pub fn next(&mut self) -> Result<Option<Member>> {
+    pub fn member(&mut self) -> Result<Option<Member>> {
         let rest = self.data + self.padding;
         self.input.skip(rest).map_err(|e| self.failed(e))?;
         self.offset += rest;

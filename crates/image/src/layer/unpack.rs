@@ -37,7 +37,7 @@ pub fn unpack<R: Stream>(input: R, root: OwnedFd, limits: &Limits) -> Result<Unp
         out: Unpacked::default(),
     };
     let mut tar = TarReader::new(input, limits);
-    while let Some(member) = tar.next()? {
+    while let Some(member) = tar.member()? {
         tree.out.entries += 1;
         tree.member(member, &mut tar, limits)?;
     }

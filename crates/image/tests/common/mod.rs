@@ -238,6 +238,9 @@ pub struct Layout {
     pub index: Vec<String>,
 }
 
+/// Turns a tar stream into a blob.
+pub type Pack = fn(&[u8]) -> Vec<u8>;
+
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -249,7 +252,7 @@ impl Layout {
     }
 
     /// Add an image whose layers are packed by `pack`; gives its descriptor.
-    pub fn image(&mut self, layers: &[&[u8]], pack: fn(&[u8]) -> Vec<u8>, more: &str) -> String {
+    pub fn image(&mut self, layers: &[&[u8]], pack: Pack, more: &str) -> String {
         let config = self.blob("application/vnd.oci.image.config.v1+json", &config(layers), "");
         let layers: Vec<String> = layers
             .iter()
