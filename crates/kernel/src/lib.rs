@@ -4,7 +4,6 @@
 pub mod bpf;
 pub mod caps;
 pub mod clock;
-pub mod landlock;
 pub mod mount;
 pub mod netlink;
 pub mod nft;

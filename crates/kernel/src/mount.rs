@@ -180,10 +180,9 @@ pub fn overlay(
 ) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), c"source", c"overlay")?;
-    let mut layers = lower.peekable();
     let mut first = true;
     let mut joined = Vec::new();
-    while let Some(layer) = layers.next() {
+    for layer in lower {
         if joined.is_empty() {
             match fsconfig_set_string(context.as_fd(), c"lowerdir+", layer) {
                 Ok(()) => {}

@@ -5,7 +5,6 @@ mod compile;
 pub mod docker;
 mod install;
 mod interpret;
-pub mod profile;
 mod syscalls;
 
 pub use compile::{TooLong, compile};

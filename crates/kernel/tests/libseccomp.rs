@@ -205,23 +205,3 @@ fn multiplexed_calls() {
         compare(&plain(default, rules.collect()), &mut dice);
     }
 }
-
-#[test]
-#[ignore = "a measurement, to be run with --release"]
-fn time_of_the_default_program() {
-    let mut times: Vec<_> = (0..2000)
-        .map(|_| {
-            let start = std::time::Instant::now();
-            std::hint::black_box(docker::default_program(CapSet::DOCKER_DEFAULT));
-            start.elapsed()
-        })
-        .collect();
-    let first = times[0];
-    times.sort();
-    let length = docker::default_program(CapSet::DOCKER_DEFAULT).insns.len();
-    println!("first {first:?}, median {:?}, {length} instructions", times[1000]);
-    let filter = docker::default_filter(CapSet::DOCKER_DEFAULT, (6, 18));
-    if let Some((theirs, _)) = ask(&filter) {
-        println!("libseccomp: {} instructions", theirs.insns.len());
-    }
-}

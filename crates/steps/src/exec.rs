@@ -25,10 +25,8 @@ impl Exec {
     /// Rights, directory, program; returns only when something failed. Allocates nothing.
     pub fn perform(&self, live: &Live) -> Failure {
         let failed = |r: Result<(), Failure>| r.err();
-        if let Some(slave) = self.terminal {
-            if let Some(f) = failed(take_terminal(live, slave)) {
-                return f;
-            }
+        if let Some(f) = self.terminal.and_then(|slave| take_terminal(live, slave).err()) {
+            return f;
         }
         if let Some(f) = failed(self.credentials.apply_limits()) {
             return f;

@@ -135,13 +135,8 @@ pub fn script(plan: &Plan) -> String {
             out.push_str("set -euo pipefail\n");
         }
     }
-    let _ = writeln!(
-        out,
-        "\n# {}. {}\n{}",
-        inside_number + 1,
-        "become the program: execve(2)",
-        plan.exec.shell_line()
-    );
+    let _ =
+        writeln!(out, "\n# {}. become the program: execve(2)\n{}", inside_number + 1, plan.exec.shell_line());
     out.push_str("INSIDE\n\n### on the host, as soon as the container's first process is there\n(\n");
     out.push_str("until PID=$(cat /proc/$(cat $T/pid)/task/*/children) && [ \"$PID\" ]; do sleep 0.01; done 2>/dev/null\nPID=${PID% }\n");
     // The namespaces are there once the process has left this one's.
