@@ -166,7 +166,7 @@ impl LogWriter {
         }
         for number in (1..self.max_files).rev() {
             // What is not there cannot be moved, and need not.
-            let _ = rustix::fs::rename(&rotated(&self.path, number - 1), &rotated(&self.path, number));
+            let _ = rustix::fs::rename(rotated(&self.path, number - 1), rotated(&self.path, number));
         }
         if let Ok(file) = create(&self.path, OFlags::EXCL) {
             self.file = file;

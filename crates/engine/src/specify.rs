@@ -340,10 +340,9 @@ fn tmpfs(m: &crate::Mount) -> Mount {
     }
     options.push(("mode".to_owned(), format!("{:o}", m.mode.unwrap_or(0o1777))));
     for option in &m.options {
-        if let Some((key, value)) = option.split_once('=') {
-            if !matches!(key, "size" | "mode") {
-                options.push((key.to_owned(), value.to_owned()));
-            }
+        if let Some((key, value)) = option.split_once('=').filter(|(key, _)| !matches!(*key, "size" | "mode"))
+        {
+            options.push((key.to_owned(), value.to_owned()));
         }
     }
     Mount::Fs {

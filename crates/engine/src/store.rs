@@ -255,7 +255,7 @@ impl Engine {
             let Ok(state) = self.state(&container) else { continue };
             all.push((container, state));
         }
-        all.sort_by(|a, b| b.0.created.cmp(&a.0.created));
+        all.sort_by_key(|(container, _)| std::cmp::Reverse(container.created));
         Ok(all)
     }
 }

@@ -142,7 +142,7 @@ fn open_terminal(live: &Live, uid: u32) -> Result<(), Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let devpts =
         rustix::fs::open(c"/dev/pts", flags, Mode::empty()).map_err(|e| Failure::new(e, "open /dev/pts"))?;
-    if rustix::fs::fstatfs(&devpts)?.f_type as i64 != DEVPTS_SUPER_MAGIC {
+    if rustix::fs::fstatfs(&devpts)?.f_type != DEVPTS_SUPER_MAGIC {
         return Err(Failure::new(Errno::NOTTY, "/dev/pts is not a devpts"));
     }
     live.fill(DEVPTS, devpts);

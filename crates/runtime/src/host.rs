@@ -37,7 +37,7 @@ const CGROUP2_MAGIC: i64 = 0x6367_7270;
 impl Host {
     /// Looks at the machine: a handful of system calls.
     pub fn read() -> Host {
-        let v2 = rustix::fs::statfs(CGROUP).is_ok_and(|s| s.f_type as i64 == CGROUP2_MAGIC);
+        let v2 = rustix::fs::statfs(CGROUP).is_ok_and(|s| s.f_type == CGROUP2_MAGIC);
         let cgroups = if v2 {
             Cgroups::V2 { mount: CGROUP.to_owned() }
         } else {

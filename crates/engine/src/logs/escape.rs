@@ -84,8 +84,7 @@ fn plain(text: &[u8]) -> usize {
 }
 
 fn special(byte: u8) -> bool {
-    (byte < 0x20)
-        | (byte >= 0x80)
+    !(0x20..0x80).contains(&byte)
         | (byte == b'"')
         | (byte == b'\\')
         | (byte == b'<')
