@@ -223,6 +223,10 @@ impl Monitor {
             if self.clients.creator_is_full() && self.ended.is_none() {
                 return;
             }
+            if self.clients.creator_is_flooded() {
+                // Not the container's last words but a stranger's, who has its pipe.
+                return self.close_output(which);
+            }
             let Some(fd) = &self.outputs[which] else { return };
             let read = match rustix::io::read(fd, &mut self.buffer[HEADER..]) {
                 Ok(n) if n > 0 => n,

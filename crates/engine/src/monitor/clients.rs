@@ -127,6 +127,11 @@ impl Clients {
         self.list.iter().any(|c| c.creator && !c.backlog.is_empty())
     }
 
+    /// Whether more waits for the creator than a container's pipes can have held at its end.
+    pub fn creator_is_flooded(&self) -> bool {
+        self.list.iter().any(|c| c.creator && c.backlog.len() > 64)
+    }
+
     /// One packet of output for all who want it.
     pub fn broadcast(&mut self, epoll: &OwnedFd, packet: &[u8]) {
         self.list.retain_mut(|client| {
