@@ -165,7 +165,7 @@ impl LogWriter {
             return;
         }
         // Renaming onto a file would make ext4 write the renamed one to the disk at once (auto_da_alloc).
-        let _ = rustix::fs::unlink(&rotated(&self.path, self.max_files - 1));
+        let _ = rustix::fs::unlink(rotated(&self.path, self.max_files - 1));
         for number in (1..self.max_files).rev() {
             // What is not there cannot be moved, and need not.
             let _ = rustix::fs::rename(rotated(&self.path, number - 1), rotated(&self.path, number));
