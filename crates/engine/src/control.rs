@@ -1,10 +1,12 @@
 //! Stop, kill, wait, remove, rename, and taking the engine's own things down.
 
 use crate::attach::Connection;
+use crate::logs::LogQuery;
 use crate::{Container, Engine, Error, Result, State};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::io::Write;
 
 impl Engine {
     /// A hand on the container's first process; `None` when it does not run.
@@ -90,6 +92,22 @@ impl Engine {
         let _ = std::fs::remove_dir_all(&run);
         self.discard(container);
         Ok(())
+    }
+
+    /// Writes its log to the two streams, in the way that `query` asks for.
+    pub fn logs(
+        &self,
+        container: &Container,
+        query: &LogQuery,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> Result<()> {
+        let path = self.directory(container).join("log.json");
+        if !path.exists() && !query.follow {
+            return Ok(());
+        }
+        let alive = || matches!(self.state(container), Ok(State::Running { .. }));
+        crate::logs::read(&path, query, out, err, &alive).map_err(|e| Error::io("cannot read", &path, e))
     }
 
     /// Gives a container another name.

@@ -40,8 +40,17 @@ impl Error {
         Error::Io { what, object: object.as_ref().display().to_string(), cause: cause.into() }
     }
 
+    /// Nothing has the name that was asked for.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Error::NoSuchContainer(_) => true,
+            Error::Image(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+
     /// The exit code of `run` and `start`: 125, or 126 and 127 for a program that cannot run or is not there.
-    pub fn code(&self) -> i32 {
+    pub fn exit_code(&self) -> i32 {
         match self {
             Error::Start(error) => error.code,
             _ => 125,

@@ -1,6 +1,6 @@
 //! A further program in a running container.
 
-use crate::attach::{AttachEnd, AttachOptions, pump_pipes, pump_terminal};
+use crate::attach::{AttachEnd, AttachOptions, DetachKeys, pump_pipes, pump_terminal};
 use crate::specify::{cgroup, credentials, namespaces};
 use crate::{Container, Engine, Error, Network, Result, users};
 use kernel::process;
@@ -22,7 +22,7 @@ pub struct ExecSettings {
     pub interactive: bool,
     pub detach: bool,
     pub privileged: bool,
-    pub detach_keys: Option<String>,
+    pub detach_keys: DetachKeys,
 }
 
 impl Engine {
@@ -73,7 +73,7 @@ impl Engine {
             tty: what.tty,
             interactive: what.interactive,
             sig_proxy: true,
-            ..AttachOptions::default()
+            detach_keys: what.detach_keys.clone(),
         };
         let end = if what.tty {
             terminal(&enter, &options)

@@ -1,4 +1,5 @@
 //! Containers as users know them: create, start, stop, exec, logs, rm. It knows no terminal tables and no HTTP.
+#![recursion_limit = "256"]
 
 pub mod attach;
 mod container;

@@ -214,11 +214,11 @@ impl Engine {
             Ok(started) => started,
             Err(error) => {
                 let _ = std::fs::remove_dir_all(&run);
-                let (code, text) = (error.code().clamp(1, 255) as u8, error.to_string());
+                let (code, text) = (error.exit_code().clamp(1, 255) as u8, error.to_string());
                 let _ = self.set_state(
                     container,
                     &State::Exited {
-                        code: error.code(),
+                        code: error.exit_code(),
                         started: None,
                         at: Time::now(),
                         oom_killed: false,

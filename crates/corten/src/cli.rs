@@ -1,0 +1,346 @@
+//! The command line: one file a command, with what it takes and what it does. Here is the way from words to the command.
+
+mod args;
+mod create;
+mod exec;
+mod help;
+mod image_inspect;
+mod images;
+mod inspect;
+mod kill;
+mod load;
+mod logs;
+mod options;
+mod port;
+mod ps;
+mod rename;
+mod restart;
+mod rm;
+mod rmi;
+mod run;
+mod start;
+mod stop;
+mod system;
+mod tag;
+mod top;
+mod version;
+mod wait;
+
+pub use args::parse;
+pub use kill::signal;
+pub use options::ContainerArgs;
+pub use run::io_words;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What every command knows.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Images and containers: `--root`, CORTEN_ROOT.
+    pub root: PathBuf,
+    /// What ends with the machine's power: `--state`, CORTEN_STATE.
+    pub state: PathBuf,
+    /// The command as it was typed, for messages: `container run`.
+    pub command: String,
+}
+
+impl Context {
+    pub fn engine(&self) -> Result<engine::Engine, Failure> {
+        Ok(engine::Engine::open(&self.root, &self.state)?)
+    }
+}
+
+/// How a command ends: the exit code, or why it did not do what it should.
+pub type Outcome = Result<i32, Failure>;
+
+/// An error as it is shown to the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub code: i32,
+    /// One line; empty when all has been said.
+    pub message: String,
+    /// The command was not understood: its help is pointed to.
+    pub usage: bool,
+}
+
+impl Failure {
+    /// What a command answers when it can't do its work.
+    pub fn new(message: impl Into<String>) -> Failure {
+        Failure { code: 1, message: message.into(), usage: false }
+    }
+
+    /// A flag that is wrong.
+    pub fn flag(message: impl Into<String>) -> Failure {
+        Failure { code: ENGINE, message: message.into(), usage: true }
+    }
+}
+
+impl From<engine::Error> for Failure {
+    fn from(error: engine::Error) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<image::Error> for Failure {
+    fn from(error: image::Error) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+/// Output that can't be written: nobody reads it any more.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure { code: 141, message: String::new(), usage: false },
+            _ => Failure::new(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+/// The engine could not do what `run` or `create` asked, or a flag was wrong.
+pub const ENGINE: i32 = 125;
+
+/// A command: its name, one line about it, and its function.
+struct Command {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Context, Vec<String>) -> Outcome,
+}
+
+const fn command(
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Context, Vec<String>) -> Outcome,
+) -> Command {
+    Command { name, about, run }
+}
+
+/// What is known at the top, in the order of the help.
+const COMMANDS: &[Command] = &[
+    command("run", "Create a container from an image and start it", run::main),
+    command("exec", "Run a command in a running container", exec::main),
+    command("ps", "List containers", ps::main),
+    command("logs", "Show what a container has written", logs::main),
+    command("stop", "Ask containers to end, then make them", stop::main),
+    command("rm", "Remove containers", rm::main),
+    command("create", "Create a container without starting it", create::main),
+    command("start", "Start containers that are created or have ended", start::main),
+    command("restart", "Stop and start containers", restart::main),
+    command("kill", "Send a signal to containers", kill::main),
+    command("wait", "Wait until containers end and print their exit codes", wait::main),
+    command("rename", "Give a container another name", rename::main),
+    command("inspect", "Show everything about containers and images", inspect::main),
+    command("top", "Show the processes of a container", top::main),
+    command("port", "Show the published ports of a container", port::main),
+    command("images", "List images", images::main),
+    command("load", "Load images from an archive", load::main),
+    command("tag", "Give an image another name", tag::main),
+    command("rmi", "Remove images", rmi::main),
+    command("version", "Show the version", version::main),
+    command("info", "Show what the engine uses and holds", system::info),
+];
+
+const CONTAINER: &[Command] = &[
+    command("create", "Create a container without starting it", create::main),
+    command("exec", "Run a command in a running container", exec::main),
+    command("inspect", "Show everything about containers", inspect::container),
+    command("kill", "Send a signal to containers", kill::main),
+    command("logs", "Show what a container has written", logs::main),
+    command("ls", "List containers", ps::main),
+    command("port", "Show the published ports of a container", port::main),
+    command("rename", "Give a container another name", rename::main),
+    command("restart", "Stop and start containers", restart::main),
+    command("rm", "Remove containers", rm::main),
+    command("run", "Create a container from an image and start it", run::main),
+    command("start", "Start containers that are created or have ended", start::main),
+    command("stop", "Ask containers to end, then make them", stop::main),
+    command("top", "Show the processes of a container", top::main),
+    command("wait", "Wait until containers end and print their exit codes", wait::main),
+];
+
+const IMAGE: &[Command] = &[
+    command("inspect", "Show everything about images", image_inspect::main),
+    command("load", "Load images from an archive", load::main),
+    command("ls", "List images", images::main),
+    command("rm", "Remove images", rmi::main),
+    command("tag", "Give an image another name", tag::main),
+];
+
+const SYSTEM: &[Command] = &[
+    command(
+        "down",
+        "Remove the bridge, the firewall table and the cgroup when no container is left",
+        system::down,
+    ),
+    command("info", "Show what the engine uses and holds", system::info),
+];
+
+/// Families of commands: `corten container ls`.
+const GROUPS: &[(&str, &str, &[Command])] = &[
+    ("container", "Manage containers", CONTAINER),
+    ("image", "Manage images", IMAGE),
+    ("system", "Manage the engine", SYSTEM),
+];
+
+/// Other words for the same command.
+fn alias(group: &str, name: &str) -> Option<&'static str> {
+    match (group, name) {
+        ("container", "list" | "ps") => Some("ls"),
+        ("container", "remove") => Some("rm"),
+        ("image", "list") => Some("ls"),
+        ("image", "remove" | "rmi") => Some("rm"),
+        _ => None,
+    }
+}
+
+/// The whole program: understands the words, runs the command, says what went wrong.
+pub fn main(words: Vec<OsString>) -> ExitCode {
+    let mut words_utf8 = Vec::with_capacity(words.len());
+    for word in words {
+        match word.into_string() {
+            Ok(word) => words_utf8.push(word),
+            Err(word) => return end(Err(Failure::flag(format!("{word:?} is not valid UTF-8"))), ""),
+        }
+    }
+    let mut context = Context {
+        root: path_from("CORTEN_ROOT", "/var/lib/corten"),
+        state: path_from("CORTEN_STATE", "/run/corten"),
+        command: String::new(),
+    };
+    let outcome = dispatch(&mut context, words_utf8);
+    end(outcome, &context.command)
+}
+
+fn path_from(variable: &str, default: &str) -> PathBuf {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map_or_else(|| default.into(), PathBuf::from)
+}
+
+fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
+    let mut words = words.into_iter();
+    let name = loop {
+        let Some(word) = words.next() else {
+            print(&help::overview())?;
+            return Ok(0);
+        };
+        let (flag, attached) = match word.split_once('=') {
+            Some((flag, value)) if word.starts_with("--") => (flag.to_owned(), Some(value.to_owned())),
+            _ => (word.clone(), None),
+        };
+        match flag.as_str() {
+            "--root" | "--state" => {
+                let Some(value) = attached.or_else(|| words.next()) else {
+                    return Err(Failure::flag(format!("flag needs an argument: {flag}")));
+                };
+                if flag == "--root" { context.root = value.into() } else { context.state = value.into() }
+            }
+            "--version" | "-v" => {
+                print(&version::line())?;
+                return Ok(0);
+            }
+            "--help" | "-h" => {
+                print(&help::overview())?;
+                return Ok(0);
+            }
+            _ if word.starts_with("--") => return Err(Failure::flag(format!("unknown flag: {flag}"))),
+            _ if word.starts_with('-') && word.len() > 1 => {
+                let letter = word.chars().nth(1).unwrap_or('-');
+                return Err(Failure::flag(format!("unknown shorthand flag: '{letter}' in {word}")));
+            }
+            _ => break word,
+        }
+    };
+    let rest: Vec<String> = words.collect();
+    if name == "help" {
+        return self::help(context, rest);
+    }
+    find_and_run(context, name, rest)
+}
+
+fn find_and_run(context: &mut Context, name: String, mut rest: Vec<String>) -> Outcome {
+    let unknown = |typed: &str| Failure {
+        usage: true,
+        ..Failure::new(format!("unknown command: corten {typed}{}", help::suggestion(typed)))
+    };
+    if let Some(command) = COMMANDS.iter().find(|c| c.name == name) {
+        context.command = name;
+        return (command.run)(context, rest);
+    }
+    let Some((group, about, commands)) = GROUPS.iter().find(|(group, ..)| *group == name) else {
+        return Err(unknown(&name));
+    };
+    if rest.is_empty() || matches!(rest[0].as_str(), "--help" | "-h" | "help") {
+        print(&help::group(group, about, commands))?;
+        return Ok(0);
+    }
+    let word = rest.remove(0);
+    let wanted = alias(group, &word).unwrap_or(&word);
+    let Some(command) = commands.iter().find(|c| c.name == wanted) else {
+        context.command = name.clone();
+        return Err(unknown(&format!("{name} {word}")));
+    };
+    context.command = format!("{name} {wanted}");
+    (command.run)(context, rest)
+}
+
+/// `corten help [command]`
+fn help(context: &mut Context, words: Vec<String>) -> Outcome {
+    let mut words = words.into_iter();
+    match words.next() {
+        None => {
+            print(&help::overview())?;
+            Ok(0)
+        }
+        Some(name) => {
+            let rest = words.chain(["--help".to_owned()]).collect();
+            find_and_run(context, name, rest)
+        }
+    }
+}
+
+/// Standard output, as far as somebody reads it.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// One line on standard error that is not the end: a note, a warning, one of several errors.
+pub fn say(line: &str) {
+    // Nobody to tell is no reason to fail.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn end(outcome: Outcome, command: &str) -> ExitCode {
+    let code = match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                say(&format!("corten: {}", failure.message));
+            }
+            if failure.usage {
+                let space = if command.is_empty() { "" } else { " " };
+                say(&format!("\nSee 'corten{space}{command} --help'"));
+            }
+            failure.code
+        }
+    };
+    ExitCode::from(code.clamp(0, 255) as u8)
+}
+
+/// Does `action` with each of `names`, prints the name of each that went well, and goes on after one that did not.
+pub fn for_each(names: &[String], mut action: impl FnMut(&str) -> Result<(), Failure>) -> Outcome {
+    let mut code = 0;
+    for name in names {
+        match action(name) {
+            Ok(()) => print(&format!("{name}\n"))?,
+            Err(failure) => {
+                say(&format!("corten: {}", failure.message));
+                code = failure.code;
+            }
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,37 @@
+//! `corten create`: everything that `run` does before the start.
+
+use super::args::Shape;
+use super::run::{CidFile, engine_failed, settings};
+use super::{ContainerArgs, Context, Outcome, parse, print};
+use clap::Args;
+
+const SHAPE: Shape = Shape {
+    usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    about: "Create a container from an image without starting it, and print its id",
+    words: (1, usize::MAX),
+};
+
+#[derive(Debug, Args)]
+struct CreateArgs {
+    #[command(flatten)]
+    container: ContainerArgs,
+}
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let line = words.clone();
+    let args: CreateArgs = match parse(context, &SHAPE, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let engine = context.engine().map_err(engine_failed)?;
+    let mut settings = settings(&engine, &args.container)?;
+    settings.attach = true;
+    settings.command_line = ["corten", "create"].iter().map(|w| (*w).to_owned()).chain(line).collect();
+    let cid_file = args.container.cidfile.as_deref().map(CidFile::claim).transpose()?;
+    let container = engine.create(settings, args.container.name.as_deref()).map_err(engine_failed)?;
+    if let Some(file) = cid_file {
+        file.write(&container.id)?;
+    }
+    print(&format!("{}\n", container.id))?;
+    Ok(0)
+}

@@ -1,0 +1,132 @@
+//! `corten inspect`
+
+use super::args::Shape;
+use super::{Context, Failure, Outcome, parse, print, say};
+use crate::fmt::template::{Template, from_json};
+use clap::Args;
+use engine::Engine;
+use serde::Serialize;
+use serde_json::Value;
+
+const SHAPE: Shape = Shape {
+    usage: "[OPTIONS] NAME|ID [NAME|ID...]",
+    about: "Show everything about containers and images, as JSON",
+    words: (1, usize::MAX),
+};
+const CONTAINER: Shape = Shape {
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+    about: "Show everything about containers, as JSON",
+    words: (1, usize::MAX),
+};
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Print by a template ('{{.State.Pid}}'), or as json on one line
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// How much a container has written, too
+    #[arg(short, long)]
+    size: bool,
+    /// container or image
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    words: Vec<String>,
+}
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    inspect(context, &SHAPE, words, None)
+}
+
+/// `corten container inspect`
+pub fn container(context: &Context, words: Vec<String>) -> Outcome {
+    inspect(context, &CONTAINER, words, Some("container"))
+}
+
+fn inspect(context: &Context, shape: &Shape, words: Vec<String>, only: Option<&str>) -> Outcome {
+    let args: InspectArgs = match parse(context, shape, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let kind = only.or(args.kind.as_deref()).unwrap_or_default().to_owned();
+    if !matches!(kind.as_str(), "" | "container" | "image") {
+        return Err(Failure::new(format!(
+            "\"{kind}\" is not a valid value for --type: use container or image"
+        )));
+    }
+    let engine = context.engine()?;
+    show(&args, |name| look_up(&engine, name, &kind, args.size))
+}
+
+/// `Ok(None)` where nothing has that name.
+fn look_up(engine: &Engine, name: &str, kind: &str, size: bool) -> Result<Option<Value>, String> {
+    if kind != "image" {
+        match engine.find(name) {
+            Ok(container) => {
+                let mut value = engine.inspect(&container).map_err(|e| e.to_string())?;
+                if size {
+                    let (written, whole) = engine.size(&container);
+                    value["SizeRw"] = written.into();
+                    value["SizeRootFs"] = whole.into();
+                }
+                return Ok(Some(value));
+            }
+            Err(error) if kind == "container" || !error.is_not_found() => return Err(error.to_string()),
+            Err(_) => {}
+        }
+    }
+    match engine.images().inspect(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() && kind == "image" => Err(format!("No such image: {name}")),
+        Err(_) if kind.is_empty() => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Shows what is there, then says what isn't.
+pub fn show(args: &InspectArgs, look_up: impl Fn(&str) -> Result<Option<Value>, String>) -> Outcome {
+    let template = match args.format.as_deref() {
+        None | Some("" | "json") => None,
+        Some(text) => {
+            Some(Template::parse(text).map_err(|message| Failure { code: 64, ..Failure::new(message) })?)
+        }
+    };
+    let (mut found, mut errors, mut text) = (Vec::new(), Vec::new(), String::new());
+    for name in &args.words {
+        match look_up(name) {
+            Ok(Some(value)) => match &template {
+                None => found.push(value),
+                Some(template) => match template.execute(&from_json(&value)) {
+                    Ok(line) => text = text + &line + "\n",
+                    Err(message) => errors.push(message),
+                },
+            },
+            Ok(None) => errors.push(format!("Error: No such object: {name}")),
+            Err(message) => errors.push(message),
+        }
+    }
+    if template.is_none() {
+        text = if args.format.as_deref() == Some("json") {
+            format!("{}\n", Value::Array(found))
+        } else {
+            indented(&found)
+        };
+    } else if text.is_empty() {
+        text.push('\n');
+    }
+    print(&text)?;
+    for message in &errors {
+        say(&if message.starts_with("Error: ") { message.clone() } else { format!("corten: {message}") });
+    }
+    Ok(i32::from(!errors.is_empty()))
+}
+
+/// Docker's four spaces.
+fn indented(values: &[Value]) -> String {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    // Writing to memory, and values that are JSON already: neither can fail.
+    let _ = values.serialize(&mut serializer);
+    bytes.push(b'\n');
+    String::from_utf8(bytes).unwrap_or_default()
+}

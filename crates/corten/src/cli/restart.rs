@@ -1,0 +1,25 @@
+//! `corten restart`
+
+use super::args::Shape;
+use super::stop::{StopArgs, all, stop};
+use super::{Context, Outcome, parse};
+use engine::StartOptions;
+
+const SHAPE: Shape = Shape {
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+    about: "Stop containers and start them again",
+    words: (1, usize::MAX),
+};
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let args: StopArgs = match parse(context, &SHAPE, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let engine = context.engine()?;
+    all(&args.words, |name| {
+        stop(&engine, name, &args)?;
+        engine.start(&engine.find(name)?, StartOptions { attach: false, trace: false })?;
+        Ok(())
+    })
+}

@@ -1,0 +1,49 @@
+//! `corten rmi`
+
+use super::args::Shape;
+use super::{Context, Failure, Outcome, parse, print, say};
+use clap::Args;
+use engine::State;
+
+const SHAPE: Shape =
+    Shape { usage: "[OPTIONS] IMAGE [IMAGE...]", about: "Remove images", words: (1, usize::MAX) };
+
+#[derive(Debug, Args)]
+struct RmiArgs {
+    /// Remove an image that has other names or that a container uses, and don't mind one that isn't there
+    #[arg(short, long)]
+    force: bool,
+    /// Keep what lies below the image (nothing that is used is ever removed)
+    #[arg(long)]
+    no_prune: bool,
+    words: Vec<String>,
+}
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let args: RmiArgs = match parse(context, &SHAPE, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let engine = context.engine()?;
+    let containers = engine.list()?;
+    let used_by = |id: &str| {
+        let mut users = containers.iter().filter(|(c, _)| c.image_id.trim_start_matches("sha256:") == id);
+        let running = |s: &State| matches!(s, State::Running { .. });
+        let first = users.clone().find(|(_, s)| running(s)).or_else(|| users.next())?;
+        Some(image::User { container: first.0.short_id().to_owned(), running: running(&first.1) })
+    };
+    let mut code = 0;
+    for name in &args.words {
+        match engine.images().remove(name, args.force, &used_by) {
+            Ok(removed) => {
+                let lines: String = removed.iter().map(|line| format!("{line}\n")).collect();
+                print(&lines)?;
+            }
+            Err(error) => {
+                say(&format!("corten: {}", Failure::from(error).message));
+                code = 1;
+            }
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,66 @@
+//! `corten start`
+
+use super::args::Shape;
+use super::run::{attached, detach_keys, engine_failed};
+use super::{Context, Failure, Outcome, for_each, parse};
+use clap::Args;
+use engine::StartOptions;
+use engine::attach::AttachOptions;
+
+const SHAPE: Shape = Shape {
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+    about: "Start containers that are created or have ended",
+    words: (1, usize::MAX),
+};
+
+#[derive(Debug, Args)]
+struct StartArgs {
+    /// Show what it writes, pass on signals, and end as it ends
+    #[arg(short, long)]
+    attach: bool,
+    /// Pass standard input on
+    #[arg(short, long)]
+    interactive: bool,
+    /// The keys that leave a container without ending it [ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    /// Print each step and its time while it is done
+    #[arg(long)]
+    trace: bool,
+    words: Vec<String>,
+}
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let args: StartArgs = match parse(context, &SHAPE, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let engine = context.engine()?;
+    if !args.attach && !args.interactive {
+        let options = || StartOptions { attach: false, trace: args.trace };
+        return for_each(&args.words, |name| {
+            let container = engine.find(name)?;
+            // As in Docker, starting what runs is no mistake.
+            if !matches!(engine.state(&container)?, engine::State::Running { .. }) {
+                engine.start(&container, options())?;
+            }
+            Ok(())
+        });
+    }
+    let [name] = args.words.as_slice() else {
+        return Err(Failure::new("you cannot start and attach multiple containers at once"));
+    };
+    let container = engine.find(name)?;
+    let options = AttachOptions {
+        tty: container.settings.tty,
+        interactive: args.interactive && container.settings.interactive,
+        sig_proxy: true,
+        detach_keys: detach_keys(args.detach_keys.as_deref())?,
+    };
+    let started =
+        engine.start(&container, StartOptions { attach: true, trace: args.trace }).map_err(engine_failed)?;
+    match started.connection {
+        Some(connection) => attached(connection.run(&options)),
+        None => Ok(0),
+    }
+}

@@ -1,0 +1,26 @@
+//! `corten tag`
+
+use super::args::Shape;
+use super::{Context, Outcome, parse};
+use clap::Args;
+
+const SHAPE: Shape = Shape {
+    usage: "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+    about: "Give an image another name",
+    words: (2, 2),
+};
+
+#[derive(Debug, Args)]
+struct TagArgs {
+    words: Vec<String>,
+}
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let args: TagArgs = match parse(context, &SHAPE, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let [source, target] = args.words.as_slice() else { return Ok(1) };
+    context.engine()?.images().tag(source, target)?;
+    Ok(0)
+}

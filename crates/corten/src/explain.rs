@@ -1,0 +1,174 @@
+//! `--explain`: a plan as something to read (text), to run (sh) or to work on (json).
+
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::io::IsTerminal;
+use steps::{Fidelity, Phase, Plan, Shell};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Text,
+    Sh,
+    Json,
+}
+
+impl Form {
+    pub fn parse(word: &str) -> Result<Form, String> {
+        match word {
+            "text" => Ok(Form::Text),
+            "sh" | "shell" | "bash" => Ok(Form::Sh),
+            "json" => Ok(Form::Json),
+            _ => Err(format!("invalid argument \"{word}\" for \"--explain\" flag: use text, sh or json")),
+        }
+    }
+}
+
+/// The plan in that form, with colours where a person sees them.
+pub fn show(plan: &Plan, form: Form) -> String {
+    match form {
+        Form::Sh => steps::script(plan),
+        Form::Json => format!("{:#}\n", as_json(plan)),
+        Form::Text => {
+            let colours =
+                std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            as_text(plan, if colours { &COLOURED } else { &PLAIN })
+        }
+    }
+}
+
+/// Escape sequences, or nothing.
+struct Paint {
+    heading: &'static str,
+    why: &'static str,
+    number: &'static str,
+    command: &'static str,
+    note: &'static str,
+    end: &'static str,
+}
+
+const PLAIN: Paint = Paint { heading: "", why: "", number: "", command: "", note: "", end: "" };
+const COLOURED: Paint = Paint {
+    heading: "\x1b[1m",
+    why: "\x1b[0m",
+    number: "\x1b[2m",
+    command: "\x1b[36m",
+    note: "\x1b[33m",
+    end: "\x1b[0m",
+};
+
+fn as_text(plan: &Plan, p: &Paint) -> String {
+    let mut out = String::new();
+    let total = plan.len();
+    let _ = writeln!(
+        out,
+        "{}The container '{}' in {total} steps.{} Nothing of this has been done.",
+        p.heading,
+        printable(&plan.name),
+        p.end
+    );
+    let mut phase = None;
+    for (number, of, _, shell) in steps::numbered(plan) {
+        if phase != Some(of) {
+            if of == Phase::Inside || (phase == Some(Phase::Host) && of != Phase::Host) {
+                clone_line(&mut out, plan, p, phase);
+            }
+            let _ = writeln!(out, "\n{}{}{}", p.heading, heading(of), p.end);
+            phase = Some(of);
+        }
+        step(&mut out, number, &shell, p);
+    }
+    let _ = writeln!(out, "\n{}{}{}", p.heading, heading(Phase::Exec), p.end);
+    let why = "become the program";
+    let _ = writeln!(
+        out,
+        "{}{total:>4}{} {}{why}{}  {}execve(2){}",
+        p.number, p.end, p.why, p.end, p.number, p.end
+    );
+    let _ = writeln!(out, "     {}{}{}", p.command, printable(&plan.exec.shell_line()), p.end);
+    out
+}
+
+/// The clone stands between the host's two lists; it is no step, because it makes the process that takes the others.
+fn clone_line(out: &mut String, plan: &Plan, p: &Paint, before: Option<Phase>) {
+    if before == Some(Phase::Host) || before.is_none() {
+        let _ = writeln!(out, "\n{}the clone{}", p.heading, p.end);
+        let _ = writeln!(
+            out,
+            "     {}the container's first process is born into new namespaces{}  {}clone(2) namespaces(7){}",
+            p.why, p.end, p.number, p.end
+        );
+        let _ = writeln!(out, "     {}unshare {}{}", p.command, steps::unshare_flags(plan), p.end);
+    }
+}
+
+fn heading(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Host => "on the host, before the container exists",
+        Phase::Joined => "on the host, as soon as its first process is there",
+        Phase::Inside => "inside the container",
+        Phase::Exec => "at last",
+    }
+}
+
+fn step(out: &mut String, number: usize, shell: &Shell, p: &Paint) {
+    let why = printable(&shell.why);
+    let _ = write!(out, "{}{number:>4}{} {}{why}{}", p.number, p.end, p.why, p.end);
+    let man =
+        if shell.man.is_empty() { String::new() } else { format!("  {}{}{}", p.number, shell.man, p.end) };
+    let _ = writeln!(out, "{man}");
+    if let Some(command) = shell.wrap {
+        let _ = writeln!(out, "     {}{command} …{}", p.command, p.end);
+    }
+    for line in shell.lines.iter().flat_map(|lines| lines.lines()) {
+        let _ = writeln!(out, "     {}{}{}", p.command, printable(line), p.end);
+    }
+    if !shell.note.is_empty() {
+        let word = if shell.fidelity == Fidelity::Near { "near" } else { "note" };
+        let _ = writeln!(out, "     {}# {word}: {}{}", p.note, shell.note, p.end);
+    }
+}
+
+/// What comes from an image or a flag must not speak to the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
+}
+
+fn as_json(plan: &Plan) -> Value {
+    let steps: Vec<Value> = steps::numbered(plan)
+        .into_iter()
+        .map(|(number, phase, step, shell)| {
+            json!({
+                "number": number,
+                "phase": phase_name(phase),
+                "name": step.name(),
+                "shell": shell.lines,
+                "wrap": shell.wrap,
+                "why": shell.why,
+                "man": shell.man,
+                "fidelity": shell.fidelity,
+                "note": shell.note,
+            })
+        })
+        .chain([json!({
+            "number": plan.len(),
+            "phase": "exec",
+            "name": "Exec",
+            "shell": [plan.exec.shell_line()],
+            "wrap": null,
+            "why": "become the program",
+            "man": "execve(2)",
+            "fidelity": "exact",
+            "note": "",
+        })])
+        .collect();
+    json!({ "name": plan.name, "clone": format!("unshare {}", steps::unshare_flags(plan)), "steps": steps })
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Host => "host",
+        Phase::Joined => "joined",
+        Phase::Inside => "inside",
+        Phase::Exec => "exec",
+    }
+}

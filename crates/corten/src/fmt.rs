@@ -1,0 +1,8 @@
+//! How things look: tables, words for times and sizes, Go's templates. It knows nothing of the engine.
+
+mod functions;
+pub mod list;
+pub mod ports;
+pub mod table;
+pub mod template;
+pub mod words;

@@ -1,0 +1,317 @@
+//! What was typed, and what the image says, as the engine's settings: every choice is made here, nothing is done.
+
+mod limits;
+mod mounts;
+mod names;
+mod texts;
+mod times;
+
+pub use names::container as container_name;
+pub use texts::exec_environment;
+pub use times::{parse_moment, parse_time};
+
+use crate::cli::{ContainerArgs, Failure};
+use engine::{Engine, LogOptions, Network, Security, Settings, Share};
+use image::{Image, RunConfig};
+use kernel::caps::CapSet;
+
+/// A cause, in one line.
+pub type Result<T> = std::result::Result<T, String>;
+
+/// The image that the command line asks for; `None` with `--rootfs`.
+pub fn image(engine: &Engine, args: &ContainerArgs) -> std::result::Result<Option<Image>, Failure> {
+    let failed = |message: String| Failure { code: crate::cli::ENGINE, message, usage: false };
+    let pull = args.pull.as_deref().unwrap_or("missing");
+    if !matches!(pull, "missing" | "never" | "always") {
+        return Err(Failure::flag(format!(
+            "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
+        )));
+    }
+    if args.rootfs.is_some() {
+        return Ok(None);
+    }
+    let (name, _) = args.image_and_command();
+    let found = match engine.images().resolve(name) {
+        Ok(image) => image,
+        Err(error) if error.is_not_found() => {
+            let full =
+                image::Reference::parse(name).map_or_else(|_| name.to_owned(), |r| r.tagged().familiar());
+            if pull == "never" {
+                return Err(failed(format!("No such image: {full}")));
+            }
+            if !args.quiet {
+                crate::cli::say(&format!("Unable to find image '{full}' locally"));
+            }
+            return Err(failed(format!(
+                "cannot pull '{full}': pulling from a registry is not there yet; use 'corten load'"
+            )));
+        }
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    if pull == "always" && !found.host {
+        return Err(failed(format!("cannot pull '{name}': pulling from a registry is not there yet")));
+    }
+    if let Some(platform) = &args.platform {
+        names::platform(platform, name, &found).map_err(failed)?;
+    }
+    Ok(Some(found))
+}
+
+/// The settings, and notes for the user about what some flags imply.
+pub fn resolve(args: &ContainerArgs, image: Option<&Image>) -> Result<(Settings, Vec<String>)> {
+    refuse_unsupported(args)?;
+    let empty = RunConfig::default();
+    let config = image.map_or(&empty, |image| &image.config);
+    let (name, command) = args.image_and_command();
+    if let Some(name) = &args.name {
+        names::container(name)?;
+    }
+    let mut settings = Settings {
+        image: if args.rootfs.is_some() { String::new() } else { name.to_owned() },
+        rootfs: args.rootfs.is_some().then(|| texts::absolute(name)).transpose()?,
+        tty: args.tty,
+        interactive: args.interactive,
+        auto_remove: args.rm,
+        read_only: args.read_only,
+        init: args.init,
+        privileged: args.privileged,
+        user: args.user.clone().unwrap_or_else(|| config.user.clone()),
+        group_add: args.group_add.clone(),
+        domainname: args.domainname.clone().unwrap_or_default(),
+        labels: texts::labels(args, config)?,
+        dns: texts::name_servers(&args.dns)?,
+        dns_search: args.dns_search.clone(),
+        dns_options: args.dns_option.clone(),
+        extra_hosts: texts::extra_hosts(&args.add_host)?,
+        stop_signal: texts::stop_signal(args.stop_signal.as_deref(), config)?,
+        stop_timeout: args.stop_timeout.or(config.stop_timeout),
+        shm_size: texts::size_flag("--shm-size", args.shm_size.as_deref())?.unwrap_or(0),
+        security: security(&args.security_opt)?,
+        ulimits: limits::ulimits(&args.ulimit)?,
+        devices: mounts::devices(&args.device)?,
+        mounts: mounts::mounts(args, config)?,
+        log: log(args)?,
+        resources: limits::resources(args)?,
+        cap_add: capabilities("CapAdd", &args.cap_add)?,
+        cap_drop: capabilities("CapDrop", &args.cap_drop)?,
+        ..Settings::default()
+    };
+    program(&mut settings, args, config, command)?;
+    settings.workdir = texts::workdir(args.workdir.as_deref(), config)?;
+    let notes = namespaces(&mut settings, args)?;
+    names::ports(&mut settings, args, config)?;
+    settings.sysctls = limits::sysctls(&args.sysctl, &settings)?;
+    settings.hostname = names::hostname(args, &settings)?;
+    settings.env = texts::environment(args, config, &settings)?;
+    Ok((settings, notes))
+}
+
+/// Options of Docker's that would be silently wrong if they were ignored.
+fn refuse_unsupported(args: &ContainerArgs) -> Result<()> {
+    if let Some(policy) = args.restart.as_deref().filter(|policy| !matches!(*policy, "no" | "")) {
+        let known = matches!(policy.split(':').next(), Some("always" | "unless-stopped" | "on-failure"));
+        return Err(match (known, args.rm) {
+            (false, _) => format!(
+                "invalid restart policy: unknown policy '{policy}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            ),
+            (true, true) => "conflicting options: cannot specify both --restart and --rm".to_owned(),
+            (true, false) => format!("--restart {policy} is not supported yet: only 'no' is"),
+        });
+    }
+    let given = [
+        ("--gpus", args.gpus.is_some()),
+        ("--health-cmd", args.health_cmd.is_some()),
+        ("--ip", args.ip.is_some()),
+        ("--link", !args.link.is_empty()),
+        ("--mac-address", args.mac_address.is_some()),
+        ("--network-alias", !args.network_alias.is_empty()),
+        ("--storage-opt", !args.storage_opt.is_empty()),
+        ("--volumes-from", !args.volumes_from.is_empty()),
+    ];
+    if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+        return Err(format!("{flag} is not supported yet"));
+    }
+    let only = [
+        ("--isolation", &args.isolation, "default"),
+        ("--runtime", &args.runtime, "corten"),
+        ("--volume-driver", &args.volume_driver, "local"),
+    ];
+    for (flag, value, one) in only {
+        if let Some(value) = value.as_deref().filter(|value| !value.is_empty() && *value != one) {
+            return Err(format!("{flag} {value} is not supported: only '{one}' is"));
+        }
+    }
+    for stream in &args.attach {
+        if !matches!(stream.to_ascii_lowercase().as_str(), "stdin" | "stdout" | "stderr") {
+            return Err(texts::bad_flag(
+                "-a, --attach",
+                stream,
+                "valid streams are STDIN, STDOUT and STDERR",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The command replaces the image's Cmd; `--entrypoint` replaces its Entrypoint and takes its Cmd away.
+fn program(
+    settings: &mut Settings,
+    args: &ContainerArgs,
+    config: &RunConfig,
+    command: &[String],
+) -> Result<()> {
+    settings.entrypoint = match args.entrypoint.as_deref() {
+        None => config.entrypoint.clone(),
+        Some("") => Vec::new(),
+        Some(program) => vec![program.to_owned()],
+    };
+    settings.cmd = if !command.is_empty() {
+        command.to_vec()
+    } else if args.entrypoint.is_some() {
+        Vec::new()
+    } else {
+        config.cmd.clone()
+    };
+    if settings.entrypoint.is_empty() && settings.cmd.is_empty() {
+        return Err("no command specified".to_owned());
+    }
+    Ok(())
+}
+
+/// Whose namespaces it has, and what that implies.
+fn namespaces(settings: &mut Settings, args: &ContainerArgs) -> Result<Vec<String>> {
+    settings.network = network(&args.network)?;
+    settings.pid = share(args.pid.as_deref(), true, "--pid: invalid PID mode")?;
+    settings.ipc = share(args.ipc.as_deref(), true, "--ipc: invalid IPC mode")?;
+    settings.uts = share(args.uts.as_deref(), false, "--uts: invalid UTS mode")?;
+    settings.cgroupns = share(args.cgroupns.as_deref(), false, "--cgroupns: invalid CGROUP mode")?;
+    settings.userns = share(args.userns.as_deref(), false, "--userns: invalid USER mode")?;
+    if settings.userns == Share::Host {
+        return Ok(Vec::new());
+    }
+    let implied = [
+        ("--privileged", args.privileged),
+        ("--pid=host", settings.pid == Share::Host),
+        ("--network=host", settings.network == Network::Host),
+        ("--ipc=host", settings.ipc == Share::Host),
+        ("--uts=host", settings.uts == Share::Host),
+    ];
+    let Some((flag, _)) = implied.iter().find(|(_, given)| *given) else { return Ok(Vec::new()) };
+    if args.userns.as_deref() == Some("private") {
+        return Err(format!(
+            "conflicting options: {flag} needs --userns=host: a user namespace has no power over the host's namespaces"
+        ));
+    }
+    settings.userns = Share::Host;
+    Ok(vec![format!("note: {flag} implies --userns=host: root in the container is root on this machine")])
+}
+
+fn network(modes: &[String]) -> Result<Network> {
+    let mode = match modes {
+        [] => return Ok(Network::Bridge),
+        [mode] => mode.as_str(),
+        _ => return Err("a container can be connected to one network only, for now".to_owned()),
+    };
+    match (mode, mode.split_once(':')) {
+        ("", _) => Err("no name set for network".to_owned()),
+        ("bridge" | "default", _) => Ok(Network::Bridge),
+        ("none", _) => Ok(Network::None),
+        ("host", _) => Ok(Network::Host),
+        (_, Some(("container", other))) if !other.is_empty() => Ok(Network::Container(other.to_owned())),
+        (_, Some(("container", _))) => Err("invalid container format container:<name|id>".to_owned()),
+        _ => Err(format!("network {mode} not found")),
+    }
+}
+
+fn share(mode: Option<&str>, of_containers: bool, error: &str) -> Result<Share> {
+    match mode {
+        None | Some("" | "private" | "shareable") => Ok(Share::Private),
+        Some("host") => Ok(Share::Host),
+        Some(mode) => match mode.strip_prefix("container:") {
+            Some(other) if of_containers && !other.is_empty() => Ok(Share::Container(other.to_owned())),
+            _ => Err(error.to_owned()),
+        },
+    }
+}
+
+fn capabilities(what: &str, words: &[String]) -> Result<CapSet> {
+    let mut set = CapSet::EMPTY;
+    for word in words {
+        let one = CapSet::parse(word).map_err(|_| {
+            let name = word.to_uppercase();
+            let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
+            format!("invalid {what}: unknown capability: \"{name}\"")
+        })?;
+        set = set | one;
+    }
+    Ok(set)
+}
+
+fn security(options: &[String]) -> Result<Security> {
+    let mut security = Security::default();
+    for option in options {
+        let (key, value) = match option.split_once('=').or_else(|| option.split_once(':')) {
+            Some((key, value)) => (key, value),
+            None => (option.as_str(), ""),
+        };
+        match (key, value) {
+            ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
+            ("no-new-privileges", "false") => security.no_new_privileges = false,
+            ("systempaths", "unconfined") => security.unmask = true,
+            ("seccomp", "unconfined") => security.seccomp = Some(value.to_owned()),
+            ("seccomp", "builtin" | "default") => security.seccomp = None,
+            ("seccomp", path) if !path.is_empty() => {
+                let text = std::fs::read_to_string(path).map_err(|e| {
+                    format!("opening seccomp profile ({path}) failed: {}", crate::cli::io_words(&e))
+                })?;
+                serde_json::from_str::<serde::de::IgnoredAny>(&text)
+                    .map_err(|e| format!("reading seccomp profile ({path}) failed: {e}"))?;
+                security.seccomp = Some(text);
+            }
+            ("apparmor", profile) if !profile.is_empty() => security.apparmor = Some(profile.to_owned()),
+            // Nothing is labelled by this engine, so there is nothing to turn off.
+            ("label", "disable") => {}
+            ("label", value) if !value.is_empty() => {
+                return Err(format!(
+                    "--security-opt {option} is not supported: there is no SELinux support yet"
+                ));
+            }
+            _ => return Err(format!("invalid --security-opt: \"{option}\"")),
+        }
+    }
+    Ok(security)
+}
+
+fn log(args: &ContainerArgs) -> Result<LogOptions> {
+    let mut log = LogOptions::default();
+    match args.log_driver.as_deref() {
+        None | Some("json-file" | "local" | "") => {}
+        Some("none") if args.log_opt.is_empty() => log.driver = "none".to_owned(),
+        Some("none") => return Err("invalid logging opts for driver none".to_owned()),
+        Some(driver) => {
+            return Err(format!("logging driver '{driver}' is not supported: use json-file or none"));
+        }
+    }
+    for option in &args.log_opt {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        match key {
+            "max-size" if value == "-1" => log.max_size = 0,
+            "max-size" => {
+                log.max_size =
+                    texts::parse_size(value, 1000).map_err(|e| texts::bad_flag("--log-opt", option, &e))?;
+            }
+            "max-file" => {
+                log.max_files = value.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
+                    texts::bad_flag("--log-opt", option, "max-file must be a number from 1")
+                })?;
+            }
+            // Only what they would add to each line is not written.
+            "tag" | "labels" | "labels-regex" | "env" | "env-regex" | "compress" => {}
+            _ => return Err(format!("unknown log opt '{key}' for json-file log driver")),
+        }
+    }
+    Ok(log)
+}
+
+#[cfg(test)]
+pub mod tests;
