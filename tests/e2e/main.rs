@@ -1,3 +1,18 @@
 //! The end-to-end tests, one file a theme. Each test runs the `corten` binary in a sandbox of its own.
 
+mod bad_input;
+mod cgroup;
+mod explain;
 mod harness;
+mod host_image;
+mod identity;
+mod images;
+mod lifecycle;
+mod namespaces;
+mod network;
+mod ps;
+mod run;
+mod run_files;
+mod security;
+mod terminal;
+mod tutorial;

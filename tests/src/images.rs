@@ -1,6 +1,7 @@
 //! Where the test images are that `cargo xtask test` makes from real packages with other people's tools.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The path of a test image: `busybox.tar`, `nginx.tar`, `nginx.oci`, ….
 ///
@@ -13,4 +14,20 @@ pub fn image(name: &str) -> PathBuf {
         .join(name);
     assert!(path.exists(), "no test image {}: `cargo xtask test` makes it", path.display());
     path.canonicalize().expect("it exists")
+}
+
+/// Unpacks the layers of the test image `name`.tar, without deletions, into a new directory.
+#[track_caller]
+pub fn unpack(name: &str, to: &Path) {
+    let archive = image(&format!("{name}.tar"));
+    let manifest =
+        Command::new("tar").arg("-xOf").arg(&archive).arg("manifest.json").output().expect("tar runs");
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest.stdout).expect("a manifest");
+    std::fs::create_dir_all(to).expect("the sandbox is writable");
+    for layer in manifest[0]["Layers"].as_array().expect("an image has layers") {
+        let layer = layer.as_str().expect("a path");
+        let script = format!("tar -xOf '{}' '{layer}' | tar -x -C '{}'", archive.display(), to.display());
+        let status = Command::new("sh").args(["-c", &script]).status().expect("sh runs");
+        assert!(status.success(), "cannot unpack {layer}");
+    }
 }

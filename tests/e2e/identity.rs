@@ -1,0 +1,67 @@
+//! Users: root inside is nobody outside, and files keep their owners all the same.
+
+use e2e::Sandbox;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+
+/// A field of /proc/PID/status of the container's first process, as the host sees it.
+fn status(s: &Sandbox, container: &str, field: &str) -> Vec<String> {
+    let pid = s.inspect(container, "{{.State.Pid}}");
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("the container runs");
+    let line = text.lines().find(|l| l.starts_with(&format!("{field}:"))).expect("the field is there");
+    line.split_whitespace().skip(1).map(String::from).collect()
+}
+
+#[test]
+fn root_inside_is_nobody_outside() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name one busybox sleep 100");
+    s.detached("--name two busybox sleep 100");
+    s.detached("--name three --userns host busybox sleep 100");
+    let uid = |name: &str| status(&s, name, "Uid")[0].parse::<u32>().expect("a number");
+    assert!(uid("one") >= 65536 && uid("two") >= 65536, "ids below 65536 are people's");
+    assert!(uid("one").abs_diff(uid("two")) >= 65536, "two containers share ids");
+    assert_eq!(uid("three"), 0);
+    assert_eq!(s.corten("exec one id -u").ok(), "0");
+    let map = s.corten("exec one cat /proc/self/uid_map");
+    let map: Vec<&str> = map.ok().split_whitespace().collect();
+    assert_eq!((map[0], map[2]), ("0", "65536"));
+    assert_ne!(map[1], "0");
+    s.corten("rm -f one two three").ok();
+    s.end();
+}
+
+#[test]
+fn files_on_volumes_keep_their_owners() {
+    let s = Sandbox::with(&["busybox"]);
+    let data = s.dir.join("data");
+    fs::create_dir(&data).expect("writable");
+    fs::write(data.join("theirs"), "").expect("writable");
+    chown(data.join("theirs"), Some(1234), Some(1235)).expect("root");
+    let script = "stat -c %u:%g /d/theirs; touch /d/roots; touch /d/users; chown 1000:29 /d/users";
+    assert_eq!(
+        s.corten(&format!("run --rm -v {}:/d busybox sh -c '{script}'", data.display())).ok(),
+        "1234:1235"
+    );
+    let owner = |name: &str| fs::metadata(data.join(name)).map(|m| (m.uid(), m.gid())).expect("it was made");
+    assert_eq!(owner("roots"), (0, 0));
+    assert_eq!(owner("users"), (1000, 29));
+    s.end();
+}
+
+#[test]
+fn files_of_the_image_keep_their_owners() {
+    let s = Sandbox::with(&["busybox"]);
+    let script =
+        "stat -c %u:%g / /bin/busybox /etc/passwd | sort -u; touch /x; chown 1000:1000 /x; stat -c %u:%g /x";
+    assert_eq!(s.corten(&format!("run --rm busybox sh -c '{script}'")).ok(), "0:0\n1000:1000");
+    s.end();
+}
+
+#[test]
+fn a_user_of_the_image_may_write_only_what_is_theirs() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("run --rm -u user busybox touch /tmp/x").ok();
+    s.corten("run --rm -u user busybox touch /etc/x").exits(1);
+    s.end();
+}

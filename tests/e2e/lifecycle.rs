@@ -1,0 +1,199 @@
+//! The life of a container after `run`: logs, exec, stop, kill, wait, start, rm, top.
+
+use e2e::{Sandbox, wait_until};
+use rustix::process::Signal;
+
+#[test]
+fn logs() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("run --name box busybox sh -c 'echo one; echo two >&2; echo three; printf four'").ok();
+    let logs = s.corten("logs box");
+    assert_eq!((logs.ok(), logs.stderr.as_str()), ("one\nthree\nfour", "two\n"));
+    assert_eq!(s.corten("logs -n 1 box").ok(), "four");
+    let stamped = s.corten("logs -t box");
+    let stamp = stamped.ok().split(' ').next().unwrap_or_default();
+    assert!(stamp.len() >= 20 && stamp.contains('T') && stamp.ends_with('Z'), "{stamped}");
+    assert_eq!(s.corten("logs --since 1h box").ok(), "one\nthree\nfour");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(s.corten("logs --since 1s box").ok(), "");
+    s.corten("logs nosuch").exits(1);
+    s.corten("rm box").ok();
+    s.end();
+}
+
+#[test]
+fn logs_are_followed() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box busybox sh -c 'echo first; while [ ! -e /go ]; do sleep 0.05; done; echo last'");
+    let following = s.start("logs -f box");
+    following.expect("first");
+    s.corten("exec box touch /go").ok();
+    assert_eq!(following.wait().ok(), "first\nlast");
+    s.corten("rm box").ok();
+    s.end();
+}
+
+#[test]
+fn exec() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box -e A=1 -w /tmp busybox sleep 100");
+    assert_eq!(s.corten("exec box echo hello").ok(), "hello");
+    assert_eq!(s.corten("exec box pwd").ok(), "/tmp");
+    assert_eq!(s.corten("exec -w /etc box pwd").ok(), "/etc");
+    assert_eq!(s.corten("exec -e B=2 box sh -c 'echo $A$B'").ok(), "12");
+    assert_eq!(s.corten("exec -u user box id -u").ok(), "1000");
+    assert_eq!(s.corten_fed("exec -i box cat", "words\n").ok(), "words");
+    let output = s.corten("exec box sh -c 'echo out; echo err >&2; exit 9'");
+    assert_eq!((output.exits(9), output.stderr.as_str()), ("out", "err\n"));
+    s.corten("exec box nosuch").fails(127, &["nosuch"]);
+    s.corten("exec box /etc/passwd").fails(126, &["/etc/passwd"]);
+    s.corten("exec nosuch true").exits(1);
+    // It is confined as the container is.
+    let status = s.corten("exec box cat /proc/self/status");
+    assert!(
+        status.ok().contains("CapEff:\t00000000a80425fb") && status.ok().contains("Seccomp:\t2"),
+        "{status}"
+    );
+    assert!(s.corten("exec box cat /proc/self/cgroup").ok().lines().all(|l| l.ends_with(":/")));
+    s.corten("exec -d box touch /tmp/detached").ok();
+    wait_until("exec -d", 5, || s.corten("exec box ls /tmp/detached").code == 0);
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
+fn exec_ends_with_the_container() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box busybox sleep 100");
+    let running = s.start("exec box sh -c 'echo up; sleep 100'");
+    running.expect("up");
+    s.corten("kill box").ok();
+    assert_eq!(running.wait().code, 137);
+    s.corten("exec box true").exits(1);
+    s.corten("rm box").ok();
+    s.end();
+}
+
+#[test]
+fn stop() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name polite busybox sh -c 'trap \"exit 3\" TERM; while :; do sleep 0.05; done'");
+    s.detached("--name deaf busybox sleep 100");
+    wait_until("the trap", 5, || s.corten("top polite").stdout.contains("sleep 0.05"));
+    assert_eq!(s.corten("stop polite").ok(), "polite");
+    assert_eq!(s.inspect("polite", "{{.State.Status}} {{.State.ExitCode}}"), "exited 3");
+    let start = std::time::Instant::now();
+    assert_eq!(s.corten("stop -t 1 deaf").ok(), "deaf");
+    assert!(start.elapsed().as_millis() >= 900, "it had a second");
+    assert_eq!(s.inspect("deaf", "{{.State.ExitCode}}"), "137");
+    assert_eq!(s.corten("stop deaf").ok(), "deaf", "one that is stopped may be stopped");
+    s.corten("stop nosuch").exits(1);
+    s.corten("rm polite deaf").ok();
+    s.end();
+}
+
+#[test]
+fn kill() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box busybox sh -c 'trap \"echo got it\" USR1; echo up; while :; do sleep 0.05; done'");
+    wait_until("the trap", 5, || s.corten("logs box").stdout.contains("up"));
+    assert_eq!(s.corten("kill -s USR1 box").ok(), "box");
+    wait_until("the signal", 5, || s.corten("logs box").stdout.contains("got it"));
+    s.corten("kill -s SIGNONSENSE box").fails(1, &["SIGNONSENSE"]);
+    s.corten("kill -s 9 box").ok();
+    assert_eq!(s.corten("wait box").ok(), "137");
+    s.corten("kill box").exits(1);
+    s.corten("rm box").ok();
+    s.end();
+}
+
+#[test]
+fn wait() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name a busybox sh -c 'sleep 0.5; exit 4'");
+    s.detached("--name b busybox sh -c 'exit 5'");
+    assert_eq!(s.corten("wait a b").ok(), "4\n5");
+    s.corten("wait nosuch").exits(1);
+    s.corten("rm a b").ok();
+    s.end();
+}
+
+#[test]
+fn start_again() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("run --name box busybox sh -c 'echo run >>/count; wc -l </count'").ok();
+    assert_eq!(s.corten("start box").ok(), "box");
+    s.corten("wait box").ok();
+    assert_eq!(s.corten("logs box").ok(), "1\n2");
+    let attached = s.corten("start -a box");
+    assert_eq!(attached.ok(), "3");
+    s.corten("rm box").ok();
+    s.detached("--name web -p 8080:80 busybox sleep 100");
+    s.corten("stop -t 0 web").ok();
+    s.corten("start web").ok();
+    assert_eq!(s.inspect("web", "{{.State.Status}}"), "running");
+    s.corten("start web").ok();
+    s.corten("start nosuch").exits(1);
+    s.corten("rm -f web").ok();
+    s.end();
+}
+
+#[test]
+fn rm() {
+    let s = Sandbox::with(&["busybox"]);
+    let id = s.detached("--name box busybox sleep 100");
+    let refused = s.corten("rm box");
+    assert!(
+        refused.code == 1 && refused.stderr.contains("running") && refused.stderr.contains("box"),
+        "{refused}"
+    );
+    assert_eq!(s.corten("rm -f box").ok(), "box");
+    s.corten("rm box").fails(1, &["box"]);
+    s.corten("rm -f box").ok();
+    assert_eq!(s.corten("ps -aq").ok(), "");
+    s.detached("--name box busybox true");
+    s.corten(&format!("inspect {id}")).exits(1);
+    s.corten("wait box").ok();
+    s.corten("rm box").ok();
+    s.end();
+}
+
+#[test]
+fn top() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box busybox sh -c 'sleep 77 & sleep 100; true'");
+    wait_until("two sleeps", 5, || s.corten("top box").stdout.lines().count() == 4);
+    let top = s.corten("top box");
+    let header: Vec<&str> = top.ok().lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(header, ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+    assert!(top.ok().contains("sleep 77"), "{top}");
+    let pid = s.inspect("box", "{{.State.Pid}}");
+    assert!(top.ok().lines().any(|l| l.split_whitespace().nth(1) == Some(&pid)), "{top}");
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
+fn a_monitor_that_is_killed_takes_nothing_with_it_that_rm_cannot_find() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box -p 8080:80 -m 64m -v /etc:/e:ro busybox sleep 100");
+    for (pid, _) in s.processes() {
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a pid");
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
+fn logs_do_not_grow_for_ever() {
+    let s = Sandbox::with(&["busybox"]);
+    let id = s
+        .detached("--name box busybox sh -c 'yes 0123456789012345678901234567890123456789 | head -n 900000'");
+    s.corten("wait box").ok();
+    let size = s.host(&format!("du -sm {}/containers/{id} | cut -f1", s.scope.root.display()));
+    assert!(size.ok().parse::<u32>().is_ok_and(|mib| mib <= 32), "{size}");
+    assert!(s.corten("logs -n 1 box").ok().starts_with("0123456789"));
+    s.corten("rm -f box").ok();
+    s.end();
+}

@@ -1,0 +1,161 @@
+//! What a container must not be able to do; a test for each rule of SECURITY.md, named after the hole it closes.
+
+use e2e::Sandbox;
+use std::fs;
+
+/// The 14 capabilities of a container, as a mask: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP
+/// NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP.
+const DEFAULT: &str = "00000000a80425fb";
+const NONE: &str = "0000000000000000";
+
+/// Fields of /proc/self/status inside a container, in this order.
+fn status(s: &Sandbox, flags: &str, fields: &[&str]) -> Vec<String> {
+    let output = s.corten(&format!("run --rm {flags} busybox cat /proc/self/status"));
+    let value = |field: &&str| {
+        let line = output.ok().lines().find_map(|l| l.strip_prefix(&format!("{field}:")));
+        line.unwrap_or_else(|| panic!("no {field}")).trim().to_string()
+    };
+    fields.iter().map(value).collect()
+}
+
+#[test]
+fn capabilities() {
+    let s = Sandbox::with(&["busybox"]);
+    let sets = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+    assert_eq!(status(&s, "", &sets), [NONE, DEFAULT, DEFAULT, DEFAULT, NONE]);
+    assert_eq!(status(&s, "-u user", &sets), [NONE, NONE, NONE, DEFAULT, NONE], "CVE-2022-24769");
+    assert_eq!(status(&s, "--cap-drop ALL", &sets), [NONE; 5]);
+    let one = "0000000000000400";
+    assert_eq!(status(&s, "--cap-drop ALL --cap-add NET_BIND_SERVICE", &sets), [NONE, one, one, one, NONE]);
+    assert_eq!(status(&s, "--cap-drop mknod --cap-add CAP_SYS_PTRACE", &["CapEff"]), ["00000000a00c25fb"]);
+    let all = u64::from_str_radix(&status(&s, "--cap-add ALL", &["CapEff"])[0], 16).expect("a mask");
+    assert!(all.count_ones() >= 39, "{all:x}");
+    s.corten("run --rm --cap-add FLY busybox true").fails(125, &["FLY"]);
+    s.end();
+}
+
+#[test]
+fn seccomp_and_no_new_privileges() {
+    let s = Sandbox::with(&["busybox"]);
+    assert_eq!(status(&s, "", &["Seccomp", "NoNewPrivs"]), ["2", "0"]);
+    assert_eq!(status(&s, "--security-opt no-new-privileges", &["Seccomp", "NoNewPrivs"]), ["2", "1"]);
+    assert_eq!(status(&s, "--security-opt seccomp=unconfined", &["Seccomp"]), ["0"]);
+    let refused = s.corten("run --rm busybox unshare -m true");
+    assert!(refused.code != 0 && refused.stderr.contains("not permitted"), "{refused}");
+    s.corten("run --rm --security-opt bogus busybox true").fails(125, &["bogus"]);
+    s.corten("run --rm --security-opt seccomp=/nosuch.json busybox true").fails(125, &["/nosuch.json"]);
+    s.end();
+}
+
+#[test]
+fn a_seccomp_profile_of_the_users() {
+    let s = Sandbox::with(&["busybox"]);
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13}]}"#;
+    fs::write(s.dir.join("profile.json"), profile).expect("writable");
+    let refused = s.corten("run --rm --security-opt seccomp=profile.json busybox mkdir /x");
+    assert!(refused.code == 1 && refused.stderr.contains("Permission denied"), "{refused}");
+    s.end();
+}
+
+#[test]
+fn masked_and_read_only_paths() {
+    let s = Sandbox::with(&["busybox"]);
+    let masked = "for p in acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats; do
+          p=/proc/$p
+          if [ -d $p ]; then [ -z \"$(ls $p)\" ] || echo $p is seen; elif [ -e $p ]; then [ -z \"$(head -c 10 $p)\" ] || echo $p is read; fi
+        done
+        for p in /sys/firmware /sys/devices/virtual/powercap; do [ -z \"$(ls $p 2>/dev/null)\" ] || echo $p is seen; done";
+    assert_eq!(s.corten(&format!("run --rm busybox sh -c '{masked}'")).ok(), "");
+    let read_only = "for p in bus fs irq sys sysrq-trigger; do
+          [ ! -e /proc/$p ] || grep -q \" /proc/$p .* ro,\" /proc/mounts || echo /proc/$p is writable
+        done
+        grep -q \" /sys sysfs ro,\" /proc/mounts || echo /sys is writable
+        echo x 2>/dev/null >/proc/sysrq-trigger && echo sysrq; true";
+    assert_eq!(s.corten(&format!("run --rm busybox sh -c '{read_only}'")).ok(), "");
+    s.end();
+}
+
+#[test]
+fn no_descriptor_is_inherited() {
+    // CVE-2024-21626: a descriptor of a host directory leaked into the container.
+    let s = Sandbox::with(&["busybox"]);
+    let mut command = s.command("run --rm busybox ls -l /proc/self/fd");
+    command.stdin(std::process::Stdio::null());
+    let output = e2e::Background::start("run ls", &mut command).wait();
+    // 0, 1, 2 and the directory that ls reads.
+    assert_eq!(output.ok().lines().filter(|l| l.contains("->")).count(), 4, "{output}");
+    // The same when the caller has left descriptors open without close-on-exec.
+    let script = format!(
+        "exec 7</etc 8</; CORTEN_ROOT={} CORTEN_STATE={} CORTEN_CGROUP_PARENT={} {} run --rm busybox ls -l /proc/self/fd",
+        s.scope.root.display(),
+        s.scope.state.display(),
+        s.scope.cgroup_parent,
+        s.command("").get_program().display()
+    );
+    assert_eq!(s.host(&script).ok().lines().filter(|l| l.contains("->")).count(), 4);
+    s.corten("run --rm -w /proc/self/fd/7 busybox true").exits(125);
+    s.end();
+}
+
+#[test]
+fn the_engines_binary_is_out_of_reach() {
+    // CVE-2019-5736: a container overwrote its runtime by /proc/self/exe.
+    let s = Sandbox::with(&["busybox"]);
+    let binary = s.command("").get_program().to_owned();
+    let before = fs::read(&binary).expect("readable");
+    let output = s.corten("run --rm --init busybox sh -c 'cat /bin/true >/proc/1/exe || echo refused'");
+    assert!(output.stdout.contains("refused"), "{output}");
+    s.corten("run --rm --entrypoint /proc/self/exe busybox true").exits(0);
+    assert!(fs::read(&binary).expect("readable") == before, "the binary has changed");
+    s.end();
+}
+
+#[test]
+fn links_in_the_image_do_not_lead_outside() {
+    // CVE-2021-30465, CVE-2019-19921, CVE-2025-31133, CVE-2026-41579: a mount point in the image is a link.
+    let s = Sandbox::new();
+    let root = s.dir.join("rootfs");
+    let outside = s.dir.join("outside");
+    fs::create_dir(&outside).expect("writable");
+    for target in ["data", "proc", "dev", "sys", "etc"] {
+        let _ = fs::remove_dir_all(&root);
+        e2e::images::unpack("busybox", &root);
+        let place = root.join(target);
+        let _ = fs::remove_dir_all(&place);
+        std::os::unix::fs::symlink(&outside, &place).expect("writable");
+        let output = s.corten("run --rm --rootfs -v /etc:/data/x:ro rootfs /bin/true");
+        assert!([0, 125].contains(&output.code), "{output}");
+        let inside = fs::read_dir(&outside).expect("readable").count();
+        assert_eq!(inside, 0, "a link at /{target} led outside");
+        fs::remove_file(place).ok();
+    }
+    s.end();
+}
+
+#[test]
+fn state_is_private() {
+    // CVE-2021-41091: the data root could be entered by everybody.
+    use std::os::unix::fs::PermissionsExt;
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box busybox sleep 100");
+    for directory in [&s.scope.root, &s.scope.state] {
+        let mode = fs::metadata(directory).map_or(0o700, |m| m.permissions().mode() & 0o777);
+        assert_eq!(mode, 0o700, "{}", directory.display());
+    }
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
+fn privileged_containers() {
+    let s = Sandbox::with(&["busybox"]);
+    let [seccomp, effective] = &status(&s, "--privileged", &["Seccomp", "CapEff"])[..] else {
+        panic!("two fields")
+    };
+    assert_eq!(seccomp, "0");
+    assert!(u64::from_str_radix(effective, 16).is_ok_and(|m| m.count_ones() >= 39), "{effective}");
+    let script = "grep -q \" /sys sysfs rw,\" /proc/mounts && mount -t tmpfs x /mnt && ls /dev | wc -l";
+    let devices = s.corten(&format!("run --rm --privileged busybox sh -c '{script}'"));
+    assert!(devices.ok().parse::<u32>().is_ok_and(|n| n > 20), "{devices}");
+    s.end();
+}
