@@ -36,6 +36,8 @@ const NFTA_SET_KEY_LEN: u16 = 5;
 const NFTA_SET_DATA_TYPE: u16 = 6;
 const NFTA_SET_DATA_LEN: u16 = 7;
 const NFTA_SET_ID: u16 = 10;
+const NFTA_SET_USERDATA: u16 = 13;
+const NFT_SET_INTERVAL: u32 = 4;
 const NFT_SET_MAP: u32 = 8;
 const NFTA_RULE_TABLE: u16 = 1;
 const NFTA_RULE_CHAIN: u16 = 2;
@@ -45,10 +47,15 @@ const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
+const NFTA_SET_ELEM_FLAGS: u16 = 3;
+const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFNL_BATCH_GENID: u16 = 1;
 /// The type byte of a comment in a table's user data, libnftnl's NFTNL_UDATA_TABLE_COMMENT.
 const UDATA_COMMENT: u8 = 0;
+/// User data that nft(8) keeps with a set: the order of the bytes in its keys, where it is the machine's.
+const UDATA_KEY_BYTE_ORDER: u8 = 0;
+const HOST_ORDER: u8 = 1;
 /// Elements in one message: far from the 64 KiB that a list may have.
 const ELEMENTS_PER_MESSAGE: usize = 400;
 
@@ -68,6 +75,8 @@ pub struct Set {
     pub name: &'static str,
     pub key: &'static [Field],
     pub data: &'static [Field],
+    /// Its elements are ranges: see [`Element::range`].
+    pub interval: bool,
     pub elements: Vec<Element>,
 }
 
@@ -75,6 +84,8 @@ pub struct Set {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
     pub key: Vec<u8>,
+    /// The first key behind a range that begins with `key`; none: just the one key.
+    pub end: Option<Vec<u8>>,
     /// Empty in a set.
     pub data: Vec<u8>,
 }
@@ -184,7 +195,12 @@ impl Field {
 impl Element {
     /// `key` and `data` are lists of values in network byte order; each is filled up to a multiple of four bytes.
     pub fn new(key: &[&[u8]], data: &[&[u8]]) -> Element {
-        Element { key: concatenate(key), data: concatenate(data) }
+        Element { key: concatenate(key), end: None, data: concatenate(data) }
+    }
+
+    /// The keys from `first` to the one before `end`, for a set with `interval`.
+    pub fn range(first: &[u8], end: &[u8]) -> Element {
+        Element { key: first.to_vec(), end: Some(end.to_vec()), data: Vec::new() }
     }
 }
 
@@ -269,7 +285,8 @@ impl Transaction {
         self.message(libc::NFT_MSG_NEWSET, NLM_F_CREATE, |m| {
             m.text(NFTA_SET_TABLE, table);
             m.text(NFTA_SET_NAME, set.name);
-            m.be32(NFTA_SET_FLAGS, if set.data.is_empty() { 0 } else { NFT_SET_MAP });
+            let map = if set.data.is_empty() { 0 } else { NFT_SET_MAP };
+            m.be32(NFTA_SET_FLAGS, map | if set.interval { NFT_SET_INTERVAL } else { 0 });
             let (kind, length) = concatenation(set.key);
             m.be32(NFTA_SET_KEY_TYPE, kind);
             m.be32(NFTA_SET_KEY_LEN, length);
@@ -279,6 +296,10 @@ impl Transaction {
                 m.be32(NFTA_SET_DATA_LEN, length);
             }
             m.be32(NFTA_SET_ID, id);
+            if set.key == [Field::Ifname] {
+                // a name is read from its start: without this note nft prints it from its end
+                m.bytes(NFTA_SET_USERDATA, &[UDATA_KEY_BYTE_ORDER, 4, HOST_ORDER, 0, 0, 0]);
+            }
         });
     }
 
@@ -353,6 +374,12 @@ fn fill_elements(m: &mut Batch, table: &str, set: &str, elements: &[Element], wi
                     m.nest(NFTA_SET_ELEM_DATA, |m| m.bytes(NFTA_DATA_VALUE, &element.data));
                 }
             });
+            if let Some(end) = &element.end {
+                m.nest(NFTA_LIST_ELEM, |m| {
+                    m.nest(NFTA_SET_ELEM_KEY, |m| m.bytes(NFTA_DATA_VALUE, end));
+                    m.be32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+                });
+            }
         }
     });
 }

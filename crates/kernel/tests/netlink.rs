@@ -115,6 +115,7 @@ fn table() -> Table {
             name: "m",
             key: &[Field::Protocol, Field::Port],
             data: &[Field::Ipv4, Field::Port],
+            interval: false,
             elements: vec![element(8080, 2)],
         }],
         chains: vec![Chain {

@@ -21,6 +21,9 @@ const BRIDGES: &str = "bridges";
 /// Pairs of bridges, from and to, whose containers may talk to each other: each with itself.
 const NEIGHBOURS: &str = "neighbours";
 
+/// The subnets of all networks.
+const SUBNETS: &str = "subnets4";
+
 /// Values of NFPROTO_….
 const IPV4: u32 = 2;
 const IPV6: u32 = 10;
@@ -31,13 +34,13 @@ const TYPE_LOCAL: u32 = 2;
 
 /// The table of `network`, with the published ports of `endpoints` in its maps.
 pub fn table(network: &Network, endpoints: &[Endpoint]) -> Table {
-    let set = |name, key, elements| Set { name, key, data: &[], elements };
+    let set = |name, key, elements| Set { name, key, data: &[], interval: false, elements };
     let forwards: Vec<Forward> = endpoints.iter().flat_map(Endpoint::forwards).collect();
     let map = |name, key, data| {
         let mine = forwards.iter().filter(|forward| forward.map() == name);
-        Set { name, key, data, elements: mine.map(Forward::element).collect() }
+        Set { name, key, data, interval: false, elements: mine.map(Forward::element).collect() }
     };
-    let [bridge, neighbour] = members(network).map(|(_, element)| element);
+    let [bridge, neighbour, subnet] = members(network).map(|(_, element)| element);
     use Field::{Ifname, Ipv4, Ipv6, Port, Protocol};
     Table {
         name: network.table.clone(),
@@ -45,6 +48,7 @@ pub fn table(network: &Network, endpoints: &[Endpoint]) -> Table {
         sets: vec![
             set(BRIDGES, &[Ifname], vec![bridge]),
             set(NEIGHBOURS, &[Ifname, Ifname], vec![neighbour]),
+            Set { interval: true, ..set(SUBNETS, &[Ipv4], vec![subnet]) },
             map(PUBLISHED[0], &[Ipv4, Protocol, Port], &[Ipv4, Port]),
             map(PUBLISHED[1], &[Ipv6, Protocol, Port], &[Ipv6, Port]),
             map(PUBLISHED_ANY[0], &[Protocol, Port], &[Ipv4, Port]),
@@ -73,9 +77,14 @@ pub fn intact(network: &Network) -> Result<bool> {
     ask().map_err(|failure| Error::Kernel("the firewall table", failure))
 }
 
-fn members(network: &Network) -> [(&'static str, Element); 2] {
+fn members(network: &Network) -> [(&'static str, Element); 3] {
     let name = ifname(&network.bridge);
-    [(BRIDGES, Element::new(&[&name], &[])), (NEIGHBOURS, Element::new(&[&name, &name], &[]))]
+    let (first, end) = network.subnet.range();
+    [
+        (BRIDGES, Element::new(&[&name], &[])),
+        (NEIGHBOURS, Element::new(&[&name, &name], &[])),
+        (SUBNETS, Element::range(&first.octets(), &end.octets())),
+    ]
 }
 
 /// The bridges have route_localnet, so that 127.0.0.1 of the host reaches published ports. Without these rules a
@@ -163,6 +172,12 @@ fn wide(words: u32) -> u32 {
 
 fn postrouting() -> Chain {
     let from_bridge = || [meta(Meta::Iifname), lookup(BRIDGES)];
+    let from_subnet = [
+        meta(Meta::Nfproto),
+        equal(vec![IPV4 as u8]),
+        Expression::Payload { header: Header::Network, offset: 12, length: 4, to: 1 },
+        lookup(SUBNETS),
+    ];
     let to_bridge = || [meta(Meta::Oifname), lookup(BRIDGES)];
     let leaving = Expression::Lookup { set: BRIDGES, from: 1, data: None, inverted: true };
     let dnat = status(Conntrack::Status, STATUS_DNAT);
@@ -176,10 +191,11 @@ fn postrouting() -> Chain {
                 "iifname @bridges oifname != @bridges masquerade",
                 join([&from_bridge(), &[meta(Meta::Oifname), leaving], &masquerade()]),
             ),
-            // from a container to a published port: the answer must come back through here, not over the bridge
+            // From a container to a published port: the answer must come back through here, not over the bridge. Where
+            // the bridge itself calls the hooks (br_netfilter), there is no iifname.
             rule(
-                "iifname @bridges oifname @bridges ct status dnat masquerade",
-                join([&from_bridge(), &to_bridge(), &dnat, &masquerade()]),
+                "ip saddr @subnets4 oifname @bridges ct status dnat masquerade",
+                join([&from_subnet, &to_bridge(), &dnat, &masquerade()]),
             ),
             // from 127.0.0.1 of the host to a published port: the container cannot answer that address
             rule(

@@ -112,6 +112,12 @@ impl Subnet {
         first + 1..=(first | !self.mask()) - 1
     }
 
+    /// The first address, and the one behind the last.
+    pub fn range(self) -> (Ipv4Addr, Ipv4Addr) {
+        let first = u32::from(self.address) & self.mask();
+        (Ipv4Addr::from(first), Ipv4Addr::from((first | !self.mask()).wrapping_add(1)))
+    }
+
     pub fn overlaps(self, other: Subnet) -> bool {
         let mask = self.mask() & other.mask();
         u32::from(self.address) & mask == u32::from(other.address) & mask

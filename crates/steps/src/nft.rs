@@ -94,7 +94,8 @@ pub fn intact(
     if !same(&found, table) || !rules_stand(socket, table)? {
         return Ok(false);
     }
-    for (set, element) in members {
+    // a range goes into its set together with what is asked after here
+    for (set, element) in members.iter().filter(|(_, element)| element.end.is_none()) {
         if query::element(socket, &table.name, set, &element.key)?.is_none() {
             return Ok(false);
         }
@@ -325,6 +326,9 @@ pub fn script(table: &Table) -> String {
             data => ("map", format!(" : {}", fields(data))),
         };
         let _ = writeln!(out, "\t{kind} {} {{\n\t\ttype {}{data}", set.name, fields(set.key));
+        if set.interval {
+            out.push_str("\t\tflags interval\n");
+        }
         if !set.elements.is_empty() {
             let elements: Vec<_> = set.elements.iter().map(|element| words(set, element)).collect();
             let _ = writeln!(out, "\t\telements = {{ {} }}", elements.join(", "));
@@ -348,8 +352,18 @@ pub fn script(table: &Table) -> String {
 
 /// An element in nft's language.
 fn words(set: &Set, element: &Element) -> String {
-    let key = values(set.key, &element.key);
+    let key = match &element.end {
+        Some(end) => range(set.key, &element.key, end),
+        None => values(set.key, &element.key),
+    };
     if set.data.is_empty() { key } else { format!("{key} : {}", values(set.data, &element.data)) }
+}
+
+/// A range as a prefix: those of the engine are subnets.
+fn range(fields: &[nft::Field], first: &[u8], end: &[u8]) -> String {
+    let number = |bytes: &[u8]| bytes.iter().fold(0u128, |sum, byte| sum << 8 | u128::from(*byte));
+    let size = number(end).wrapping_sub(number(first));
+    format!("{}/{}", values(fields, first), (8 * first.len() as u32).saturating_sub(size.trailing_zeros()))
 }
 
 fn values(fields: &[nft::Field], mut bytes: &[u8]) -> String {
@@ -391,11 +405,13 @@ mod tests {
 
     #[test]
     fn elements_are_told_in_words() {
-        let set = |key, data| Set { name: "s", key, data, elements: Vec::new() };
+        let set = |key, data| Set { name: "s", key, data, interval: false, elements: Vec::new() };
         let port = forward(Some("::1"), 8080, "fd00::2");
         let map = set(&[Field::Ipv6, Field::Protocol, Field::Port], &[Field::Ipv6, Field::Port]);
         assert_eq!(words(&map, &port.element()), "::1 . tcp . 8080 : fd00::2 . 80");
         let name = Element::new(&[&nft::ifname("corten0")], &[]);
         assert_eq!(words(&set(&[Field::Ifname], &[]), &name), "\"corten0\"");
+        let subnet = Element::range(&[10, 77, 0, 0], &[10, 78, 0, 0]);
+        assert_eq!(words(&set(&[Field::Ipv4], &[]), &subnet), "10.77.0.0/16");
     }
 }

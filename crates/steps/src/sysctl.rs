@@ -15,10 +15,12 @@ pub struct EnsureSysctl {
 impl EnsureSysctl {
     pub fn perform(&self, _: &Live) -> Outcome {
         let path = format!("/proc/sys/{}", self.key);
-        let fd = rustix::fs::open(&*path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        let fd = rustix::fs::open(&*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let mut now = [0u8; 32];
         let n = rustix::io::read(&fd, &mut now)?;
         if now[..n].trim_ascii() != self.value.as_bytes() {
+            // A descriptor of its own: the kernel takes a write behind the first byte, and ignores it.
+            let fd = rustix::fs::open(&*path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
             rustix::io::write(&fd, self.value.as_bytes())?;
         }
         Ok(())

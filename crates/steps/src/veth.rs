@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 /// A pair of virtual Ethernet devices: `host` is a port of the bridge and up, `peer` is in the container, still down.
 ///
+/// The port is in hairpin mode: where br_netfilter is loaded, and Docker loads it, a container's way to its own
+/// published port turns round in the bridge.
+///
 /// Nothing takes it back: the pair dies with the container's network namespace, also when the start fails, and to
 /// delete it by hand costs a grace period of the kernel, 25–35 ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,7 @@ impl CreateVeth {
             namespace: Namespace::Pid(pid),
         };
         route::create_veth(&mut batch, &veth);
+        route::set_hairpin(&mut batch, self.host.as_str());
         match Socket::route()?.send(&batch.finish()?) {
             // the kernel's answer to a bridge with 1,023 ports
             Err(failure) if failure.errno == Errno::XFULL => {
@@ -53,14 +57,17 @@ impl CreateVeth {
     pub fn shell(&self) -> Shell {
         let (host, peer) = (quote(self.host.as_str()), quote(self.peer.as_str()));
         let mtu = self.mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
-        Shell::exact(
-            format!(
-                "ip link add {host} index {}{mtu} master {} up type veth peer name {peer} index {} address {}{mtu} netns $PID",
-                self.host_index,
-                quote(self.bridge.as_str()),
-                self.peer_index,
-                mac(self.mac),
-            ),
+        Shell::lines(
+            vec![
+                format!(
+                    "ip link add {host} index {}{mtu} master {} up type veth peer name {peer} index {} address {}{mtu} netns $PID",
+                    self.host_index,
+                    quote(self.bridge.as_str()),
+                    self.peer_index,
+                    mac(self.mac),
+                ),
+                format!("ip link set {host} type bridge_slave hairpin on"),
+            ],
             "a cable: one end in the bridge, the other in the container; it dies with the container's namespace",
             "veth(4)",
         )

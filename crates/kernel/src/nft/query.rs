@@ -60,18 +60,18 @@ pub fn rules(socket: &Socket, table: &str, chain: &str) -> Result<Option<u32>, F
     absent_is_none(answer, found)
 }
 
-/// The element with this key, with its data; none also when there is no such set or table.
+/// The element with this key, with its data; none also when there is no such set or table. Not for ranges.
 pub fn element(socket: &Socket, table: &str, set: &str, key: &[u8]) -> Result<Option<Element>, Failure> {
-    let wanted = [Element { key: key.to_vec(), data: Vec::new() }];
+    let wanted = [Element { key: key.to_vec(), end: None, data: Vec::new() }];
     let mut found = None;
     let question = |m: &mut Batch| fill_elements(m, table, set, &wanted, false);
     let answer = ask(socket, libc::NFT_MSG_GETSETELEM, 0, question, |message| {
-        found = parse_elements(message).next();
+        found = parse_elements(message).next().map(|(element, _)| element);
     });
     absent_is_none(answer, found)
 }
 
-/// All elements of a set.
+/// All elements of a set, ranges put together from their two ends.
 pub fn elements(socket: &Socket, table: &str, set: &str) -> Result<Vec<Element>, Failure> {
     let mut found = Vec::new();
     let question = |m: &mut Batch| {
@@ -81,7 +81,12 @@ pub fn elements(socket: &Socket, table: &str, set: &str) -> Result<Vec<Element>,
     ask(socket, libc::NFT_MSG_GETSETELEM, NLM_F_DUMP, question, |message| {
         found.extend(parse_elements(message))
     })?;
-    Ok(found)
+    let (ends, mut elements): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, is_end)| *is_end);
+    for (element, _) in elements.iter_mut().filter(|_| !ends.is_empty()) {
+        let behind = ends.iter().map(|(end, _)| &end.key).filter(|key| **key > element.key);
+        element.end = behind.min().cloned();
+    }
+    Ok(elements.into_iter().map(|(element, _)| element).collect())
 }
 
 fn ask(
@@ -111,17 +116,19 @@ fn find<'a>(message: &'a Message, wanted: u16) -> Option<&'a [u8]> {
     message.attributes(4).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
-fn parse_elements<'a>(message: &'a Message) -> impl Iterator<Item = Element> + 'a {
+/// Each with whether it is the end of a range.
+fn parse_elements<'a>(message: &'a Message) -> impl Iterator<Item = (Element, bool)> + 'a {
     let list = find(message, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or(&[]);
     Attributes(list).map(|(_, element)| {
         let value = |wanted| {
             let nested = Attributes(element).find(|(kind, _)| *kind == wanted)?.1;
             Attributes(nested).find(|(kind, _)| *kind == NFTA_DATA_VALUE).map(|(_, value)| value.to_vec())
         };
-        Element {
-            key: value(NFTA_SET_ELEM_KEY).unwrap_or_default(),
-            data: value(NFTA_SET_ELEM_DATA).unwrap_or_default(),
-        }
+        let flags =
+            Attributes(element).find(|(kind, _)| *kind == NFTA_SET_ELEM_FLAGS).map_or(0, |a| be32(a.1));
+        let key = value(NFTA_SET_ELEM_KEY).unwrap_or_default();
+        let element = Element { key, end: None, data: value(NFTA_SET_ELEM_DATA).unwrap_or_default() };
+        (element, flags & NFT_SET_ELEM_INTERVAL_END != 0)
     })
 }
 

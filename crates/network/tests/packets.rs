@@ -1,0 +1,282 @@
+//! Real packets, in network namespaces of their own: who reaches whom, and as whom. Root only; needs ip(8) and nft(8).
+
+mod world;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use world::{HOST, INTERNET, World, ask, ask_by_datagram, perform, run, serve, serve_datagrams};
+
+const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
+    (address, port).into()
+}
+
+fn said(address: Ipv4Addr) -> String {
+    address.to_string()
+}
+
+#[test]
+fn containers_reach_each_other_the_gateway_and_the_internet() {
+    let world = World::new();
+    let (a, b) = (world.container("a", &[]), world.container("b", &[]));
+    let gateway = world.network.gateway;
+    b.place.within(|| serve(80));
+    serve(81);
+    world.internet.within(|| serve(82));
+    a.place.within(|| {
+        assert_eq!(ask(at(b.lease.address, 80)).unwrap(), said(a.lease.address));
+        assert_eq!(ask(at(gateway, 81)).unwrap(), said(a.lease.address));
+        assert_eq!(ask(at(INTERNET, 82)).unwrap(), said(HOST), "masquerade");
+    });
+    assert_eq!(ask(at(b.lease.address, 80)).unwrap(), said(gateway), "the host itself");
+    // the route is there, and yet: only published ports are open
+    world.internet.within(|| assert!(ask(at(b.lease.address, 80)).is_err(), "direct access from outside"));
+}
+
+#[test]
+fn a_published_port_is_reached_from_everywhere() {
+    let world = World::new();
+    let (a, b) = (world.container("a", &[]), world.container("b", &["8080:80", "53:53/udp"]));
+    let gateway = world.network.gateway;
+    b.place.within(|| {
+        serve(80);
+        serve_datagrams(53);
+    });
+    for address in [LOCALHOST, Ipv4Addr::new(127, 1, 2, 3), HOST, gateway] {
+        let from = if address == HOST { HOST } else { gateway };
+        assert_eq!(ask(at(address, 8080)).unwrap(), said(from), "from the host by {address}");
+        assert_eq!(ask_by_datagram(at(address, 53)).unwrap(), said(from), "from the host by {address}");
+    }
+    world.internet.within(|| {
+        assert_eq!(ask(at(HOST, 8080)).unwrap(), said(INTERNET), "the source is kept");
+        assert_eq!(ask_by_datagram(at(HOST, 53)).unwrap(), said(INTERNET));
+        assert!(ask(at(HOST, 80)).is_err());
+    });
+    for (who, place) in [("another container", &a.place), ("the container itself", &b.place)] {
+        for address in [HOST, gateway] {
+            let answer = place.within(|| ask(at(address, 8080)));
+            assert_eq!(answer.unwrap(), said(gateway), "{who} by {address}");
+            assert_eq!(place.within(|| ask_by_datagram(at(address, 53))).unwrap(), said(gateway), "{who}");
+        }
+    }
+    b.undo();
+    b.undo();
+    assert!(ask(at(LOCALHOST, 8080)).is_err());
+    world.internet.within(|| assert!(ask(at(HOST, 8080)).is_err()));
+    assert!(!run("nft list map inet corten published_any4").contains("elements"));
+}
+
+#[test]
+fn cve_2025_54410_a_port_of_127_0_0_1_is_really_local() {
+    let world = World::new();
+    let (a, b) = (world.container("a", &[]), world.container("b", &["127.0.0.1:8080:80"]));
+    b.place.within(|| serve(80));
+    assert_eq!(ask(at(LOCALHOST, 8080)).unwrap(), said(world.network.gateway));
+    assert!(ask(at(HOST, 8080)).is_err());
+    a.place.within(|| assert!(ask(at(world.network.gateway, 8080)).is_err()));
+    world.internet.within(|| {
+        assert!(ask(at(HOST, 8080)).is_err());
+        // a neighbour who routes 127.0.0.1 to us; its own loopback is down
+        run("sysctl -qw net.ipv4.conf.up1.route_localnet=1");
+        run("ip route add 127.0.0.1 via 203.0.113.1");
+        assert!(ask(at(LOCALHOST, 8080)).is_err());
+    });
+}
+
+#[test]
+fn cve_2020_8558_containers_do_not_reach_the_hosts_loopback() {
+    let world = World::new();
+    let a = world.container("a", &[]);
+    serve(90);
+    let spoofed = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 91)).unwrap();
+    spoofed.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(ask(at(LOCALHOST, 90)).is_ok());
+    let gateway = world.network.gateway;
+    a.place.within(|| {
+        run("sysctl -qw net.ipv4.conf.eth0.route_localnet=1 net.ipv4.conf.all.rp_filter=0");
+        let as_local = UdpSocket::bind((LOCALHOST, 0)).unwrap();
+        as_local.send_to(b"it is me, 127.0.0.1", at(gateway, 91)).unwrap();
+        run("ip route del table local 127.0.0.1 dev lo; ip route del table local 127.0.0.0/8 dev lo");
+        run(&format!("ip route add 127.0.0.0/8 via {gateway} src {}", a.lease.address));
+        assert!(ask(at(LOCALHOST, 90)).is_err());
+        assert!(ask(at(Ipv4Addr::new(127, 0, 0, 7), 90)).is_err());
+    });
+    assert!(spoofed.recv_from(&mut [0; 100]).is_err(), "a container passes for the host");
+    let counters = run("cat /proc/net/dev | grep corten0");
+    assert!(!counters.is_empty());
+}
+
+#[test]
+fn what_somebody_deleted_comes_back_with_the_next_container() {
+    let world = World::new();
+    let a = world.container("a", &["8080:80"]);
+    a.place.within(|| serve(80));
+    assert!(network::firewall::intact(&world.network).unwrap());
+    for (id, (damage, keeps_ports)) in (0..).zip([
+        ("nft flush ruleset", false),
+        ("nft flush table inet corten", true),
+        ("nft delete element inet corten bridges '{ \"corten0\" }'", true),
+        ("nft 'delete table inet corten; table inet corten { comment \"other version\"; }'", false),
+    ]) {
+        assert!(ask(at(LOCALHOST, 8080)).is_ok(), "before {damage}");
+        run(damage);
+        assert!(!network::firewall::intact(&world.network).unwrap(), "{damage}");
+        let others = if keeps_ports { vec![] } else { vec![a.endpoint()] };
+        let b = world.container_beside(&format!("b{id}"), &["8081:80"], &others);
+        b.place.within(|| serve(80));
+        assert!(network::firewall::intact(&world.network).unwrap(), "{damage}");
+        assert!(ask(at(LOCALHOST, 8080)).is_ok(), "{damage}");
+        assert!(ask(at(LOCALHOST, 8081)).is_ok(), "{damage}");
+        world.internet.within(|| assert!(ask(at(a.lease.address, 80)).is_err(), "{damage}"));
+        b.undo();
+    }
+}
+
+#[test]
+fn a_stale_port_is_taken_over_and_not_taken_back_by_its_old_owner() {
+    let world = World::new();
+    let killed = world.container("killed", &["8080:80"]);
+    let port = killed.port().clone();
+    assert_eq!(port.to_string(), "0.0.0.0:8080->80/tcp");
+    // its monitor is gone: nobody holds the port, nobody took the element back
+    let mut killed = killed;
+    killed.reserved.held.clear();
+    let next = world.container("next", &["8080:80"]);
+    next.place.within(|| serve(80));
+    assert!(ask(at(LOCALHOST, 8080)).is_ok());
+    killed.undo();
+    assert!(ask(at(LOCALHOST, 8080)).is_ok());
+    next.undo();
+    assert!(ask(at(LOCALHOST, 8080)).is_err());
+}
+
+#[test]
+fn the_table_is_what_nft_makes_of_its_text() {
+    let world = World::new();
+    let web = world.container("web", &["8080:80", "127.0.0.1:8081:80", "53:53/udp"]);
+    let list = || {
+        let text = run("nft -j list ruleset");
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let objects = json["nftables"].as_array_mut().unwrap();
+        for object in objects.iter_mut().flat_map(|object| object.as_object_mut().unwrap().values_mut()) {
+            object.as_object_mut().unwrap().remove("handle");
+        }
+        let mut lines: Vec<_> = objects.iter().map(|object| object.to_string()).collect();
+        // objects are listed by kind and then by hash
+        lines.sort();
+        lines.join("\n")
+    };
+    let ours = list();
+    run("nft flush ruleset");
+    let lines: Vec<_> = web.attachment.host.iter().flat_map(|step| step.shell().lines).collect();
+    run(&lines.join("\n"));
+    assert_eq!(ours, list());
+}
+
+#[test]
+fn a_container_leaves_nothing_behind() {
+    let world = World::new();
+    let before_first = run("ip -o link | wc -l");
+    let first = world.container("first", &["8080:80"]);
+    let rules = run("nft list ruleset");
+    let links = || run("ip -o link | wc -l");
+    let with_one = links();
+    assert_eq!(with_one.trim().parse::<u32>().unwrap(), before_first.trim().parse::<u32>().unwrap() + 2);
+    let second = world.container("second", &["8081:80", "127.0.0.1:8082:80"]);
+    second.undo();
+    network::lease::release(&world.root, second.lease.address, "second").unwrap();
+    drop(second);
+    let mut tries = 0;
+    while links() != with_one && tries < 100 {
+        std::thread::sleep(Duration::from_millis(20));
+        tries += 1;
+    }
+    assert_eq!(links(), with_one);
+    assert_eq!(run("nft list ruleset"), rules);
+    assert_eq!(network::lease::all(&world.root).unwrap(), [(first.lease.address, "first".to_owned())]);
+}
+
+#[test]
+fn a_subnet_in_use_is_refused_by_the_name_of_its_route() {
+    let world = World::new();
+    world.network.check_clash().unwrap();
+    run("ip route add 10.77.3.0/24 dev up0");
+    let clash = world.network.check_clash().unwrap_err();
+    assert_eq!(clash.to_string(), "network bridge: 10.77.0.0/16 overlaps the route to 10.77.3.0/24 of up0");
+    run("ip route del 10.77.3.0/24");
+    let _a = world.container("a", &[]);
+    world.network.check_clash().unwrap();
+}
+
+/// The way of the packets when the bridge does not call the hooks.
+#[test]
+fn a_published_port_without_br_netfilter() {
+    let world = World::new();
+    let switch = std::path::Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    if switch.exists() {
+        run("sysctl -qw net.bridge.bridge-nf-call-iptables=0");
+    }
+    let (a, b) = (world.container("a", &[]), world.container("b", &["8080:80"]));
+    b.place.within(|| serve(80));
+    let gateway = world.network.gateway;
+    for place in [&a.place, &b.place] {
+        assert_eq!(place.within(|| ask(at(HOST, 8080))).unwrap(), said(gateway));
+        assert_eq!(place.within(|| ask(at(gateway, 8080))).unwrap(), said(gateway));
+    }
+    world.internet.within(|| assert_eq!(ask(at(HOST, 8080)).unwrap(), said(INTERNET)));
+}
+
+/// Two networks in one table, on bridges of their own.
+#[test]
+fn networks_are_isolated_from_each_other() {
+    let mut world = World::new();
+    let a = world.container("a", &["8080:80"]);
+    world.network = network::Network {
+        name: "other".into(),
+        bridge: "corten1".into(),
+        subnet: "10.78.0.0/16".parse().unwrap(),
+        gateway: Ipv4Addr::new(10, 78, 0, 1),
+        ..network::Network::default()
+    };
+    let b = world.container("b", &[]);
+    for container in [&a, &b] {
+        container.place.within(|| serve(80));
+    }
+    a.place.within(|| assert!(ask(at(b.lease.address, 80)).is_err()));
+    b.place.within(|| {
+        assert!(ask(at(a.lease.address, 80)).is_err());
+        assert!(ask(at(HOST, 8080)).is_ok(), "published is published");
+    });
+    world.internet.within(|| serve(82));
+    b.place.within(|| assert_eq!(ask(at(INTERNET, 82)).unwrap(), said(HOST)));
+}
+
+/// Loads a table like the one that Docker leaves, and shows what the documentation of the firewall module promises.
+#[test]
+fn a_forward_policy_of_drop_needs_two_rules() {
+    let world = World::new();
+    let a = world.container("a", &["8080:80"]);
+    a.place.within(|| serve(80));
+    run("nft 'table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }'");
+    assert!(ask(at(LOCALHOST, 8080)).is_ok(), "the host itself does not forward");
+    world.internet.within(|| assert!(ask(at(HOST, 8080)).is_err()));
+    run("nft add rule ip filter FORWARD iifname corten0 accept");
+    run("nft add rule ip filter FORWARD oifname corten0 accept");
+    world.internet.within(|| assert!(ask(at(HOST, 8080)).is_ok()));
+    world.internet.within(|| assert!(ask(at(a.lease.address, 80)).is_err(), "our own drop stays"));
+}
+
+/// The steps in order may be repeated: everything but the cable is an ensure.
+#[test]
+fn host_steps_are_idempotent() {
+    let world = World::new();
+    let a = world.container("a", &["8080:80"]);
+    let rules = run("nft list ruleset");
+    perform(&a.attachment.host, &steps::Live::new(0));
+    assert_eq!(run("nft list ruleset"), rules);
+    let addresses = kernel::netlink::dump::addresses().unwrap();
+    let gateway = IpAddr::V4(world.network.gateway);
+    assert_eq!(addresses.iter().filter(|address| address.address == gateway).count(), 1);
+}

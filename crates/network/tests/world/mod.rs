@@ -1,0 +1,186 @@
+//! A machine in a nutshell: a network namespace that plays the host, another the internet, and containers.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use kernel::netlink::namespace;
+use network::{Attachment, Endpoint, Lease, Network, PublishedPort, Reserved};
+use steps::{Live, Step};
+
+/// How long a packet that was dropped is waited for.
+const DROPPED: Duration = Duration::from_millis(250);
+/// The uplink: the host's end, the internet's end.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+pub const INTERNET: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+
+/// A process that does nothing but keep a network namespace.
+pub struct Place {
+    pub child: Child,
+    pub namespace: OwnedFd,
+}
+
+impl Place {
+    fn new() -> Place {
+        let before = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let child =
+            Command::new("unshare").args(["-n", "sleep", "600"]).stdin(Stdio::null()).spawn().unwrap();
+        let path = format!("/proc/{}/ns/net", child.id());
+        while std::fs::read_link(&path).unwrap() == before {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Place { child, namespace: OwnedFd::from(std::fs::File::open(path).unwrap()) }
+    }
+
+    /// Does something in this place, and comes back.
+    pub fn within<T>(&self, act: impl FnOnce() -> T) -> T {
+        let home = namespace::current().unwrap();
+        namespace::enter(&self.namespace).unwrap();
+        let done = act();
+        namespace::enter(&home).unwrap();
+        done
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The calling thread's namespace becomes a host with an uplink to the internet, forwarding nothing yet.
+pub struct World {
+    pub internet: Place,
+    pub network: Network,
+    pub root: PathBuf,
+}
+
+impl World {
+    pub fn new() -> World {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        namespace::unshare().unwrap();
+        let internet = Place::new();
+        run("ip link set lo up");
+        let pid = internet.child.id();
+        run(&format!("ip link add up0 type veth peer name up1 netns {pid}"));
+        run("ip address add 203.0.113.1/24 dev up0");
+        run("ip link set up0 up");
+        run("ip route add default via 203.0.113.2");
+        internet.within(|| {
+            run("ip address add 203.0.113.2/24 dev up1");
+            run("ip link set up1 up");
+            run("ip route add 10.77.0.0/16 via 203.0.113.1");
+        });
+        let root = std::env::temp_dir().join(format!("corten-packets-{}-{count}", std::process::id()));
+        World { internet, network: Network::default(), root }
+    }
+
+    /// A container with these `-p` options, plugged in by the steps of the plan.
+    pub fn container(&self, id: &str, publish: &[&str]) -> Container {
+        self.container_beside(id, publish, &[])
+    }
+
+    pub fn container_beside(&self, id: &str, publish: &[&str], others: &[Endpoint]) -> Container {
+        let specs: Vec<_> = publish.iter().flat_map(|spec| network::ports::parse(spec).unwrap()).collect();
+        let reserved = network::reserve(&specs).unwrap();
+        let lease = network::lease(&self.root, &self.network, id, None).unwrap();
+        let attachment = network::attach(&self.network, &lease, id, 0, &reserved.ports, others);
+        let live = Live::new(0);
+        perform(&attachment.host, &live);
+        let place = Place::new();
+        live.pid.set(place.child.id() as i32);
+        perform(&attachment.joined, &live);
+        place.within(|| perform(&attachment.inside, &live));
+        Container { place, lease, reserved, attachment }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+pub struct Container {
+    pub place: Place,
+    pub lease: Lease,
+    pub reserved: Reserved,
+    pub attachment: Attachment,
+}
+
+impl Container {
+    pub fn port(&self) -> &PublishedPort {
+        &self.reserved.ports[0]
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { address: self.lease.address, ports: self.reserved.ports.clone() }
+    }
+
+    /// Replays what a journal would have noted.
+    pub fn undo(&self) {
+        let steps: Vec<Step> = self.attachment.host.iter().rev().filter_map(Step::undo).collect();
+        perform(&steps, &Live::new(0));
+    }
+}
+
+pub fn perform(steps: &[Step], live: &Live) {
+    for step in steps {
+        let outcome = step.perform(live);
+        assert!(outcome.is_ok(), "{}: {outcome:?}", step.shell().brief());
+    }
+}
+
+/// Runs a command in the namespace of the calling thread.
+pub fn run(command: &str) -> String {
+    let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A server in the calling thread's namespace that tells every client from where it came.
+pub fn serve(port: u16) {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = write!(stream, "{}", stream.peer_addr().unwrap().ip());
+        }
+    });
+}
+
+/// The same for datagrams.
+pub fn serve_datagrams(port: u16) {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 100];
+        while let Ok((_, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(from.ip().to_string().as_bytes(), from);
+        }
+    });
+}
+
+/// From where a server at `address` says that we come.
+pub fn ask(address: impl Into<SocketAddr>) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address.into(), DROPPED)?;
+    stream.set_read_timeout(Some(DROPPED))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+pub fn ask_by_datagram(address: impl Into<SocketAddr>) -> io::Result<String> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.set_read_timeout(Some(DROPPED))?;
+    socket.connect(address.into())?;
+    socket.send(b"?")?;
+    let mut buffer = [0; 100];
+    let length = socket.recv(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
