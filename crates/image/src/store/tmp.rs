@@ -16,16 +16,19 @@ pub(crate) struct Tmp<'a> {
 impl<'a> Tmp<'a> {
     pub fn new(store: &'a Store) -> Result<Tmp<'a>> {
         sweep(store);
-        for _ in 0..16 {
+        for _ in 0..64 {
             let path = format!("tmp/{}", random_name()?);
             match mkdirat(&store.fd, &path, Mode::RWXU) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
                 Err(e) => return Err(io("make a temporary directory")(e)),
             }
-            let fd =
-                openat(&store.fd, &path, DIR, Mode::empty()).map_err(io("open a temporary directory"))?;
-            // A sweeper may come between mkdir and flock.
+            // Until it is locked, a sweeper takes it for a dead one.
+            let fd = match openat(&store.fd, &path, DIR, Mode::empty()) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT) => continue,
+                Err(e) => return Err(io("open a temporary directory")(e)),
+            };
             if flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
                 continue;
             }
