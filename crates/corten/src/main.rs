@@ -1,4 +1,3 @@
-//! The command line of corten.
 //! The container engine that explains itself: its command line.
 
 mod cli;

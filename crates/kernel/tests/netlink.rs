@@ -53,7 +53,7 @@ fn a_veth_from_a_bridge_into_another_namespace() {
     let state = route::link_state("br0").unwrap();
     assert_eq!((state.index, state.up, state.address), (bridge, true, Some(Ipv4Addr::new(10, 9, 0, 1))));
     assert_eq!(route::link_state("veth1").unwrap().address, None);
-    assert_eq!(route::link_state("lo").unwrap().up, false);
+    assert!(!route::link_state("lo").unwrap().up);
     assert_eq!(route::link_state("absent").unwrap_err(), Errno::NODEV);
     assert!(output("ip", &["-d", "link", "show", "veth1"]).contains("hairpin on"));
     let links = dump::links().unwrap();

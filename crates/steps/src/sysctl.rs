@@ -21,7 +21,8 @@ impl EnsureSysctl {
         if now[..n].trim_ascii() != self.value.as_bytes() {
             // A descriptor of its own: the kernel takes a write behind the first byte, and ignores it.
             let fd = rustix::fs::open(&*path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-            rustix::io::write(&fd, self.value.as_bytes())?;
+            // The kernel ignores a write behind the file's beginning, without a word.
+            rustix::io::pwrite(&fd, self.value.as_bytes(), 0)?;
         }
         Ok(())
     }
