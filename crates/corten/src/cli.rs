@@ -30,6 +30,8 @@ pub use args::parse;
 pub use kill::signal;
 pub use options::ContainerArgs;
 pub use run::io_words;
+#[cfg(test)]
+pub use run::{run_help, test_parse};
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -80,7 +82,12 @@ impl Failure {
 
 impl From<engine::Error> for Failure {
     fn from(error: engine::Error) -> Failure {
-        Failure::new(error.to_string())
+        // 126 and 127 are the program's; all else is 1, or 125 with `run`.
+        let code = match error.exit_code() {
+            ENGINE => 1,
+            code => code,
+        };
+        Failure { code, ..Failure::new(error.to_string()) }
     }
 }
 

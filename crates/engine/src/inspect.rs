@@ -1,33 +1,37 @@
-//! Docker's JSON of a container: the shape that scripts know, filled from settings and state.
+//! Docker's JSON of a container, in full: what scripts and tutorials look for is where they look.
 
 use crate::specify::hostname;
-use crate::{Container, Engine, Mount, MountKind, Network, Result, Share, State};
+use crate::{Container, Engine, Mount, MountKind, Network, Resources, Result, Settings, Share, State, Time};
+use kernel::caps::CapSet;
 use serde_json::{Map, Value, json};
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Docker's zero time.
+/// What Docker writes where there was no such moment.
 const NEVER: &str = "0001-01-01T00:00:00Z";
+const DEFAULT_SHM: u64 = 64 << 20;
 
 impl Engine {
-    /// One object, as `docker inspect` has it.
+    /// The object that `inspect` prints. Fields are in Docker's order.
     pub fn inspect(&self, container: &Container) -> Result<Value> {
-        let s = &container.settings;
         let state = self.state(container)?;
-        let dir = self.directory(container);
-        let run = self.run_directory(container);
-        let argv: Vec<&String> = s.entrypoint.iter().chain(&s.cmd).collect();
-        let path = |p: &Path, name: &str| p.join(name).display().to_string();
+        let s = &container.settings;
+        let (dir, run) = (self.directory(container), self.run_directory(container));
+        let file = |path: &Path, name: &str| path.join(name).display().to_string();
+        let mut argv = s.entrypoint.iter().chain(&s.cmd);
         Ok(json!({
             "Id": container.id,
             "Created": container.created.rfc3339(),
-            "Path": argv.first().map_or("", |p| p.as_str()),
-            "Args": argv.get(1..).unwrap_or_default(),
-            "State": state_json(&state),
-            "Image": if container.image_id.is_empty() { String::new() } else { format!("sha256:{}", container.image_id) },
-            "ResolvConfPath": path(&run, "resolv.conf"),
-            "HostnamePath": path(&run, "hostname"),
-            "HostsPath": path(&run, "hosts"),
-            "LogPath": path(&dir, "log.json"),
+            "Path": argv.next(),
+            "Args": argv.collect::<Vec<_>>(),
+            "State": state_object(&state),
+            "Image": image_id(container),
+            "ResolvConfPath": file(&run, "resolv.conf"),
+            "HostnamePath": file(&run, "hostname"),
+            "HostsPath": file(&run, "hosts"),
+            "LogPath": if s.log.driver == "none" { String::new() } else { file(&dir, "log.json") },
             "Name": format!("/{}", container.name),
             "RestartCount": 0,
             "Driver": "overlay2",
@@ -37,152 +41,333 @@ impl Engine {
             "AppArmorProfile": s.security.apparmor.clone().unwrap_or_default(),
             "ExecIDs": null,
             "HostConfig": self.host_config(container),
-            "GraphDriver": {
-                "Data": {
-                    "LowerDir": container.lower.join(":"),
-                    "MergedDir": path(&dir, "merged"),
-                    "UpperDir": path(&dir, "rw/upper"),
-                    "WorkDir": path(&dir, "rw/work"),
-                },
-                "Name": "overlay2",
-            },
-            "Mounts": s.mounts.iter().filter(|m| m.kind != MountKind::Tmpfs).map(|m| self.mount_json(container, m)).collect::<Vec<_>>(),
+            "GraphDriver": graph_driver(container, &dir),
+            "Mounts": s.mounts.iter().filter(|m| m.kind != MountKind::Tmpfs).map(|m| self.mount_point(container, m)).collect::<Vec<_>>(),
             "Config": config(container),
             "NetworkSettings": self.network_settings(container, &state)?,
         }))
     }
 
-    /// Bytes that the container wrote, and those with its image.
+    /// Bytes that the container has written, and those with its image's.
     pub fn size(&self, container: &Container) -> (u64, u64) {
-        let written = tree_size(&self.directory(container).join("rw/upper"));
-        let image = self.images().image(&container.image_id).map_or(0, |image| image.size);
-        (written, written + image)
-    }
-
-    fn mount_json(&self, container: &Container, m: &Mount) -> Value {
-        let anonymous = self.directory(container).join("volumes").join(m.target.replace('/', "%"));
-        let (kind, source) = match m.kind {
-            MountKind::Bind => ("bind", m.source.clone()),
-            _ if m.source.is_empty() => ("volume", anonymous.display().to_string()),
-            _ => ("volume", self.root.join("volumes").join(&m.source).join("_data").display().to_string()),
-        };
-        let mut value = json!({
-            "Type": kind, "Source": source, "Destination": m.target,
-            "Mode": if m.read_only { "ro" } else { "" }, "RW": !m.read_only, "Propagation": "rprivate",
-        });
-        if kind == "volume" {
-            value["Name"] = m.source.clone().into();
-            value["Driver"] = "local".into();
-        }
-        value
+        let written = bytes_below(&self.directory(container).join("rw/upper"), 0);
+        let image = self.images().image(container.image_id.trim_start_matches("sha256:"));
+        (written, written + image.map_or(0, |image| image.size))
     }
 
     fn host_config(&self, container: &Container) -> Value {
         let s = &container.settings;
-        let r = &s.resources;
-        let names = |set: kernel::caps::CapSet| set.iter().map(|c| c.name()).collect::<Vec<_>>();
-        let share = |share: &Share, private: &str| match share {
-            Share::Private => private.to_owned(),
-            Share::Host => "host".to_owned(),
-            Share::Container(id) => format!("container:{id}"),
-        };
         let binds: Vec<String> = s
             .mounts
             .iter()
-            .filter(|m| m.kind == MountKind::Bind || !m.source.is_empty() && m.kind == MountKind::Volume)
-            .map(|m| format!("{}:{}{}", m.source, m.target, if m.read_only { ":ro" } else { "" }))
+            .filter(|m| m.create_source || (m.kind == MountKind::Volume && !m.source.is_empty()))
+            .map(bind)
             .collect();
-        let mut bindings = Map::new();
-        for port in &s.ports {
-            let key = format!("{}/{}", port.container_port, port.protocol);
-            let binding = json!({
-                "HostIp": port.host_ip.map_or(String::new(), |ip| ip.to_string()),
-                "HostPort": port.host_ports.map_or(String::new(), |(first, _)| first.to_string()),
-            });
-            if let Value::Array(list) = bindings.entry(key).or_insert_with(|| json!([])) {
-                list.push(binding);
-            }
-        }
-        json!({
-            "Binds": if binds.is_empty() { Value::Null } else { json!(binds) },
-            "LogConfig": { "Type": s.log.driver, "Config": { "max-size": s.log.max_size.to_string(), "max-file": s.log.max_files.to_string() } },
+        let mut object = json!({
+            "Binds": list_or_null(&binds),
+            "ContainerIDFile": "",
+            "LogConfig": { "Type": s.log.driver, "Config": log_config(s) },
             "NetworkMode": network_mode(&s.network),
-            "PortBindings": bindings,
+            "PortBindings": port_bindings(s),
             "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
             "AutoRemove": s.auto_remove,
-            "CapAdd": names(s.cap_add),
-            "CapDrop": names(s.cap_drop),
+            "VolumeDriver": "",
+            "VolumesFrom": null,
+            "ConsoleSize": [0, 0],
+            "CapAdd": capabilities(s.cap_add),
+            "CapDrop": capabilities(s.cap_drop),
             "CgroupnsMode": share(&s.cgroupns, "private"),
             "Dns": s.dns,
             "DnsOptions": s.dns_options,
             "DnsSearch": s.dns_search,
-            "ExtraHosts": s.extra_hosts,
-            "GroupAdd": s.group_add,
+            "ExtraHosts": list_or_null(&s.extra_hosts),
+            "GroupAdd": list_or_null(&s.group_add),
             "IpcMode": share(&s.ipc, "private"),
-            "OomScoreAdj": r.oom_score_adj.unwrap_or_default(),
+            "Cgroup": "",
+            "Links": null,
+            "OomScoreAdj": s.resources.oom_score_adj.unwrap_or(0),
             "PidMode": share(&s.pid, ""),
             "Privileged": s.privileged,
+            "PublishAllPorts": false,
             "ReadonlyRootfs": s.read_only,
+            "SecurityOpt": list_or_null(&security(s)),
             "UTSMode": share(&s.uts, ""),
             "UsernsMode": share(&s.userns, ""),
-            "ShmSize": if s.shm_size == 0 { 64 << 20 } else { s.shm_size },
-            "Sysctls": s.sysctls,
-            "Init": s.init,
-            "CpuShares": r.cpu_shares.unwrap_or_default(),
-            "Memory": r.memory.unwrap_or_default(),
-            "MemoryReservation": r.memory_reservation.unwrap_or_default(),
-            "MemorySwap": r.memory_swap.or(r.memory.map(|m| m.saturating_mul(2))).unwrap_or_default(),
-            "MemorySwappiness": r.memory_swappiness,
-            "NanoCpus": r.nano_cpus.unwrap_or_default(),
-            "CpuPeriod": r.cpu_period.unwrap_or_default(),
-            "CpuQuota": r.cpu_quota.unwrap_or_default(),
-            "CpusetCpus": r.cpuset_cpus,
-            "CpusetMems": r.cpuset_mems,
-            "BlkioWeight": r.blkio_weight.unwrap_or_default(),
-            "OomKillDisable": r.oom_kill_disable,
-            "PidsLimit": r.pids_limit,
-            "Ulimits": s.ulimits.iter().map(|u| json!({ "Name": u.name, "Soft": u.soft, "Hard": u.hard })).collect::<Vec<_>>(),
-        })
+            "ShmSize": if s.shm_size == 0 { DEFAULT_SHM } else { s.shm_size },
+            "Runtime": "corten",
+            "Isolation": "",
+        });
+        let tmpfs: Map<String, Value> = s
+            .mounts
+            .iter()
+            .filter(|m| m.kind == MountKind::Tmpfs)
+            .map(|m| (m.target.clone(), json!(tmpfs(m))))
+            .collect();
+        if let Value::Object(map) = &mut object {
+            if !tmpfs.is_empty() {
+                map.insert("Tmpfs".to_owned(), Value::Object(tmpfs));
+            }
+            if !s.sysctls.is_empty() {
+                map.insert("Sysctls".to_owned(), json!(s.sysctls));
+            }
+            if s.init {
+                map.insert("Init".to_owned(), Value::Bool(true));
+            }
+            resources(s, map);
+            let open = s.privileged || s.security.unmask;
+            for (key, paths) in [
+                ("MaskedPaths", &crate::specify::MASKED[..]),
+                ("ReadonlyPaths", &crate::specify::READ_ONLY[..]),
+            ] {
+                map.insert(key.to_owned(), if open { Value::Null } else { json!(paths) });
+            }
+        }
+        object
+    }
+
+    fn mount_point(&self, container: &Container, m: &Mount) -> Value {
+        let common = |kind: &str, source: String| json!({ "Type": kind, "Source": source });
+        let mut object = match m.kind {
+            MountKind::Volume => {
+                let mut object = json!({ "Type": "volume", "Name": m.source });
+                let dir = if m.source.is_empty() {
+                    self.directory(container).join("volumes").join(m.target.replace('/', "%"))
+                } else {
+                    self.root.join("volumes").join(&m.source).join("_data")
+                };
+                object["Source"] = json!(dir.display().to_string());
+                object
+            }
+            _ => common("bind", m.source.clone()),
+        };
+        object["Destination"] = json!(m.target);
+        if m.kind == MountKind::Volume {
+            object["Driver"] = json!("local");
+        }
+        object["Mode"] = json!(if m.read_only { "ro" } else { "" });
+        object["RW"] = json!(!m.read_only);
+        object["Propagation"] = json!(if m.kind == MountKind::Bind { "rprivate" } else { "" });
+        object
     }
 
     fn network_settings(&self, container: &Container, state: &State) -> Result<Value> {
         let running = matches!(state, State::Running { .. });
-        let mut ports = Map::new();
-        for exposed in &container.settings.exposed {
-            ports.insert(exposed.clone(), Value::Null);
+        let network =
+            if container.settings.network == Network::Bridge { Some(self.network()?) } else { None };
+        let lease = network.as_ref().zip(container.address).filter(|_| running);
+        let (mut address, mut prefix, mut gateway, mut mac) =
+            (String::new(), 0, String::new(), String::new());
+        if let Some((network, own)) = lease {
+            address = own.to_string();
+            prefix = network.subnet.prefix;
+            gateway = network.gateway.to_string();
+            mac = network::lease::mac(own).map(|b| format!("{b:02x}")).join(":");
         }
-        for port in if running { self.published(container) } else { Vec::new() } {
-            let entry =
-                ports.entry(format!("{}/{}", port.container_port, port.protocol)).or_insert(Value::Null);
-            let ip = port.host_ip.map_or("0.0.0.0".to_owned(), |ip| ip.to_string());
-            let binding = json!({ "HostIp": ip, "HostPort": port.host_port.to_string() });
-            match entry {
-                Value::Array(list) => list.push(binding),
-                other => *other = json!([binding]),
-            }
-        }
-        let network = self.network()?;
-        let address = container.address.filter(|_| running);
-        let ip = address.map_or(String::new(), |a| a.to_string());
-        let mac = address.map_or(String::new(), |a| {
-            network::lease::mac(a).iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":")
+        let name = match &container.settings.network {
+            Network::Container(_) => None,
+            other => Some(network_mode(other)),
+        };
+        let endpoint = json!({
+            "IPAMConfig": null, "Links": null, "Aliases": null, "DriverOpts": null, "GwPriority": 0,
+            "NetworkID": name, "EndpointID": if lease.is_some() { container.id.as_str() } else { "" },
+            "Gateway": gateway, "IPAddress": address, "MacAddress": mac, "IPPrefixLen": prefix,
+            "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": null,
         });
-        let gateway = address.map_or(String::new(), |_| network.gateway.to_string());
-        let prefix = address.map_or(0, |_| network.subnet.prefix);
+        let networks: Map<String, Value> = name.into_iter().map(|name| (name, endpoint.clone())).collect();
         let sandbox = match state {
             State::Running { pid, .. } => format!("/proc/{pid}/ns/net"),
             _ => String::new(),
         };
-        let endpoint = json!({
-            "IPAddress": ip, "IPPrefixLen": prefix, "Gateway": gateway, "MacAddress": mac,
-            "NetworkID": network.bridge, "Aliases": null, "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
-        });
-        let mut networks = Map::new();
-        networks.insert(network_mode(&container.settings.network), endpoint);
         Ok(json!({
-            "Bridge": "", "SandboxID": container.id, "SandboxKey": sandbox, "Ports": ports,
-            "Gateway": gateway, "IPAddress": ip, "IPPrefixLen": prefix, "MacAddress": mac, "Networks": networks,
+            "Bridge": "",
+            "SandboxID": if running { container.id.as_str() } else { "" },
+            "SandboxKey": sandbox,
+            "Ports": self.ports(container, running),
+            "HairpinMode": false,
+            "LinkLocalIPv6Address": "",
+            "LinkLocalIPv6PrefixLen": 0,
+            "SecondaryIPAddresses": null,
+            "SecondaryIPv6Addresses": null,
+            "EndpointID": if lease.is_some() { container.id.as_str() } else { "" },
+            "Gateway": gateway,
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "IPAddress": address,
+            "IPPrefixLen": prefix,
+            "IPv6Gateway": "",
+            "MacAddress": mac,
+            "Networks": networks,
         }))
+    }
+
+    fn ports(&self, container: &Container, running: bool) -> Value {
+        let mut map = Map::new();
+        if !running {
+            return Value::Object(map);
+        }
+        let published = self.published(container);
+        for exposed in &container.settings.exposed {
+            map.insert(exposed.clone(), Value::Null);
+        }
+        for port in &published {
+            let key = format!("{}/{}", port.container_port, port.protocol);
+            let binding = json!({ "HostIp": host_ip(port.host_ip), "HostPort": port.host_port.to_string() });
+            match map.get_mut(&key) {
+                Some(Value::Array(list)) => list.push(binding),
+                _ => drop(map.insert(key, json!([binding]))),
+            }
+        }
+        Value::Object(map)
+    }
+}
+
+fn image_id(container: &Container) -> String {
+    let hex = container.image_id.trim_start_matches("sha256:");
+    if hex.is_empty() { String::new() } else { format!("sha256:{hex}") }
+}
+
+fn state_object(state: &State) -> Value {
+    let (status, pid, code, oom_killed, error, started, finished) = match state {
+        State::Created => ("created", 0, 0, false, "", None, None),
+        State::Running { pid, since, .. } => ("running", *pid, 0, false, "", Some(*since), None),
+        State::Exited { code, started: None, oom_killed, error, .. } => {
+            ("created", 0, *code, *oom_killed, error.as_str(), None, None)
+        }
+        State::Exited { code, started, at, oom_killed, error } => {
+            ("exited", 0, *code, *oom_killed, error.as_str(), *started, Some(*at))
+        }
+    };
+    let moment = |time: Option<Time>| time.map_or_else(|| NEVER.to_owned(), Time::rfc3339);
+    json!({
+        "Status": status,
+        "Running": status == "running",
+        "Paused": false,
+        "Restarting": false,
+        "OOMKilled": oom_killed,
+        "Dead": false,
+        "Pid": pid,
+        "ExitCode": code,
+        "Error": error,
+        "StartedAt": moment(started),
+        "FinishedAt": moment(finished),
+    })
+}
+
+fn config(container: &Container) -> Value {
+    let s = &container.settings;
+    let set = |names: &[String]| -> Value {
+        Value::Object(names.iter().map(|name| (name.clone(), json!({}))).collect())
+    };
+    let volumes: Vec<String> = s
+        .mounts
+        .iter()
+        .filter(|m| m.kind == MountKind::Volume && m.source.is_empty())
+        .map(|m| m.target.clone())
+        .collect();
+    let mut object = json!({
+        "Hostname": hostname(container),
+        "Domainname": s.domainname,
+        "User": s.user,
+        "AttachStdin": s.attach && s.interactive,
+        "AttachStdout": s.attach,
+        "AttachStderr": s.attach,
+        "ExposedPorts": set(&s.exposed),
+        "Tty": s.tty,
+        "OpenStdin": s.interactive,
+        "StdinOnce": s.attach && s.interactive,
+        "Env": s.env,
+        "Cmd": list_or_null(&s.cmd),
+        "Image": s.image,
+        "Volumes": if volumes.is_empty() { Value::Null } else { set(&volumes) },
+        "WorkingDir": s.workdir,
+        "Entrypoint": list_or_null(&s.entrypoint),
+        "OnBuild": null,
+        "Labels": s.labels,
+    });
+    if let Value::Object(map) = &mut object {
+        if s.exposed.is_empty() {
+            map.shift_remove("ExposedPorts");
+        }
+        if !s.stop_signal.is_empty() {
+            map.insert("StopSignal".to_owned(), json!(s.stop_signal));
+        }
+        if let Some(seconds) = s.stop_timeout {
+            map.insert("StopTimeout".to_owned(), json!(seconds));
+        }
+    }
+    object
+}
+
+fn graph_driver(container: &Container, dir: &Path) -> Value {
+    let path = |name: &str| dir.join(name).display().to_string();
+    let data = match &container.settings.rootfs {
+        Some(rootfs) => json!({ "MergedDir": rootfs }),
+        None => json!({
+            "ID": container.id,
+            "LowerDir": container.lower.join(":"),
+            "MergedDir": path("merged"),
+            "UpperDir": path("rw/upper"),
+            "WorkDir": path("rw/work"),
+        }),
+    };
+    json!({ "Data": data, "Name": "overlay2" })
+}
+
+fn resources(s: &Settings, map: &mut Map<String, Value>) {
+    let r: &Resources = &s.resources;
+    let fields = json!({
+        "CpuShares": r.cpu_shares.unwrap_or(0),
+        "Memory": r.memory.unwrap_or(0),
+        "NanoCpus": r.nano_cpus.unwrap_or(0),
+        "CgroupParent": "",
+        "BlkioWeight": r.blkio_weight.unwrap_or(0),
+        "BlkioWeightDevice": [],
+        "BlkioDeviceReadBps": [],
+        "BlkioDeviceWriteBps": [],
+        "BlkioDeviceReadIOps": [],
+        "BlkioDeviceWriteIOps": [],
+        "CpuPeriod": r.cpu_period.unwrap_or(0),
+        "CpuQuota": r.cpu_quota.unwrap_or(0),
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpusetCpus": r.cpuset_cpus,
+        "CpusetMems": r.cpuset_mems,
+        "Devices": s.devices.iter().map(|d| json!({ "PathOnHost": d.source, "PathInContainer": d.target, "CgroupPermissions": d.access })).collect::<Vec<_>>(),
+        "DeviceCgroupRules": null,
+        "DeviceRequests": null,
+        "MemoryReservation": r.memory_reservation.unwrap_or(0),
+        // As Docker's daemon fills it in: without a choice, as much swap as memory.
+        "MemorySwap": r.memory_swap.unwrap_or_else(|| r.memory.map_or(0, |m| m.saturating_mul(2))),
+        "MemorySwappiness": r.memory_swappiness,
+        "OomKillDisable": r.oom_kill_disable,
+        "PidsLimit": r.pids_limit,
+        "Ulimits": s.ulimits.iter().map(|u| json!({ "Name": u.name, "Hard": u.hard, "Soft": u.soft })).collect::<Vec<_>>(),
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+    });
+    if let Value::Object(fields) = fields {
+        map.extend(fields);
+    }
+}
+
+fn list_or_null(list: &[String]) -> Value {
+    if list.is_empty() { Value::Null } else { json!(list) }
+}
+
+fn capabilities(set: CapSet) -> Value {
+    if set == CapSet::ALL {
+        return json!(["ALL"]);
+    }
+    list_or_null(&set.iter().map(|cap| cap.name().to_owned()).collect::<Vec<_>>())
+}
+
+fn share(share: &Share, private: &str) -> String {
+    match share {
+        Share::Private => private.to_owned(),
+        Share::Host => "host".to_owned(),
+        Share::Container(other) => format!("container:{other}"),
     }
 }
 
@@ -191,56 +376,120 @@ fn network_mode(network: &Network) -> String {
         Network::Bridge => "bridge".to_owned(),
         Network::None => "none".to_owned(),
         Network::Host => "host".to_owned(),
-        Network::Container(id) => format!("container:{id}"),
+        Network::Container(other) => format!("container:{other}"),
     }
 }
 
-fn state_json(state: &State) -> Value {
-    let (status, pid, code, oom, error) = match state {
-        State::Created => ("created", 0, 0, false, ""),
-        State::Running { pid, .. } => ("running", *pid, 0, false, ""),
-        State::Exited { code, oom_killed, error, .. } => ("exited", 0, *code, *oom_killed, error.as_str()),
-    };
-    let (started, finished) = match state {
-        State::Created => (NEVER.to_owned(), NEVER.to_owned()),
-        State::Running { since, .. } => (since.rfc3339(), NEVER.to_owned()),
-        State::Exited { started, at, .. } => {
-            (started.map_or(NEVER.to_owned(), |t| t.rfc3339()), at.rfc3339())
+fn log_config(s: &Settings) -> Value {
+    if s.log.driver == "none" {
+        return json!({});
+    }
+    json!({ "max-file": s.log.max_files.to_string(), "max-size": s.log.max_size.to_string() })
+}
+
+fn port_bindings(s: &Settings) -> Value {
+    let mut map = Map::new();
+    for port in &s.ports {
+        let range = port.host_ports.map_or_else(String::new, |(first, last)| {
+            if first == last { first.to_string() } else { format!("{first}-{last}") }
+        });
+        let ip = port.host_ip.map_or_else(String::new, |ip| ip.to_string());
+        let binding = json!({ "HostIp": ip, "HostPort": range });
+        let key = format!("{}/{}", port.container_port, port.protocol);
+        match map.get_mut(&key) {
+            Some(Value::Array(list)) => list.push(binding),
+            _ => drop(map.insert(key, json!([binding]))),
         }
-    };
-    json!({
-        "Status": status, "Running": status == "running", "Paused": false, "Restarting": false, "OOMKilled": oom,
-        "Dead": false, "Pid": pid, "ExitCode": code, "Error": error, "StartedAt": started, "FinishedAt": finished,
-    })
+    }
+    Value::Object(map)
 }
 
-fn config(container: &Container) -> Value {
-    let s = &container.settings;
-    let list = |words: &[String]| if words.is_empty() { Value::Null } else { json!(words) };
-    let exposed: Map<String, Value> = s.exposed.iter().map(|p| (p.clone(), json!({}))).collect();
-    let volumes: Map<String, Value> = s
-        .mounts
-        .iter()
-        .filter(|m| m.kind == MountKind::Volume && m.source.is_empty())
-        .map(|m| (m.target.clone(), json!({})))
-        .collect();
-    json!({
-        "Hostname": hostname(container), "Domainname": s.domainname, "User": s.user,
-        "AttachStdin": s.attach && s.interactive, "AttachStdout": s.attach, "AttachStderr": s.attach,
-        "ExposedPorts": exposed, "Tty": s.tty, "OpenStdin": s.interactive, "StdinOnce": s.attach && s.interactive,
-        "Env": s.env, "Cmd": list(&s.cmd), "Image": s.image, "Volumes": volumes, "WorkingDir": s.workdir,
-        "Entrypoint": list(&s.entrypoint), "OnBuild": null, "Labels": s.labels,
-        "StopSignal": if s.stop_signal.is_empty() { "SIGTERM" } else { s.stop_signal.as_str() },
-        "StopTimeout": s.stop_timeout,
-    })
+fn host_ip(ip: Option<IpAddr>) -> String {
+    ip.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string())
 }
 
-fn tree_size(path: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
-    let of = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(meta) if meta.is_dir() => tree_size(&entry.path()),
-        Ok(meta) => meta.len(),
-        Err(_) => 0,
-    };
-    entries.flatten().map(of).sum()
+fn bind(m: &Mount) -> String {
+    format!("{}:{}{}", m.source, m.target, if m.read_only { ":ro" } else { "" })
+}
+
+fn tmpfs(m: &Mount) -> String {
+    let mut options = m.options.clone();
+    options.extend(m.size.map(|size| format!("size={size}")));
+    options.extend(m.mode.map(|mode| format!("mode={mode:o}")));
+    if m.read_only {
+        options.push("ro".to_owned());
+    }
+    options.join(",")
+}
+
+fn security(s: &Settings) -> Vec<String> {
+    let mut options = Vec::new();
+    if s.security.no_new_privileges {
+        options.push("no-new-privileges".to_owned());
+    }
+    options.extend(s.security.seccomp.iter().map(|text| format!("seccomp={text}")));
+    options.extend(s.security.apparmor.iter().map(|name| format!("apparmor={name}")));
+    options
+}
+
+/// How deep is looked: a container can make a tree that is deeper than any stack.
+const DEEPEST: usize = 200;
+
+/// Bytes of the regular files in a tree; links are not followed, and a file with two names counts twice.
+fn bytes_below(dir: &Path, depth: usize) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let mut sum = 0;
+    for entry in entries.flatten() {
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() && depth < DEEPEST => sum += bytes_below(&entry.path(), depth + 1),
+            Ok(meta) if meta.is_file() => sum += meta.size(),
+            _ => {}
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_docker_s_words() {
+        let exited = State::Exited {
+            code: 137,
+            started: Some(Time(0)),
+            at: Time(1_000_000_000),
+            oom_killed: true,
+            error: String::new(),
+        };
+        let object = state_object(&exited);
+        assert_eq!(object["Status"], "exited");
+        assert_eq!(object["OOMKilled"], true);
+        assert_eq!(object["FinishedAt"], "1970-01-01T00:00:01.000000000Z");
+        assert_eq!(state_object(&State::Created)["StartedAt"], NEVER);
+    }
+
+    #[test]
+    fn an_object_has_all_of_docker_s_fields() {
+        let root = std::env::temp_dir().join(format!("corten-inspect-{}", std::process::id()));
+        let engine = Engine::open(&root.join("root"), &root.join("state")).unwrap();
+        let settings = Settings {
+            rootfs: Some("/".to_owned()),
+            cmd: vec!["sh".to_owned(), "-c".to_owned()],
+            ..Settings::default()
+        };
+        let container = engine.create(settings, Some("web")).unwrap();
+        let object = engine.inspect(&container).unwrap();
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!((object["Name"].as_str(), object["Path"].as_str()), (Some("/web"), Some("sh")));
+        assert_eq!(object["HostConfig"]["NetworkMode"], "bridge");
+        assert_eq!(object["NetworkSettings"]["Networks"]["bridge"]["IPAddress"], "");
+        for key in
+            ["Binds", "Memory", "Devices", "MaskedPaths", "CgroupParent", "Ulimits", "LogConfig", "ShmSize"]
+        {
+            assert!(object["HostConfig"].get(key).is_some(), "{key}");
+        }
+        let first: Vec<&String> = object.as_object().unwrap().keys().take(5).collect();
+        assert_eq!(first, ["Id", "Created", "Path", "Args", "State"]);
+    }
 }

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use steps::{Credentials, IdRange, Join, Limit, Node, WriteFile};
 
 /// Hidden in every container that is not privileged: files that tell of the host or reach its hardware.
-const MASKED: [&str; 12] = [
+pub(crate) const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -27,7 +27,8 @@ const MASKED: [&str; 12] = [
     "/sys/firmware",
 ];
 
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub(crate) const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The devices of every container: name, major, minor.
 const DEVICES: [(&str, u32, u32); 6] =

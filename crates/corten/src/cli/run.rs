@@ -171,3 +171,18 @@ pub fn io_words(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
+
+/// What `run` makes of words, for the tests of what they mean.
+#[cfg(test)]
+pub fn test_parse(words: Vec<String>) -> Result<ContainerArgs, Failure> {
+    let context = Context { root: "/r".into(), state: "/s".into(), command: "run".to_owned() };
+    match parse::<RunArgs>(&context, &SHAPE, words) {
+        Ok(args) => Ok(args.container),
+        Err(outcome) => Err(outcome.err().unwrap_or_else(|| Failure::new("help"))),
+    }
+}
+
+#[cfg(test)]
+pub fn run_help(context: &Context) -> String {
+    super::args::help::<RunArgs>(&context.command, &SHAPE)
+}

@@ -27,6 +27,7 @@ impl Template {
     fn with(text: &str, functions: gotmpl::FuncMap) -> Result<Template, String> {
         let failed = |e: gotmpl::TemplateError| parse_error(&e);
         let (mut tree, defines) = Parser::new(text, "{{", "}}").and_then(Parser::parse).map_err(failed)?;
+        ended(text)?;
         let rewriter = Rewriter { functions: &functions };
         rewriter.list(&mut tree)?;
         let mut trees = vec![(MAIN.to_owned(), tree)];
@@ -50,6 +51,16 @@ impl Template {
 
 /// The name of the whole text among its `{{define}}`s; a name that nobody can type.
 const MAIN: &str = "\0main";
+
+/// gotmpl's parser stops at an `{{end}}` too many, as if the text ended there; Go's does not.
+fn ended(text: &str) -> Result<(), String> {
+    let marked = format!("{text}{{{{0}}}}");
+    let tree = Parser::new(&marked, "{{", "}}").and_then(Parser::parse).map(|(tree, _)| tree);
+    match tree.as_ref().map(|tree| tree.nodes.last()) {
+        Ok(Some(Node::Action(last))) if last.pos.offset >= text.len() => Ok(()),
+        _ => Err("template parsing error: template: :1: unexpected {{end}}".to_owned()),
+    }
+}
 
 fn parse_error(error: &gotmpl::TemplateError) -> String {
     match error {

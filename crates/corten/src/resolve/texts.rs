@@ -20,7 +20,7 @@ pub fn parse_size(text: &str, base: u64) -> Result<u64> {
     let number = text[..=end].trim_end_matches(' ');
     let suffix = text[end + 1..].to_lowercase();
     let bad_suffix = || format!("invalid suffix: '{suffix}'");
-    if !number.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+    if !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Err(format!("invalid size: '{text}'"));
     }
     let number: f64 = number.parse().map_err(|_| format!("invalid size: '{text}'"))?;
