@@ -45,11 +45,12 @@ const VM_IMAGES: &[&str] = &[
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let start = Instant::now();
     let (options, filters): (Vec<_>, Vec<_>) = arguments.iter().partition(|a| a.starts_with('-'));
-    let (mut host, mut vm) = (true, true);
+    // The virtual machine is asked for until all tests pass in it.
+    let (mut host, mut vm) = (true, false);
     for option in options {
         match option.as_str() {
-            "--no-vm" => vm = false,
-            "--only-vm" => host = false,
+            "--vm" => vm = true,
+            "--only-vm" => (host, vm) = (false, true),
             other => bail!("unknown option {other}"),
         }
     }
