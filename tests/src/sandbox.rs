@@ -271,6 +271,7 @@ fn binary() -> PathBuf {
 fn ensured(fact: &str) -> bool {
     let elements = ["bridges", "neighbours", "subnets4"];
     fact == "file root/leases/.last-bridge"
+        || fact == "file root/lock"
         || fact == "file state/empty"
         || elements.iter().any(|set| fact.starts_with(&format!("nft corten element of \"{set}\"")))
 }
