@@ -462,7 +462,12 @@ pub(crate) fn capabilities(s: &Settings) -> CapSet {
     if let Ok(last) = kernel::caps::last_cap() {
         set = set & CapSet(u64::MAX >> (63 - last.min(63)));
     }
-    set
+    let all = s.privileged || s.cap_add == CapSet::ALL;
+    // "All" on the host's terms is all that we have ourselves: a machine may keep some from its root.
+    match kernel::caps::current() {
+        Ok((_, permitted, _)) if all && s.userns == Share::Host => set & permitted,
+        _ => set,
+    }
 }
 
 /// Numbers of RLIMIT_…, by the names of `--ulimit`.
@@ -486,7 +491,8 @@ const LIMITS: [(&str, u32); 15] = [
 
 pub(crate) fn credentials(s: &Settings, user: &User, privileged: bool) -> Result<Credentials> {
     let caps = if privileged {
-        CapSet::ALL & capabilities(&Settings { privileged: true, ..Settings::default() })
+        CapSet::ALL
+            & capabilities(&Settings { privileged: true, userns: s.userns.clone(), ..Settings::default() })
     } else {
         capabilities(s)
     };
