@@ -5,6 +5,7 @@ mod compile;
 pub mod docker;
 mod install;
 mod interpret;
+pub mod profile;
 mod syscalls;
 
 pub use compile::{TooLong, compile};
@@ -102,7 +103,7 @@ pub struct Insn {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Program {
     pub insns: Vec<Insn>,
-    /// `SECCOMP_FILTER_FLAG_*`
+    /// `SECCOMP_FILTER_FLAG_*`; with [`FLAG_NEW_LISTENER`] it goes to [`install_listener`].
     pub flags: u32,
 }
 

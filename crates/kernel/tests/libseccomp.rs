@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use kernel::caps::CapSet;
-use kernel::seccomp::{Action, Arch, Call, Compare, Filter, Op, Program, Rule, Syscall, compile, docker};
+use kernel::seccomp::{
+    Action, Arch, Call, Compare, Filter, Op, Program, Rule, Syscall, compile, docker, profile,
+};
 
 /// The oracle's executable, built once.
 fn oracle() -> Option<&'static PathBuf> {
@@ -135,20 +137,43 @@ fn plain(default: Action, rules: Vec<Rule>) -> Filter {
 fn the_default_profile() {
     let mut dice = Dice(7);
     for caps in [CapSet::EMPTY, CapSet::DOCKER_DEFAULT, CapSet::ALL] {
-        let mut filter = docker::default_filter(caps, (6, 18));
-        filter.beyond = None;
-        filter.foreign = Action::KillThread;
-        // libseccomp cannot say "the lower half"
-        for compare in filter.rules.iter_mut().flat_map(|rule| &mut rule.when) {
-            if compare.mask == 0xffff_ffff {
-                compare.mask = u64::MAX;
-            }
-        }
-        compare(&filter, &mut dice);
+        compare(&comparable(docker::default_filter(caps, (6, 18))), &mut dice);
     }
 }
 
-/// Like moby's JSON, with x32: what is not allowed there is not allowed here.
+/// A profile that others wrote: containers-common's, where podman is installed, or any named by `SECCOMP_PROFILE`.
+#[test]
+fn a_profile_of_others() {
+    let path = std::env::var("SECCOMP_PROFILE").unwrap_or("/usr/share/containers/seccomp.json".into());
+    let Ok(json) = std::fs::read(&path) else {
+        eprintln!("no {path} to compare with");
+        return;
+    };
+    let mut dice = Dice(11);
+    for caps in [CapSet::EMPTY, CapSet::DOCKER_DEFAULT, CapSet::ALL] {
+        let filter = profile::parse(&json, caps, (6, 18)).unwrap();
+        println!(
+            "{path}: {} rules, {} instructions",
+            filter.rules.len(),
+            compile(&filter).unwrap().insns.len()
+        );
+        compare(&comparable(filter), &mut dice);
+    }
+}
+
+/// The filter without what libseccomp cannot say.
+fn comparable(mut filter: Filter) -> Filter {
+    filter.beyond = None;
+    filter.foreign = Action::KillThread;
+    // there is no "the lower half"
+    for compare in filter.rules.iter_mut().flat_map(|rule| &mut rule.when) {
+        if compare.mask == 0xffff_ffff {
+            compare.mask = u64::MAX;
+        }
+    }
+    filter
+}
+
 #[test]
 fn random_filters() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);

@@ -1,6 +1,6 @@
 //! From a filter to classic BPF: per architecture one binary search over intervals of call numbers.
 
-use super::{Action, Arch, Compare, Filter, Insn, Op, Program, Rule, Syscall};
+use super::{Action, Arch, Compare, FLAG_NEW_LISTENER, Filter, Insn, Op, Program, Rule, Syscall};
 
 /// The kernel takes at most 4096 instructions (`BPF_MAXINSNS`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,10 +25,12 @@ pub fn compile(filter: &Filter) -> Result<Program, TooLong> {
     }
     code.load(ARCH, dispatch);
     code.insns.reverse();
-    match code.insns.len() {
-        length if length > 4096 => Err(TooLong(length)),
-        _ => Ok(Program { insns: code.insns, flags: filter.flags }),
+    if code.insns.len() > 4096 {
+        return Err(TooLong(code.insns.len()));
     }
+    let notifies = filter.rules.iter().any(|rule| rule.action == Action::Notify);
+    let flags = filter.flags | if notifies { FLAG_NEW_LISTENER } else { 0 };
+    Ok(Program { insns: code.insns, flags })
 }
 
 /// From this number up to the next interval's start, go there.

@@ -9,9 +9,12 @@ use super::{FLAG_NEW_LISTENER, Program};
 /// Installs the filter on the calling thread. Safe between clone and exec: allocates nothing.
 ///
 /// Errors: EACCES without both no-new-privileges and CAP_SYS_ADMIN in the user namespace, EINVAL for a program or
-/// flag that this kernel does not take.
+/// flag that this kernel does not take, and for a program that needs a listener (`FLAG_NEW_LISTENER`).
 pub fn install(program: &Program) -> Result<(), Errno> {
-    set_filter(program, program.flags & !FLAG_NEW_LISTENER).map(|_| ())
+    if program.flags & FLAG_NEW_LISTENER != 0 {
+        return Err(Errno::INVAL);
+    }
+    set_filter(program, program.flags).map(|_| ())
 }
 
 /// Like [`install`], and returns the descriptor on which a supervisor receives what the filter answers with `Notify`
