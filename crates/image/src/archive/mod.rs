@@ -9,7 +9,7 @@ pub use source::Input;
 use crate::config::ImageConfig;
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result, invalid};
-use crate::layer::{Blob, Job, settle_implied, unpack_all};
+use crate::layer::{Blob, Job, confined, settle_implied};
 use crate::limits::Limits;
 use crate::reference::Reference;
 use crate::store::commit::{NewImage, NewLayer};
@@ -136,7 +136,7 @@ fn unpack_missing(
     if jobs.is_empty() {
         return Ok(());
     }
-    let done = unpack_all(jobs, limits, &mut |p| {
+    let done = confined::unpack(jobs, limits, &mut |p| {
         progress(Progress::Layer { layer: made[p.job].1.hex(), done: p.done, total: p.total });
     })?;
     for ((chain, diff_id, below), done) in made.iter().zip(&done) {

@@ -1,6 +1,7 @@
 //! Layers: from a blob (tar, perhaps compressed) to a directory tree, hashed while it streams.
 
 pub mod compress;
+pub mod confined;
 pub mod dirs;
 pub mod pax;
 pub mod pipe;
@@ -17,9 +18,10 @@ use rustix::fs::{Gid, Uid, fgetxattr, flistxattr, syncfs};
 use rustix::fs::{
     Mode, OFlags, Timespec, Timestamps, XattrFlags, fchmod, fchown, fsetxattr, fstat, futimens, openat2,
 };
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 use unpack::Unpacked;
@@ -46,7 +48,7 @@ pub struct Job {
 }
 
 /// What became of a job.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Done {
     pub unpacked: Unpacked,
     /// Bytes of the tar stream.
@@ -54,7 +56,7 @@ pub struct Done {
 }
 
 /// How far a layer is: bytes read of its blob.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LayerProgress {
     /// Which job.
     pub job: usize,
@@ -64,10 +66,11 @@ pub struct LayerProgress {
 
 /// Unpack several layers at once: each has its own tree, so their order doesn't matter. The first failure ends all.
 ///
-/// This function needs nothing but the descriptors in `jobs`, so it can run in a confined process.
+/// It needs nothing but the descriptors in `jobs`, so that it can run confined; so `umask` is given, too.
 pub fn unpack_all(
     jobs: Vec<Job>,
     limits: &Limits,
+    umask: u32,
     progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<Vec<Done>> {
     let counters: Vec<AtomicU64> = jobs.iter().map(|_| AtomicU64::new(0)).collect();
@@ -80,14 +83,13 @@ pub fn unpack_all(
     let (report, reports) = mpsc::channel::<(usize, Result<Done>)>();
     let mut done: Vec<Option<Done>> = jobs.iter().map(|_| None).collect();
     let mut failure = None;
-    let flushing = AtomicBool::new(true);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let report = report.clone();
             let (jobs, order, next, counters) = (&jobs, &order, &next, &counters);
             scope.spawn(move || {
                 while let Some(job) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = pipe::unpack_one(&jobs[*job], limits, &counters[*job]);
+                    let result = pipe::unpack_one(&jobs[*job], limits, umask, &counters[*job]);
                     if result.is_err() {
                         next.store(order.len(), Ordering::Relaxed);
                     }
@@ -99,7 +101,8 @@ pub fn unpack_all(
         }
         drop(report);
         let store = jobs.first().and_then(|job| job.root.try_clone().ok());
-        scope.spawn(|| flush(store, &flushing));
+        let (flushing, stop) = mpsc::channel();
+        scope.spawn(|| flush(store, stop));
         let mut shown = vec![0; jobs.len()];
         loop {
             let message = reports.recv_timeout(Duration::from_millis(100));
@@ -117,7 +120,7 @@ pub fn unpack_all(
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
         }
-        flushing.store(false, Ordering::Relaxed);
+        drop(flushing);
     });
     if let Some((job, e)) = failure {
         return Err(Error::Layer { digest: jobs[job].diff_id.to_string(), cause: Box::new(e) });
@@ -129,12 +132,15 @@ pub fn unpack_all(
 }
 
 /// Keep the disk busy while the layers unpack, so that little is left to wait for when the load is acknowledged:
-/// a fifth less wall time for the same work. Whether it succeeds doesn't matter, the commit syncs again.
-fn flush(store: Option<OwnedFd>, go_on: &AtomicBool) {
+/// a fifth less wall time for the same work. Ends when the other end of `stop` is dropped. Whether it succeeds doesn't matter, the
+/// commit syncs again.
+fn flush(store: Option<OwnedFd>, stop: mpsc::Receiver<()>) {
     let Some(store) = store else { return };
-    while go_on.load(Ordering::Relaxed) && syncfs(&store).is_ok() {
+    // Small loads are over by then.
+    let mut pause = Duration::from_millis(30);
+    while stop.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) && syncfs(&store).is_ok() {
         // Where syncing is for nothing (tmpfs) this would only spin.
-        std::thread::sleep(Duration::from_millis(1));
+        pause = Duration::from_millis(1);
     }
 }
 

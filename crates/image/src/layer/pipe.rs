@@ -20,7 +20,7 @@ const AHEAD: usize = 8;
 type Chunk = stdio::Result<Vec<u8>>;
 
 /// Unpack one layer; `read` counts the bytes read of its blob.
-pub fn unpack_one(job: &Job, limits: &Limits, read: &AtomicU64) -> Result<Done> {
+pub fn unpack_one(job: &Job, limits: &Limits, umask: u32, read: &AtomicU64) -> Result<Done> {
     let (chunks, receiver) = sync_channel::<Chunk>(AHEAD);
     let (used, empty) = channel::<Vec<u8>>();
     let limit = room(job, limits)?;
@@ -33,7 +33,7 @@ pub fn unpack_one(job: &Job, limits: &Limits, read: &AtomicU64) -> Result<Done> 
             })
             .map_err(io("start a thread"))?;
         let mut stream = ChunkStream { receiver, used, chunk: Vec::new(), at: 0, failed: false };
-        let unpacked = unpack(&mut stream, root, limits);
+        let unpacked = unpack(&mut stream, root, limits, umask);
         // What comes after the end of the archive belongs to the digest, too.
         if unpacked.is_ok() {
             stream.drain();

@@ -12,10 +12,11 @@ use rustix::fs::{
     utimensat,
 };
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a layer turned into.
-#[derive(Debug, Default, Clone, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unpacked {
     /// Bytes of file content, hard links counted once.
     pub size: u64,
@@ -26,14 +27,14 @@ pub struct Unpacked {
 
 /// Unpack the whole stream below `root`, an empty directory that nobody else can reach.
 ///
-/// Whiteouts become what overlayfs takes for them: a character device 0:0, and `trusted.overlay.opaque`.
-pub fn unpack<R: Stream>(input: R, root: OwnedFd, limits: &Limits) -> Result<Unpacked> {
+/// `umask` is the process's. Whiteouts become what overlayfs takes for them: a character device 0:0, and `trusted.overlay.opaque`.
+pub fn unpack<R: Stream>(input: R, root: OwnedFd, limits: &Limits, umask: u32) -> Result<Unpacked> {
     let mut tree = Tree {
         dirs: Dirs::new(root),
         attributes: BTreeMap::new(),
         whiteouts: BTreeSet::new(),
         climbing: BTreeSet::new(),
-        umask: umask(),
+        umask,
         out: Unpacked::default(),
     };
     let mut tar = TarReader::new(input, limits);
@@ -425,7 +426,7 @@ fn times(member: &Member) -> Timestamps {
 }
 
 /// The process's umask without changing it, which would disturb other threads. All bits if it can't be read: one chmod more.
-fn umask() -> u32 {
+pub fn umask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("Umask:"));
     line.and_then(|l| u32::from_str_radix(l.trim(), 8).ok()).unwrap_or(0o777)

@@ -1,0 +1,253 @@
+//! Unpacking where it can do no harm (rule R20): a process of its own that has no network, no file system but the trees that it fills (Landlock),
+//! and of root's capabilities only those that owners, devices and overlay attributes take.
+
+use super::unpack::umask;
+use super::{Done, Job, LayerProgress, unpack_all};
+use crate::error::{Error, Result, invalid, io};
+use crate::limits::Limits;
+use kernel::caps::{self, Cap, CapSet};
+use kernel::landlock;
+use kernel::process::{self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWUTS, Side};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What unpacking needs of root. SYS_ADMIN is for `trusted.overlay.opaque`; Landlock denies the mounts that it would allow.
+const KEPT: CapSet = CapSet::of(&[
+    Cap::Chown,
+    Cap::DacOverride,
+    Cap::Fowner,
+    Cap::Fsetid,
+    Cap::Setfcap,
+    Cap::Mknod,
+    Cap::SysAdmin,
+]);
+
+/// Longest report that is taken from the child, in bytes.
+const MAX_REPORT: u64 = 1 << 30;
+
+/// What the child says, a line each; the last is `Done` or `Failed`.
+#[derive(Serialize, Deserialize)]
+enum Message {
+    Progress(LayerProgress),
+    Done(Vec<Done>),
+    Failed(String),
+}
+
+/// [`unpack_all`], confined.
+///
+/// A process with several threads can't fork safely; there a thread confines itself and the threads that it starts: the kernel then
+/// stops what climbs out all the same, but memory is shared.
+pub fn unpack(jobs: Vec<Job>, limits: &Limits, progress: &mut dyn FnMut(LayerProgress)) -> Result<Vec<Done>> {
+    let umask = umask();
+    if is_single_threaded() {
+        in_child(jobs, limits, umask, progress)
+    } else {
+        in_thread(jobs, limits, umask)
+    }
+}
+
+fn in_thread(jobs: Vec<Job>, limits: &Limits, umask: u32) -> Result<Vec<Done>> {
+    let run = || {
+        let confined = process::unshare(CLONE_NEWNET | CLONE_NEWIPC).and_then(|()| confine(&jobs));
+        confined.map_err(io("confine the unpacking"))?;
+        unpack_all(jobs, limits, umask, &mut |_| {})
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("unpack".into()).spawn_scoped(scope, run);
+        let thread = thread.map_err(io("start a thread"))?;
+        thread.join().unwrap_or_else(|_| invalid("the unpacking panicked"))
+    })
+}
+
+fn in_child(
+    jobs: Vec<Job>,
+    limits: &Limits,
+    umask: u32,
+    progress: &mut dyn FnMut(LayerProgress),
+) -> Result<Vec<Done>> {
+    let (reader, writer) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io("make a pipe"))?;
+    let side = process::clone(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWUTS, None);
+    match side.map_err(io("start a process to unpack in"))? {
+        Side::Child => child(jobs, limits, umask, writer),
+        Side::Parent { pidfd, .. } => {
+            drop((jobs, writer));
+            let result = listen(reader, progress);
+            if result.is_err() {
+                // It may be somewhere in the middle.
+                let _ = process::send_signal(&pidfd, sigkill());
+            }
+            let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            result
+        }
+    }
+}
+
+/// The parent: pass progress on until the result comes.
+fn listen(reader: OwnedFd, progress: &mut dyn FnMut(LayerProgress)) -> Result<Vec<Done>> {
+    let mut lines = BufReader::new(File::from(reader).take(MAX_REPORT));
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        lines.read_until(b'\n', &mut line).map_err(io("hear from the unpacking process"))?;
+        match serde_json::from_slice(&line) {
+            Ok(Message::Progress(p)) => progress(p),
+            Ok(Message::Done(done)) => return Ok(done),
+            Ok(Message::Failed(message)) => return invalid(message),
+            Err(_) => return invalid("the process that unpacks the layers died"),
+        }
+    }
+}
+
+/// The child: never returns, and never unwinds into what was the parent's stack.
+fn child(jobs: Vec<Job>, limits: &Limits, umask: u32, writer: OwnedFd) -> ! {
+    let worked = catch_unwind(AssertUnwindSafe(|| {
+        let mut pipe = File::from(writer);
+        let result = prepare(&jobs, &pipe).map_err(io("confine the unpacking")).and_then(|()| {
+            unpack_all(jobs, limits, umask, &mut |p| drop(say(&mut pipe, &Message::Progress(p))))
+        });
+        let message = match result {
+            Ok(done) => Message::Done(done),
+            Err(e) => Message::Failed(e.to_string()),
+        };
+        say(&mut pipe, &message)
+    }));
+    process::exit(i32::from(!matches!(worked, Ok(Ok(())))))
+}
+
+fn say(pipe: &mut File, message: &Message) -> Result<()> {
+    let mut line = serde_json::to_vec(message).map_err(|e| Error::Invalid(e.to_string()))?;
+    line.push(b'\n');
+    pipe.write_all(&line).map_err(io("report"))
+}
+
+/// Die with the parent, keep no descriptor but those of the jobs and the pipe, and give up the rest.
+fn prepare(jobs: &[Job], pipe: &File) -> rustix::io::Result<()> {
+    process::die_with_parent(sigkill())?;
+    // Stderr stays for a panic.
+    let mut keep: Vec<u32> = vec![2, pipe.as_raw_fd() as u32];
+    for job in jobs {
+        keep.extend([job.root.as_raw_fd() as u32, job.blob.file.as_raw_fd() as u32]);
+    }
+    keep.sort_unstable();
+    keep.dedup();
+    let mut next = 0;
+    for fd in keep {
+        if fd > next {
+            process::close_range(next, fd - 1)?;
+        }
+        next = fd + 1;
+    }
+    process::close_range(next, u32::MAX)?;
+    confine(jobs)
+}
+
+/// Confine this thread and those that it starts.
+fn confine(jobs: &[Job]) -> rustix::io::Result<()> {
+    let roots: Vec<_> = jobs.iter().map(|job| job.root.as_fd()).collect();
+    match landlock::confine(&roots) {
+        // A kernel without Landlock: the directory that all trees are in becomes the root.
+        Err(Errno::NOSYS | Errno::OPNOTSUPP) => imprison(&roots)?,
+        other => other?,
+    }
+    let (_, permitted, _) = caps::current()?;
+    let kept = permitted & KEPT;
+    caps::set(kept, kept, CapSet::EMPTY)
+}
+
+/// chroot(2) to the directory two levels above the trees, for this thread and those that it starts.
+fn imprison(roots: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+    let Some(root) = roots.first() else { return Ok(()) };
+    process::unshare(CLONE_FS)?;
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot("../..")?;
+    rustix::process::chdir("/")?;
+    caps::no_new_privs()
+}
+
+/// Of unshare(2): root and working directory of this thread alone.
+const CLONE_FS: u64 = 0x200;
+
+fn sigkill() -> i32 {
+    rustix::process::Signal::KILL.as_raw()
+}
+
+/// By the links of its task directory: one for each thread, and two.
+fn is_single_threaded() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self/task").is_ok_and(|m| m.nlink() == 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::Blob;
+    use std::sync::Arc;
+
+    fn trees(name: &str) -> (std::path::PathBuf, Vec<Job>) {
+        let dir = std::env::temp_dir().join(format!("image-confined-{name}-{}", std::process::id()));
+        let jobs = ["a", "b"].map(|chain| {
+            std::fs::create_dir_all(dir.join(chain).join("diff")).unwrap();
+            let root = File::open(dir.join(chain).join("diff")).unwrap();
+            let file = Arc::new(File::open("/dev/null").unwrap());
+            let diff_id = crate::digest::Digest::of(b"");
+            Job { blob: Blob { file, offset: 0, size: 0 }, blob_digest: None, diff_id, root: root.into() }
+        });
+        (dir, jobs.into())
+    }
+
+    /// What is true of a confined thread, however it was confined.
+    fn look_around(jobs: &[Job]) {
+        use rustix::fs::{Mode, mkdirat};
+        mkdirat(&jobs[0].root, "x", Mode::RWXU).unwrap();
+        mkdirat(&jobs[1].root, "x", Mode::RWXU).unwrap();
+        let up = "../../../image-confined-escaped";
+        let escaped = mkdirat(&jobs[0].root, up, Mode::RWXU);
+        assert!(escaped.is_err() || !std::env::temp_dir().join("image-confined-escaped").exists());
+        assert!(std::fs::read("/etc/passwd").is_err());
+        let (effective, permitted, _) = caps::current().unwrap();
+        assert!(!effective.has(Cap::SysChroot) && !permitted.has(Cap::NetAdmin) && effective.has(Cap::Mknod));
+    }
+
+    #[test]
+    fn a_confined_thread_reaches_its_trees_only() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let (dir, jobs) = trees("landlock");
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                confine(&jobs).unwrap();
+                look_around(&jobs);
+                // And so do the threads that it starts.
+                std::thread::scope(|s| {
+                    s.spawn(|| assert!(std::fs::read("/etc/passwd").is_err())).join().unwrap()
+                });
+            });
+        });
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn without_landlock_it_is_a_chroot() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let (dir, jobs) = trees("chroot");
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                let roots: Vec<_> = jobs.iter().map(|job| job.root.as_fd()).collect();
+                imprison(&roots).unwrap();
+                caps::set(KEPT, KEPT, CapSet::EMPTY).unwrap();
+                look_around(&jobs);
+            });
+        });
+        assert!(std::fs::read("/etc/passwd").is_ok());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}
