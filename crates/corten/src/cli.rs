@@ -27,7 +27,6 @@ mod version;
 mod wait;
 
 pub use args::parse;
-pub use kill::signal;
 pub use options::ContainerArgs;
 pub use run::io_words;
 #[cfg(test)]

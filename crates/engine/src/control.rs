@@ -23,16 +23,15 @@ impl Engine {
         let Some((_, pidfd)) = self.handle(container)? else {
             return Err(Error::NotRunning(container.id.clone()));
         };
-        let signal = Signal::from_named_raw(signal)
-            .ok_or_else(|| Error::Invalid(format!("invalid signal: {signal}")))?;
-        pidfd_send_signal(&pidfd, signal).map_err(|e| Error::io("cannot signal", &container.name, e))
+        kernel::process::send_signal(&pidfd, signal)
+            .map_err(|e| Error::io("cannot signal", &container.name, e))
     }
 
     /// Asks it to end, waits `timeout` seconds (−1: for ever), then kills it. One that does not run is stopped already.
     pub fn stop(&self, container: &Container, timeout: Option<i64>) -> Result<()> {
         let Some((_, pidfd)) = self.handle(container)? else { return Ok(()) };
         let waiter = Connection::connect(&self.run_directory(container).join("attach.sock")).ok();
-        let signal = signal_number(&container.settings.stop_signal).unwrap_or(15);
+        let signal = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
         let seconds = timeout.or(container.settings.stop_timeout).unwrap_or(10);
         self.kill(container, signal)?;
         if !ended(&pidfd, seconds) {
@@ -150,38 +149,5 @@ fn ended(pidfd: &OwnedFd, seconds: i64) -> bool {
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return false,
         }
-    }
-}
-
-const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-];
-
-/// `SIGTERM`, `term` or `15`, as a number.
-pub fn signal_number(word: &str) -> Option<i32> {
-    if let Ok(n) = word.parse::<i32>() {
-        return (1..=64).contains(&n).then_some(n);
-    }
-    let upper = word.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    SIGNALS.iter().position(|s| *s == name).map(|at| at as i32 + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::signal_number;
-
-    #[test]
-    fn signals_have_names_and_numbers() {
-        assert_eq!(
-            [signal_number("SIGTERM"), signal_number("kill"), signal_number("9"), signal_number("SYS")],
-            [Some(15), Some(9), Some(9), Some(31)]
-        );
-        assert_eq!(
-            [signal_number("0"), signal_number("NOPE"), signal_number("65"), signal_number("")],
-            [None; 4]
-        );
     }
 }

@@ -11,6 +11,7 @@ pub mod logs;
 pub mod monitor;
 pub mod names;
 mod settings;
+pub mod signal;
 mod specify;
 mod start;
 mod store;

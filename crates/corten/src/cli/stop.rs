@@ -33,7 +33,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
 pub fn stop(engine: &engine::Engine, name: &str, args: &StopArgs) -> Result<(), Failure> {
     let mut container = engine.find(name)?;
     if let Some(signal) = &args.signal {
-        super::signal(signal).ok_or_else(|| Failure::new(format!("invalid signal: {signal}")))?;
+        engine::signal::number(signal).ok_or_else(|| Failure::new(format!("invalid signal: {signal}")))?;
         container.settings.stop_signal = signal.clone();
     }
     Ok(engine.stop(&container, args.time)?)

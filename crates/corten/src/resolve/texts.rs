@@ -186,7 +186,7 @@ pub fn workdir(typed: Option<&str>, config: &RunConfig) -> Result<String> {
 
 pub fn stop_signal(typed: Option<&str>, config: &RunConfig) -> Result<String> {
     let signal = typed.unwrap_or(&config.stop_signal);
-    if !signal.is_empty() && crate::cli::signal(signal).is_none() {
+    if !signal.is_empty() && engine::signal::number(signal).is_none() {
         return Err(format!("invalid signal: {signal}"));
     }
     Ok(signal.to_owned())
