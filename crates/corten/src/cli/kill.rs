@@ -23,8 +23,8 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
-    let number =
-        signal(&args.signal).ok_or_else(|| Failure::new(format!("invalid signal: {}", args.signal)))?;
+    let number = engine::signal::number(&args.signal)
+        .ok_or_else(|| Failure::new(format!("invalid signal: {}", args.signal)))?;
     let engine = context.engine()?;
     for_each(&args.words, |name| Ok(engine.kill(&engine.find(name)?, number)?))
 }
