@@ -6,6 +6,13 @@ use common::*;
 use std::time::Instant;
 
 fn main() {
+    // What test runners ask before they run anything.
+    if std::env::args().any(|argument| argument == "--list") {
+        if !std::env::args().any(|argument| argument == "--ignored") {
+            println!("confined: test");
+        }
+        return;
+    }
     if !rustix::process::geteuid().is_root() {
         return;
     }
