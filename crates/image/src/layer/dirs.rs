@@ -20,8 +20,8 @@ pub struct Dirs {
     pub implied: Vec<Vec<u8>>,
 }
 
-/// Descriptors kept open for each layer.
-const OPEN: usize = 96;
+/// Descriptors kept open for each layer; sixteen layers at once stay well below the usual limit of 1,024.
+const OPEN: usize = 32;
 
 pub const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 const DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -45,7 +45,12 @@ impl Dirs {
         }
         let fd = Rc::new(self.open_or_make(path)?);
         if self.open.len() >= OPEN {
-            self.open.clear();
+            // Archives go depth first: what is above this directory will be wanted again.
+            self.open
+                .retain(|other, _| path.strip_prefix(&**other).is_some_and(|rest| rest.starts_with(b"/")));
+            if self.open.len() >= OPEN {
+                self.open.clear();
+            }
         }
         self.open.insert(path.to_vec(), fd.clone());
         Ok(fd)
