@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod caps;
 pub mod clock;
+pub mod landlock;
 pub mod mount;
 pub mod netlink;
 pub mod nft;
