@@ -40,14 +40,14 @@ fn a_veth_from_a_bridge_into_another_namespace() {
                 host: "veth1",
                 host_index: 0x1000_0001,
                 bridge,
-                peer: "eth0",
-                peer_index: 10,
-                peer_mac: Some([2, 66, 10, 9, 0, 2]),
+                inner: "eth0",
+                inner_index: 10,
+                inner_mac: Some([2, 66, 10, 9, 0, 2]),
                 mtu: Some(1400),
                 namespace: Namespace::Fd(std::os::fd::AsRawFd::as_raw_fd(&inside)),
             },
         );
-        route::set_hairpin(b, "veth1");
+        route::set_hairpin(b, 0x1000_0001);
     })
     .unwrap();
     let state = route::link_state("br0").unwrap();
@@ -72,7 +72,7 @@ fn a_veth_from_a_bridge_into_another_namespace() {
     send(|b| {
         route::set_link_up(b, route::LOOPBACK);
         route::add_address(b, 10, IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2)), 16);
-        route::set_link_up(b, 10);
+        route::settle(b, 10);
         route::add_default_route(b, 10, GATEWAY);
     })
     .unwrap();

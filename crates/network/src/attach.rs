@@ -75,8 +75,8 @@ pub fn attach(
         host: host.into(),
         host_index,
         bridge,
-        peer: LINK.into(),
-        peer_index: LINK_INDEX,
+        inner: LINK.into(),
+        inner_index: LINK_INDEX,
         mac: lease.mac,
         mtu: network.mtu,
     }));
@@ -139,6 +139,11 @@ mod tests {
         		type ifname . ifname
         		elements = { "corten0" . "corten0" }
         	}
+        	set subnets4 {
+        		type ipv4_addr
+        		flags interval
+        		elements = { 10.77.0.0/16 }
+        	}
         	map published4 {
         		type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
         		elements = { 127.0.0.1 . tcp . 8080 : 10.77.0.9 . 80 }
@@ -174,7 +179,7 @@ mod tests {
         	chain postrouting {
         		type nat hook postrouting priority 100; policy accept;
         		iifname @bridges oifname != @bridges masquerade
-        		iifname @bridges oifname @bridges ct status dnat masquerade
+        		ip saddr @subnets4 oifname @bridges ct status dnat masquerade
         		ip saddr 127.0.0.0/8 oifname @bridges masquerade
         	}
         	chain forward {
@@ -191,11 +196,14 @@ mod tests {
         NFT
         nft add element inet corten published_any4 '{ tcp . 8080 : 10.77.0.2 . 80 }'
         "#);
-        insta::assert_snapshot!(say(&attachment.joined), @"ip link add veth490f22a index 345043498 master corten0 up type veth peer name eth0 index 10 address 02:42:0a:4d:00:02 netns $PID");
+        insta::assert_snapshot!(say(&attachment.joined), @r#"
+        ip link add eth0 index 10 address 02:42:0a:4d:00:02 netns $PID up type veth peer name veth490f22a index 345043498
+        ip link set veth490f22a master corten0 up
+        ip link set veth490f22a type bridge_slave hairpin on
+        "#);
         insta::assert_snapshot!(say(&attachment.inside), @r#"
         ip link set lo up
         ip address add 10.77.0.2/16 brd + dev eth0
-        ip link set eth0 up
         ip route add default via 10.77.0.1 dev eth0 proto static
         "#);
     }

@@ -3,7 +3,7 @@
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use world::{HOST, INTERNET, World, ask, ask_by_datagram, perform, run, serve, serve_datagrams};
 
@@ -176,6 +176,37 @@ fn the_table_is_what_nft_makes_of_its_text() {
 }
 
 #[test]
+fn the_cable_is_what_ip_makes_of_its_text() {
+    let world = World::new();
+    let lines = |steps: &[steps::Step]| {
+        steps.iter().flat_map(|step| step.shell().lines).collect::<Vec<_>>().join("\n")
+    };
+    // who made it does not show, but for counters, times and the hardware address that chance gave the host's end
+    let show = |place: &world::Place, link: &str| {
+        let inside = place.within(|| run("ip -d address show eth0; ip route; ip address show lo"));
+        let host = run(&format!("ip -d link show {link}"));
+        let words = format!("{inside}{host}");
+        let known = |line: &&str| {
+            !["link/ether", "inet6", "valid_lft"].iter().any(|word| line.contains(word))
+        };
+        words
+            .lines()
+            .filter(known)
+            .map(|line| line.split(" hold_timer").next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let ours = world.container("c", &[]);
+    let link = network::lease::link("c", 0).0;
+    let performed = show(&ours.place, &link);
+    assert!(performed.iter().any(|line| line.contains("hairpin on")), "{performed:?}");
+    run(&format!("ip link delete {link}"));
+    let place = world::Place::new();
+    run(&format!("PID={}; {}", place.child.id(), lines(&ours.attachment.joined)));
+    place.within(|| run(&lines(&ours.attachment.inside)));
+    assert_eq!(show(&place, &link), performed);
+}
+
+#[test]
 fn a_container_leaves_nothing_behind() {
     let world = World::new();
     let before_first = run("ip -o link | wc -l");
@@ -266,6 +297,29 @@ fn a_forward_policy_of_drop_needs_two_rules() {
     run("nft add rule ip filter FORWARD oifname corten0 accept");
     world.internet.within(|| assert!(ask(at(HOST, 8080)).is_ok()));
     world.internet.within(|| assert!(ask(at(a.lease.address, 80)).is_err(), "our own drop stays"));
+}
+
+/// Links come up in the kernel step by step, partly on a queue; who is too early loses a packet and waits a second.
+#[test]
+fn the_first_packet_is_not_lost() {
+    let host = || {
+        let world = World::new();
+        serve(81);
+        for i in 0..12 {
+            let a = world.container(&format!("a{i}"), &[]);
+            let start = Instant::now();
+            a.place.within(|| ask(at(world.network.gateway, 81)).unwrap());
+            assert!(start.elapsed() < Duration::from_millis(900), "from container {i}");
+            let b = world.container(&format!("b{i}"), &["8080:80"]);
+            b.place.within(|| serve(80));
+            let start = Instant::now();
+            ask(at(LOCALHOST, 8080)).unwrap();
+            assert!(start.elapsed() < Duration::from_millis(900), "to container {i}");
+            b.undo();
+        }
+    };
+    let hosts: Vec<_> = (0..6).map(|_| std::thread::spawn(host)).collect();
+    hosts.into_iter().for_each(|host| host.join().unwrap());
 }
 
 /// The steps in order may be repeated: everything but the cable is an ensure.

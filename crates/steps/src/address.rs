@@ -27,8 +27,8 @@ pub struct Configured {
     pub gateway: Option<Ipv4Addr>,
 }
 
-/// What each message of the batch was for, in its order.
-const MESSAGES: [&str; 4] = ["loopback up", "address", "link up", "default route"];
+/// What each message of the batch is for, in its order; the last settles the link.
+const MESSAGES: [&str; 4] = ["loopback up", "address", "default route", "carrier"];
 
 impl ConfigureLinks {
     pub fn new(link: Option<Configured>) -> ConfigureLinks {
@@ -36,10 +36,11 @@ impl ConfigureLinks {
         route::set_link_up(&mut batch, route::LOOPBACK);
         if let Some(link) = &link {
             route::add_address(&mut batch, link.index, IpAddr::V4(link.address), link.prefix);
-            route::set_link_up(&mut batch, link.index);
             if let Some(gateway) = link.gateway {
                 route::add_default_route(&mut batch, link.index, IpAddr::V4(gateway));
             }
+            // without this the container's first packet may be lost, and its sender waits a second
+            route::settle(&mut batch, link.index);
         }
         // only an attribute of 64 KiB makes this fail, and none here is variable; an empty batch fails when performed
         ConfigureLinks { link, batch: batch.finish().unwrap_or_default() }
@@ -66,7 +67,6 @@ impl ConfigureLinks {
         };
         let name = quote(link.name.as_str());
         lines.push(format!("ip address add {}/{} brd + dev {name}", link.address, link.prefix));
-        lines.push(format!("ip link set {name} up"));
         if let Some(gateway) = link.gateway {
             lines.push(format!("ip route add default via {gateway} dev {name} proto static"));
         }
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(kernel::netlink::Messages(&step.batch).count(), MESSAGES.len());
         assert_eq!(
             step.shell().brief(),
-            "ip link set lo up; ip address add 10.77.0.2/16 brd + dev eth0; ip link set eth0 up; \
+            "ip link set lo up; ip address add 10.77.0.2/16 brd + dev eth0; \
              ip route add default via 10.77.0.1 dev eth0 proto static"
         );
         let alone = ConfigureLinks::new(None);

@@ -8,7 +8,7 @@ use kernel::netlink::{Batch, Socket, route};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-/// A pair of virtual Ethernet devices: `host` is a port of the bridge and up, `peer` is in the container, still down.
+/// A pair of virtual Ethernet devices, both up: `host` is a port of the bridge, `inner` is in the container.
 ///
 /// The port is in hairpin mode: where br_netfilter is loaded, and Docker loads it, a container's way to its own
 /// published port turns round in the bridge.
@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CreateVeth {
     pub host: Text,
-    /// Both indices are ours: the kernel takes the peer's only with the host's.
+    /// Both indices are ours: the kernel takes either only with the other.
     pub host_index: u32,
     pub bridge: Text,
-    pub peer: Text,
-    pub peer_index: u32,
+    pub inner: Text,
+    pub inner_index: u32,
     pub mac: [u8; 6],
     pub mtu: Option<u32>,
 }
@@ -37,14 +37,14 @@ impl CreateVeth {
             host: self.host.as_str(),
             host_index: self.host_index,
             bridge,
-            peer: self.peer.as_str(),
-            peer_index: self.peer_index,
-            peer_mac: Some(self.mac),
+            inner: self.inner.as_str(),
+            inner_index: self.inner_index,
+            inner_mac: Some(self.mac),
             mtu: self.mtu,
             namespace: Namespace::Pid(pid),
         };
         route::create_veth(&mut batch, &veth);
-        route::set_hairpin(&mut batch, self.host.as_str());
+        route::set_hairpin(&mut batch, self.host_index);
         match Socket::route()?.send(&batch.finish()?) {
             // the kernel's answer to a bridge with 1,023 ports
             Err(failure) if failure.errno == Errno::XFULL => {
@@ -55,17 +55,14 @@ impl CreateVeth {
     }
 
     pub fn shell(&self) -> Shell {
-        let (host, peer) = (quote(self.host.as_str()), quote(self.peer.as_str()));
+        let (host, inner) = (quote(self.host.as_str()), quote(self.inner.as_str()));
         let mtu = self.mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
+        let (index, host_index, mac) = (self.inner_index, self.host_index, mac(self.mac));
+        let pair = format!("type veth peer name {host} index {host_index}{mtu}");
         Shell::lines(
             vec![
-                format!(
-                    "ip link add {host} index {}{mtu} master {} up type veth peer name {peer} index {} address {}{mtu} netns $PID",
-                    self.host_index,
-                    quote(self.bridge.as_str()),
-                    self.peer_index,
-                    mac(self.mac),
-                ),
+                format!("ip link add {inner} index {index} address {mac}{mtu} netns $PID up {pair}"),
+                format!("ip link set {host} master {} up", quote(self.bridge.as_str())),
                 format!("ip link set {host} type bridge_slave hairpin on"),
             ],
             "a cable: one end in the bridge, the other in the container; it dies with the container's namespace",
@@ -78,7 +75,7 @@ impl CreateVeth {
     }
 
     pub fn draw(&self, picture: &mut Picture) {
-        let about = format!("cable from {} to {} in the container", self.bridge, self.peer);
+        let about = format!("cable from {} to {} in the container", self.bridge, self.inner);
         picture.add("network", self.host.as_str(), about);
     }
 }

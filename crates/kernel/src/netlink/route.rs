@@ -27,50 +27,67 @@ pub enum Namespace {
     Fd(i32),
 }
 
-/// A pair of virtual Ethernet devices: one end here on a bridge and up, the other in a namespace, still down.
+/// A pair of virtual Ethernet devices, both up: one end is a port of a bridge here, the other is in a namespace.
 #[derive(Debug, Clone, Copy)]
 pub struct Veth<'a> {
     pub host: &'a str,
-    /// Index of the host's end, free until now: the kernel takes the peer's index only when both are given.
+    /// Index of the host's end, free until now.
     pub host_index: u32,
     /// Index of the bridge that the host's end becomes a port of.
     pub bridge: u32,
-    pub peer: &'a str,
-    /// The peer's index in its namespace, so that whoever configures it need not look it up.
-    pub peer_index: u32,
-    pub peer_mac: Option<[u8; 6]>,
+    /// The end in the namespace.
+    pub inner: &'a str,
+    /// Its index there, so that whoever configures it need not look it up.
+    pub inner_index: u32,
+    pub inner_mac: Option<[u8; 6]>,
     pub mtu: Option<u32>,
     pub namespace: Namespace,
 }
 
+/// Makes the pair and plugs it in, so that the bridge forwards its first frame.
+///
+/// The order matters. The end that comes up last has its carrier at once; of the other, and of the bridge's port, the
+/// kernel takes notice later, on a queue, and drops until then what is sent. So the host's end comes up last, and
+/// a question settles the rest: see [`settle`]. The other end has to be settled in its namespace.
 pub fn create_veth(batch: &mut Batch, veth: &Veth) {
     batch.message(libc::RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, |m| {
-        m.raw(&link_header(libc::AF_UNSPEC, veth.host_index, true));
-        m.text(libc::IFLA_IFNAME, veth.host);
-        m.u32(libc::IFLA_MASTER, veth.bridge);
+        m.raw(&link_header(libc::AF_UNSPEC, veth.inner_index, true));
+        m.text(libc::IFLA_IFNAME, veth.inner);
+        match veth.namespace {
+            Namespace::Pid(pid) => m.u32(libc::IFLA_NET_NS_PID, pid),
+            Namespace::Fd(fd) => m.u32(libc::IFLA_NET_NS_FD, fd as u32),
+        }
         if let Some(mtu) = veth.mtu {
             m.u32(libc::IFLA_MTU, mtu);
         }
+        if let Some(mac) = veth.inner_mac {
+            m.bytes(libc::IFLA_ADDRESS, &mac);
+        }
         m.nest(libc::IFLA_LINKINFO, |m| {
             m.text(libc::IFLA_INFO_KIND, "veth");
-            m.nest(libc::IFLA_INFO_DATA, |m| m.nest(VETH_INFO_PEER, |m| fill_peer(m, veth)));
+            m.nest(libc::IFLA_INFO_DATA, |m| m.nest(VETH_INFO_PEER, |m| fill_host_end(m, veth)));
         });
     });
+    batch.message(libc::RTM_NEWLINK, 0, |m| {
+        m.raw(&link_header(libc::AF_UNSPEC, veth.host_index, true));
+        m.u32(libc::IFLA_MASTER, veth.bridge);
+    });
+    settle(batch, veth.host_index);
+    settle(batch, veth.bridge);
 }
 
-fn fill_peer(m: &mut Batch, veth: &Veth) {
-    m.raw(&link_header(libc::AF_UNSPEC, veth.peer_index, false));
-    m.text(libc::IFLA_IFNAME, veth.peer);
+fn fill_host_end(m: &mut Batch, veth: &Veth) {
+    m.raw(&link_header(libc::AF_UNSPEC, veth.host_index, false));
+    m.text(libc::IFLA_IFNAME, veth.host);
     if let Some(mtu) = veth.mtu {
         m.u32(libc::IFLA_MTU, mtu);
     }
-    if let Some(mac) = veth.peer_mac {
-        m.bytes(libc::IFLA_ADDRESS, &mac);
-    }
-    match veth.namespace {
-        Namespace::Pid(pid) => m.u32(libc::IFLA_NET_NS_PID, pid),
-        Namespace::Fd(fd) => m.u32(libc::IFLA_NET_NS_FD, fd as u32),
-    }
+}
+
+/// Makes the kernel take notice of a link's carrier now. It does so before it answers a question about the link, since
+/// Linux 6.8; an older one ignores the wish.
+pub fn settle(batch: &mut Batch, index: u32) {
+    batch.message(libc::RTM_GETLINK, 0, |m| m.raw(&link_header(libc::AF_UNSPEC, index, false)));
 }
 
 /// A bridge, up; left as it is when one of that name exists. A fixed `mac` keeps it from changing with its ports.
@@ -86,11 +103,10 @@ pub fn create_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: Option<u3
     });
 }
 
-/// Lets a bridge port send a frame back where it came from.
-pub fn set_hairpin(batch: &mut Batch, port: &str) {
+/// Lets a bridge port, by its index, send a frame back where it came from.
+pub fn set_hairpin(batch: &mut Batch, port: u32) {
     batch.message(libc::RTM_NEWLINK, 0, |m| {
-        m.raw(&link_header(libc::AF_UNSPEC, 0, false));
-        m.text(libc::IFLA_IFNAME, port);
+        m.raw(&link_header(libc::AF_UNSPEC, port, false));
         m.nest(libc::IFLA_LINKINFO, |m| {
             m.text(libc::IFLA_INFO_SLAVE_KIND, "bridge");
             m.nest(libc::IFLA_INFO_SLAVE_DATA, |m| m.u8(IFLA_BRPORT_MODE, 1));

@@ -1,4 +1,5 @@
 //! A machine in a nutshell: a network namespace that plays the host, another the internet, and containers.
+#![allow(dead_code)]
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -25,7 +26,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         let before = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
         let child =
             Command::new("unshare").args(["-n", "sleep", "600"]).stdin(Stdio::null()).spawn().unwrap();
@@ -88,7 +89,15 @@ impl World {
 
     pub fn container_beside(&self, id: &str, publish: &[&str], others: &[Endpoint]) -> Container {
         let specs: Vec<_> = publish.iter().flat_map(|spec| network::ports::parse(spec).unwrap()).collect();
-        let reserved = network::reserve(&specs).unwrap();
+        // a process that another test is just starting has copies of all our sockets, until it executes
+        let reserved = (0..200).find_map(|_| {
+            let reserved = network::reserve(&specs).ok();
+            if reserved.is_none() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            reserved
+        });
+        let reserved = reserved.expect("the port is in use");
         let lease = network::lease(&self.root, &self.network, id, None).unwrap();
         let attachment = network::attach(&self.network, &lease, id, 0, &reserved.ports, others);
         let live = Live::new(0);
