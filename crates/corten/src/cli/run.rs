@@ -28,7 +28,7 @@ struct RunArgs {
     #[arg(long)]
     trace: bool,
     /// Pass signals to the program
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+    #[arg(long, action = clap::ArgAction::Set, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value = "true", value_parser = super::args::go_bool)]
     sig_proxy: bool,
     /// The keys that leave a container without ending it [ctrl-p,ctrl-q]
@@ -185,4 +185,21 @@ pub fn test_parse(words: Vec<String>) -> Result<ContainerArgs, Failure> {
 #[cfg(test)]
 pub fn run_help(context: &Context) -> String {
     super::args::help::<RunArgs>(&context.command, &SHAPE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_passed_on_unless_told_otherwise() {
+        let context = Context { root: "/r".into(), state: "/s".into(), command: "run".to_owned() };
+        let proxy = |line: &str| {
+            let words = line.split(' ').map(str::to_owned).collect();
+            parse::<RunArgs>(&context, &SHAPE, words).map(|args| args.sig_proxy).unwrap()
+        };
+        assert!(proxy("busybox"));
+        assert!(proxy("--sig-proxy busybox"));
+        assert!(!proxy("--sig-proxy=false busybox"));
+    }
 }
