@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::process::last_errno;
+
 /// One line of `devices.allow` or `devices.deny`. Of several that match, the last one counts, for each kind of access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRule {
@@ -296,11 +298,7 @@ fn bpf<A: Attr>(command: c_long, mut attr: A) -> Result<c_long, Errno> {
     // SAFETY: each attr has the layout of its command's part of the union, and its pointers lead to memory that
     // outlives the call and is as long as the lengths beside them say; what the kernel writes to is ours alone.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut attr, size_of::<A>() as c_uint) };
-    if result < 0 {
-        // SAFETY: the address of this thread's errno is always valid.
-        return Err(Errno::from_raw_os_error(unsafe { *libc::__errno_location() }));
-    }
-    Ok(result)
+    if result < 0 { Err(last_errno()) } else { Ok(result) }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::{FLAG_NEW_LISTENER, Program};
+use crate::process::last_errno;
 
 /// Installs the filter on the calling thread. Safe between clone and exec: allocates nothing.
 ///
@@ -29,7 +30,7 @@ pub fn install_listener(program: &Program) -> Result<OwnedFd, Errno> {
 pub fn flag_supported(flag: u32) -> bool {
     // SAFETY: no program is given, so nothing is installed: EFAULT for known flags, EINVAL for others.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flag, 0) };
-    result < 0 && last_error() == Errno::FAULT
+    result < 0 && last_errno() == Errno::FAULT
 }
 
 fn set_filter(program: &Program, flags: u32) -> Result<i32, Errno> {
@@ -39,12 +40,7 @@ fn set_filter(program: &Program, flags: u32) -> Result<i32, Errno> {
     // SAFETY: `fprog` and the `len` instructions it points to outlive the call; the kernel checks the program.
     let result =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog) };
-    if result < 0 { Err(last_error()) } else { Ok(result as i32) }
-}
-
-fn last_error() -> Errno {
-    // SAFETY: the address of this thread's errno is always valid.
-    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+    if result < 0 { Err(last_errno()) } else { Ok(result as i32) }
 }
 
 #[cfg(test)]
