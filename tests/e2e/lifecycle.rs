@@ -110,11 +110,11 @@ fn kill() {
 #[test]
 fn wait() {
     let s = Sandbox::with(&["busybox"]);
-    s.detached("--name a busybox sh -c 'sleep 0.5; exit 4'");
-    s.detached("--name b busybox sh -c 'exit 5'");
-    assert_eq!(s.corten("wait a b").ok(), "4\n5");
+    s.detached("--name aa busybox sh -c 'sleep 0.5; exit 4'");
+    s.detached("--name bb busybox sh -c 'exit 5'");
+    assert_eq!(s.corten("wait aa bb").ok(), "4\n5");
     s.corten("wait nosuch").exits(1);
-    s.corten("rm a b").ok();
+    s.corten("rm aa bb").ok();
     s.end();
 }
 

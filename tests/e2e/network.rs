@@ -148,17 +148,17 @@ fn two_containers_on_one_network_namespace() {
 #[test]
 fn addresses_are_used_again_but_never_twice() {
     let s = Sandbox::with(&["busybox"]);
-    for name in ["a", "b", "c"] {
+    for name in ["aa", "bb", "cc"] {
         s.detached(&format!("--name {name} busybox sleep 100"));
     }
-    let mut all: Vec<String> = ["a", "b", "c"].map(|n| address(&s, n)).into();
-    s.corten("rm -f b").ok();
-    s.detached("--name d busybox sleep 100");
+    let mut all: Vec<String> = ["aa", "bb", "cc"].map(|n| address(&s, n)).into();
+    s.corten("rm -f bb").ok();
+    s.detached("--name dd busybox sleep 100");
     all[1] = address(&s, "d");
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 3, "{all:?}");
-    s.corten("rm -f a c d").ok();
+    s.corten("rm -f aa cc dd").ok();
     s.end();
 }
 

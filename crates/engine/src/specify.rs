@@ -532,10 +532,12 @@ fn seccomp(s: &Settings, caps: CapSet, privileged: bool) -> Result<Option<kernel
         None if privileged || s.privileged => Ok(None),
         Some("unconfined") => Ok(None),
         None | Some("builtin") => Ok(Some(seccomp::default_program(caps))),
-        Some(_) => Err(Error::Invalid(
-            "seccomp: a profile of one's own is not supported yet; 'unconfined' turns the filter off"
-                .to_owned(),
-        )),
+        Some(json) => {
+            let invalid = |e: &dyn std::fmt::Display| Error::Invalid(format!("seccomp profile: {e}"));
+            let kernel = seccomp::docker::kernel_version();
+            let filter = seccomp::profile::parse(json.as_bytes(), caps, kernel).map_err(|e| invalid(&e))?;
+            seccomp::compile(&filter).map(Some).map_err(|e| invalid(&e))
+        }
     }
 }
 

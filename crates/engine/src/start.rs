@@ -171,6 +171,8 @@ impl Engine {
             }
             Side::Child => {
                 drop((ours, client));
+                // From the first moment on: a signal to the terminal's group is not the container's end.
+                process::block_all_signals(true);
                 self.monitor(container, plan, theirs, creator, options.trace, reserved);
                 process::exit(0)
             }
@@ -326,7 +328,7 @@ impl Engine {
     }
 
     /// Whether the kernel's out-of-memory killer came for the container's group.
-    fn oom_killed(&self, container: &Container) -> bool {
+    pub(crate) fn oom_killed(&self, container: &Container) -> bool {
         let count = |text: &str| {
             let word = text.lines().find_map(|l| l.strip_prefix("oom_kill "));
             word.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or_default() > 0

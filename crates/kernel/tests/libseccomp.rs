@@ -19,7 +19,8 @@ fn oracle() -> Option<&'static PathBuf> {
     ORACLE
         .get_or_init(|| {
             let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/libseccomp_oracle.c");
-            let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("libseccomp_oracle-{}", std::process::id()));
+            let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+                .join(format!("libseccomp_oracle-{}", std::process::id()));
             let built = Command::new("cc").arg("-o").arg(&target).args([source, "-lseccomp"]).output();
             match built {
                 Ok(output) if output.status.success() => Some(target),

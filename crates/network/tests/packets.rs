@@ -186,9 +186,8 @@ fn the_cable_is_what_ip_makes_of_its_text() {
         let inside = place.within(|| run("ip -d address show eth0; ip route; ip address show lo"));
         let host = run(&format!("ip -d link show {link}"));
         let words = format!("{inside}{host}");
-        let known = |line: &&str| {
-            !["link/ether", "inet6", "valid_lft"].iter().any(|word| line.contains(word))
-        };
+        let known =
+            |line: &&str| !["link/ether", "inet6", "valid_lft"].iter().any(|word| line.contains(word));
         words
             .lines()
             .filter(known)

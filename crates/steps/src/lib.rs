@@ -41,7 +41,7 @@ pub use identity::{BecomeRoot, IdRange, OomScore, WriteIdMaps};
 pub use journal::Journal;
 pub use live::{Failure, Live, Outcome, Slot};
 pub use meet::{Await, Release};
-pub use mount::{EnterRoot, MakeFs, MakePrivate, MountFs, PivotRoot};
+pub use mount::{EnterRoot, MakeFs, MakePrivate, MountFs, PivotRoot, Seal};
 pub use nft::{EnsureFirewall, Forward, Protocol, Publish, Unpublish};
 pub use overlay::{EnterMounts, LeaveMounts, Overlay};
 pub use picture::Picture;
@@ -134,6 +134,7 @@ steps!(
     Release,
     OpenTerminal,
     MakeFs,
+    Seal,
     OomScore,
     SetHostname,
     // network

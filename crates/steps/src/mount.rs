@@ -112,6 +112,33 @@ impl MountFs {
     }
 }
 
+/// A mount that was filled becomes read-only; what is mounted in it keeps its own flags.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seal {
+    /// Kept by [`MountFs`].
+    pub mount: Slot,
+    /// Where it is, for the shell.
+    pub target: Text,
+}
+
+impl Seal {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let attr = Attr { read_only: true, ..Attr::default() };
+        mount::set_attr(live.fd(self.mount)?, &attr, false).map_err(Failure::from)
+    }
+
+    pub fn shell(&self) -> Shell {
+        let line = format!("mount -o remount,bind,ro {}", quote(&format!(".{}", self.target)));
+        Shell::exact(line, format!("{} is complete: read-only from now on", self.target), "mount_setattr(2)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
 /// A detached kernel file system that the host's side makes, for namespaces that the container does not own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MakeFs {

@@ -54,7 +54,7 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host, socket: Slot) ->
                 );
             }
             Mount::Dev { attr } => dev(lists, spec, *attr),
-            Mount::Cgroup { attr } => cgroup(lists, host, *attr),
+            Mount::Cgroup { attr } => cgroup(lists, spec, host, *attr),
         }
     }
     if let Some(devpts) = devpts {
@@ -99,23 +99,43 @@ fn dev(lists: &mut Lists, spec: &Spec, attr: Attr) {
     lists.inside.push(AttachTree { slot, target: "/dev".into(), file: false, strict: true }.into());
 }
 
-/// `/sys/fs/cgroup`, in the container's cgroup namespace: it sees its own group as the root.
-fn cgroup(lists: &mut Lists, host: &Host, attr: Attr) {
-    let mut fs = |fstype: &str, options: Vec<(Text, Text)>, attr: Attr, target: String| {
-        let (fstype, source) = (fstype.into(), fstype.into());
-        lists.inside.push(
-            MountFs { fstype, source, options, attr, target: target.into(), keep: None, strict: true }.into(),
-        );
-    };
+/// `/sys/fs/cgroup`: in a cgroup namespace of its own the container sees its own group as the root. One that shares the
+/// host's may not mount groups itself: the host's side does it.
+fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr) {
+    let own = spec.ids.is_empty() || spec.namespaces & kernel::process::CLONE_NEWCGROUP != 0;
     let base = "/sys/fs/cgroup";
+    let fs =
+        |lists: &mut Lists, fstype: &str, options: Vec<(Text, Text)>, attr: Attr, target: String, keep| {
+            let (fstype, source, target) = (Text::from(fstype), fstype.into(), Text::from(target));
+            if own || fstype.as_str() == "tmpfs" {
+                lists
+                    .inside
+                    .push(MountFs { fstype, source, options, attr, target, keep, strict: true }.into());
+            } else {
+                let slot = lists.slot();
+                lists.host.push(MakeFs { slot, fstype, source, options, attr }.into());
+                lists.inside.push(AttachTree { slot, target, file: false, strict: true }.into());
+            }
+        };
     match &host.cgroups {
-        Cgroups::V2 { .. } => fs("cgroup2", Vec::new(), attr, base.to_owned()),
+        Cgroups::V2 { .. } => fs(lists, "cgroup2", Vec::new(), attr, base.to_owned(), None),
         Cgroups::V1 { hierarchies } => {
             let size = vec![("mode".into(), "755".into()), ("size".into(), "64k".into())];
-            fs("tmpfs", size, Attr { read_only: false, ..attr }, base.to_owned());
+            let mount = lists.slot();
+            fs(lists, "tmpfs", size, Attr { read_only: false, ..attr }, base.to_owned(), Some(mount));
             for hierarchy in hierarchies {
                 let options = hierarchy.controllers.iter().map(|c| ((*c).into(), Text::default())).collect();
-                fs("cgroup", options, attr, format!("{base}/{}", hierarchy.controllers.join(",")));
+                fs(
+                    lists,
+                    "cgroup",
+                    options,
+                    attr,
+                    format!("{base}/{}", hierarchy.controllers.join(",")),
+                    None,
+                );
+            }
+            if attr.read_only {
+                lists.inside.push(Seal { mount, target: base.into() }.into());
             }
         }
     }
