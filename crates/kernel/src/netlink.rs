@@ -9,6 +9,7 @@ pub mod namespace;
 pub mod route;
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -208,16 +209,16 @@ impl Socket {
     /// Errors: `EINTR` when the list changed while the kernel was writing it; ask again.
     pub fn ask(&self, request: &[u8], mut each: impl FnMut(&Message)) -> Result<(), Failure> {
         self.write(request)?;
-        let mut buffer = vec![0u8; 32768];
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 16384];
         let mut interrupted = false;
         loop {
-            let length = match net::recv(&self.0, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((length, _)) => length,
+            let datagram = match net::recv(&self.0, &mut buffer, RecvFlags::DONTWAIT) {
+                Ok(((datagram, _), _)) => datagram,
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(errno) => return Err(Failure::of(errno)),
             };
-            for message in Messages(&buffer[..length]) {
+            for message in Messages(datagram) {
                 interrupted |= message.flags & libc::NLM_F_DUMP_INTR as u16 != 0;
                 match i32::from(message.kind) {
                     libc::NLMSG_ERROR | libc::NLMSG_DONE => {
@@ -231,6 +232,11 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// Throws away what an earlier question, cut short, may have left unread.
+    pub fn drain(&self) {
+        while net::recv(&self.0, &mut [0u8; 16][..], RecvFlags::DONTWAIT).is_ok() {}
     }
 
     fn write(&self, batch: &[u8]) -> Result<(), Failure> {

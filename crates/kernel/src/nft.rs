@@ -5,6 +5,7 @@
 //! See nft(8); message shapes are those of linux/netfilter/nf_tables.h.
 
 pub mod expression;
+pub mod kept;
 pub mod query;
 
 pub use expression::Expression;
@@ -337,9 +338,9 @@ impl Transaction {
     }
 }
 
-/// Opens a socket and sends one finished transaction.
+/// Sends one finished transaction.
 pub fn commit(transaction: &[u8]) -> Result<(), Failure> {
-    Socket::netfilter()?.send(transaction)
+    kept::with(|socket| socket.send(transaction))?
 }
 
 impl Kind {

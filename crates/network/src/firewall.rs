@@ -5,9 +5,9 @@
 //! it, ufw does) has to let the bridge through in its own rules: `iptables -I FORWARD -i corten0 -j ACCEPT` and
 //! `-o corten0`.
 
-use kernel::netlink::Socket;
+use kernel::netlink::{Failure, Socket};
 use kernel::nft::expression::{Conntrack, Header, Meta, Operator, Verdict};
-use kernel::nft::{Chain, Element, Expression, Field, Hook, HookPoint, Kind, Rule, Set, Table, ifname};
+use kernel::nft::{Chain, Element, Expression, Field, Hook, HookPoint, Kind, Rule, Set, Table, ifname, kept};
 use steps::nft::{PUBLISHED, PUBLISHED_ANY};
 use steps::{EnsureFirewall, Forward};
 
@@ -73,8 +73,9 @@ pub fn ensure(network: &Network, endpoints: &[Endpoint]) -> EnsureFirewall {
 /// Whether the table stands and knows the network. If it does not, [`crate::attach`] needs to be told the published
 /// ports of all running containers, to put them back. About 15 µs.
 pub fn intact(network: &Network) -> Result<bool> {
-    let ask = || steps::nft::intact(&Socket::netfilter()?, &table(network, &[]), &members(network));
-    ask().map_err(|failure| Error::Kernel("the firewall table", failure))
+    let ask = |socket: &Socket| steps::nft::intact(socket, &table(network, &[]), &members(network));
+    let answer = kept::with(ask).map_err(Failure::of).flatten();
+    answer.map_err(|failure| Error::Kernel("the firewall table", failure))
 }
 
 fn members(network: &Network) -> [(&'static str, Element); 3] {

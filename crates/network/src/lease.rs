@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -46,8 +46,7 @@ pub fn lease(root: &Path, network: &Network, container: &str, wanted: Option<Ipv
     for number in (start..=end).chain(first..start) {
         let address = Ipv4Addr::from(number);
         if address != network.gateway && claim(&leases, address, container)? {
-            // only a hint: not synced, and two writers at once do no harm
-            let _ = fs::write(&hint, address.to_string());
+            remember(&hint, address);
             return Ok(describe(network, address));
         }
     }
@@ -106,6 +105,13 @@ pub fn mac(address: Ipv4Addr) -> [u8; 6] {
 
 fn describe(network: &Network, address: Ipv4Addr) -> Lease {
     Lease { address, prefix: network.subnet.prefix, gateway: network.gateway, mac: mac(address) }
+}
+
+/// Only a hint: not synced, and two writers at once do no harm. It is overwritten in place, because a file that is cut and
+/// written anew goes to the disk when it is closed (ext4's auto_da_alloc).
+fn remember(hint: &Path, address: Ipv4Addr) {
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(hint);
+    let _ = file.and_then(|file| file.write_all_at(format!("{address:<15}\n").as_bytes(), 0));
 }
 
 /// True when the address is this container's now.

@@ -2,7 +2,7 @@
 
 use crate::{Failure, Live, Outcome, Picture, Shell, Step, Text};
 use kernel::netlink::Socket;
-use kernel::nft::{self, Element, Set, Table, Transaction, query};
+use kernel::nft::{self, Element, Set, Table, Transaction, kept, query};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write};
@@ -30,15 +30,8 @@ pub struct EnsureFirewall {
 impl EnsureFirewall {
     pub fn perform(&self, _: &Live) -> Outcome {
         let table = self.table.as_ref().ok_or(Errno::INVAL)?;
-        let socket = Socket::netfilter()?;
-        for _ in 0..ATTEMPTS {
-            match self.attempt(&socket, table) {
-                // somebody else changed tables, or made this one, at this moment: look again
-                Err(failure) if matches!(failure.errno, Errno::RESTART | Errno::EXIST) => {}
-                outcome => return outcome.map_err(|failure| failure.errno.into()),
-            }
-        }
-        Err(Failure::new(Errno::RESTART, "the tables never stand still"))
+        // somebody else changed tables, or made this one, at this moment: look again
+        kept::with(|socket| again(&[Errno::RESTART, Errno::EXIST], || self.attempt(socket, table)))?
     }
 
     fn attempt(&self, socket: &Socket, table: &Table) -> Result<(), kernel::netlink::Failure> {
@@ -82,6 +75,17 @@ impl EnsureFirewall {
             picture.add("network", format!("table inet {}", table.name), "firewall");
         }
     }
+}
+
+/// Tries an attempt again while it fails in a way that a look at the tables can heal.
+fn again(healed: &[Errno], attempt: impl Fn() -> Result<(), kernel::netlink::Failure>) -> Outcome {
+    for _ in 0..ATTEMPTS {
+        match attempt() {
+            Err(failure) if healed.contains(&failure.errno) => {}
+            outcome => return outcome.map_err(|failure| failure.errno.into()),
+        }
+    }
+    Err(Failure::new(Errno::RESTART, "the tables never stand still"))
 }
 
 /// Whether the table stands as described, with these members; about 15 µs.
@@ -218,14 +222,12 @@ pub struct Publish {
 
 impl Publish {
     pub fn perform(&self, _: &Live) -> Outcome {
-        let socket = Socket::netfilter()?;
-        match self.attempt(&socket, false) {
+        let outcome = kept::with(|socket| match self.attempt(socket, false) {
             // An element of a container whose engine was killed: the ports are bound by us now, so it is stale.
-            Err(failure) if failure.errno == Errno::EXIST => {
-                self.attempt(&socket, true).map_err(|failure| failure.errno.into())
-            }
-            outcome => outcome.map_err(|failure| failure.errno.into()),
-        }
+            Err(failure) if failure.errno == Errno::EXIST => self.attempt(socket, true),
+            outcome => outcome,
+        })?;
+        outcome.map_err(|failure| failure.errno.into())
     }
 
     fn attempt(&self, socket: &Socket, replace: bool) -> Result<(), kernel::netlink::Failure> {
@@ -275,14 +277,7 @@ pub struct Unpublish {
 
 impl Unpublish {
     pub fn perform(&self, _: &Live) -> Outcome {
-        let socket = Socket::netfilter()?;
-        for _ in 0..ATTEMPTS {
-            match self.attempt(&socket) {
-                Err(failure) if matches!(failure.errno, Errno::RESTART | Errno::NOENT) => {}
-                outcome => return outcome.map_err(|failure| failure.errno.into()),
-            }
-        }
-        Err(Failure::new(Errno::RESTART, "the tables never stand still"))
+        kept::with(|socket| again(&[Errno::RESTART, Errno::NOENT], || self.attempt(socket)))?
     }
 
     fn attempt(&self, socket: &Socket) -> Result<(), kernel::netlink::Failure> {

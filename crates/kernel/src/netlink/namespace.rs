@@ -18,6 +18,11 @@ pub fn current() -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// A number that no other living network namespace of this boot has: the inode that stands for it.
+pub fn id() -> Result<u64, Errno> {
+    Ok(rustix::fs::stat(c"/proc/thread-self/ns/net")?.st_ino)
+}
+
 /// Moves the calling thread into `namespace`.
 pub fn enter(namespace: impl AsFd) -> Result<(), Errno> {
     rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
