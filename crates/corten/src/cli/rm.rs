@@ -2,7 +2,7 @@
 
 use super::args::Shape;
 use super::stop::all;
-use super::{Context, Outcome, parse, print};
+use super::{Context, Outcome, for_each, parse};
 use clap::Args;
 
 const SHAPE: Shape =
@@ -26,9 +26,11 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let engine = context.engine()?;
     let remove = |name: &str| Ok(engine.remove(&engine.find(name)?, args.force)?);
-    if args.words.len() == 1 || !args.force {
-        return super::for_each(&args.words, remove);
+    if !args.force {
+        return for_each(&args.words, remove);
     }
-    let _ = print;
-    all(&args.words, remove)
+    // As in Docker, what is not there is removed already.
+    let there = |name: &String| !matches!(engine.find(name), Err(engine::Error::NoSuchContainer(_)));
+    let words: Vec<String> = args.words.iter().filter(|name| there(name)).cloned().collect();
+    if words.is_empty() { Ok(0) } else { all(&words, remove) }
 }

@@ -40,8 +40,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
                 print(&lines)?;
             }
             Err(error) => {
+                if !args.force || !error.is_not_found() {
+                    code = 1;
+                }
                 say(&format!("corten: {}", Failure::from(error).message));
-                code = 1;
             }
         }
     }
