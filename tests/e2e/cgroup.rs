@@ -34,7 +34,7 @@ fn limits_are_in_the_kernels_files() {
 fn nonsense_is_refused() {
     let s = Sandbox::with(&["busybox"]);
     s.corten("run --rm --memory lots busybox true").fails(125, &["lots"]);
-    s.corten("run --rm --memory 1k busybox true").fails(125, &["1k"]);
+    s.corten("run --rm --memory 1k busybox true").fails(125, &["Minimum memory limit"]);
     s.corten("run --rm --cpus minus busybox true").fails(125, &["minus"]);
     s.corten("run --rm --cpuset-cpus 4096 busybox true").fails(125, &["4096"]);
     s.corten("run --rm --memory 64m --memory-swap 32m busybox true").exits(125);

@@ -154,7 +154,7 @@ fn addresses_are_used_again_but_never_twice() {
     let mut all: Vec<String> = ["aa", "bb", "cc"].map(|n| address(&s, n)).into();
     s.corten("rm -f bb").ok();
     s.detached("--name dd busybox sleep 100");
-    all[1] = address(&s, "d");
+    all[1] = address(&s, "dd");
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 3, "{all:?}");

@@ -323,12 +323,11 @@ fn end(outcome: Outcome, command: &str) -> ExitCode {
     let code = match outcome {
         Ok(code) => code,
         Err(failure) => {
+            let space = if command.is_empty() { "" } else { " " };
+            let hint =
+                if failure.usage { format!(" (see 'corten{space}{command} --help')") } else { String::new() };
             if !failure.message.is_empty() {
-                say(&format!("corten: {}", failure.message));
-            }
-            if failure.usage {
-                let space = if command.is_empty() { "" } else { " " };
-                say(&format!("\nSee 'corten{space}{command} --help'"));
+                say(&format!("corten: {}{hint}", failure.message));
             }
             failure.code
         }

@@ -229,7 +229,7 @@ fn share(mode: Option<&str>, of_containers: bool, error: &str) -> Result<Share> 
         Some("host") => Ok(Share::Host),
         Some(mode) => match mode.strip_prefix("container:") {
             Some(other) if of_containers && !other.is_empty() => Ok(Share::Container(other.to_owned())),
-            _ => Err(error.to_owned()),
+            _ => Err(format!("{error}: {mode}")),
         },
     }
 }

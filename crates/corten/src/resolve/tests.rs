@@ -208,7 +208,7 @@ fn mistakes_are_one_line() {
         ("--restart always busybox", "--restart always is not supported yet: only 'no' is"),
         ("--gpus all busybox", "--gpus is not supported yet"),
         ("--mac-address 02:42:ac:11:00:02 busybox", "--mac-address is not supported yet"),
-        ("--pid foo busybox", "--pid: invalid PID mode"),
+        ("--pid foo busybox", "--pid: invalid PID mode: foo"),
         ("--network= busybox", "no name set for network"),
         ("--network foo busybox", "network foo not found"),
         (
