@@ -7,7 +7,7 @@ use std::fs;
 fn unknown_words() {
     let s = Sandbox::with(&["busybox"]);
     s.corten("run --frobnicate busybox true").fails(125, &["--frobnicate"]);
-    s.corten("run").exits(125);
+    s.corten("run").fails(1, &["at least 1 argument"]);
     s.corten("frobnicate").fails(125, &["frobnicate"]);
     s.corten("ps --frobnicate").fails(125, &["--frobnicate"]);
     s.corten("run --rm nosuch:tag true").fails(125, &["nosuch:tag"]);

@@ -137,7 +137,7 @@ impl Pump<'_> {
             self.size += n as u64;
             if self.size > self.limit {
                 return Err(stdio::Error::other(format!(
-                    "no room for more than {} bytes unpacked",
+                    "no space left for more than {} bytes unpacked",
                     self.limit
                 )));
             }
