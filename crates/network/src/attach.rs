@@ -197,7 +197,7 @@ mod tests {
         nft add element inet corten published_any4 '{ tcp . 8080 : 10.77.0.2 . 80 }'
         "#);
         insta::assert_snapshot!(say(&attachment.joined), @r#"
-        ip link add eth0 index 10 address 02:42:0a:4d:00:02 netns $PID up type veth peer name veth490f22a index 345043498
+        ip link add eth0 index 10 address 02:42:0a:4d:00:02 numtxqueues 1 numrxqueues 1 netns $PID up type veth peer name veth490f22a index 345043498 numtxqueues 1 numrxqueues 1
         ip link set veth490f22a master corten0 up
         ip link set veth490f22a type bridge_slave hairpin on
         "#);

@@ -58,10 +58,11 @@ impl CreateVeth {
         let (host, inner) = (quote(self.host.as_str()), quote(self.inner.as_str()));
         let mtu = self.mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
         let (index, host_index, mac) = (self.inner_index, self.host_index, mac(self.mac));
-        let pair = format!("type veth peer name {host} index {host_index}{mtu}");
+        let queue = "numtxqueues 1 numrxqueues 1";
+        let pair = format!("type veth peer name {host} index {host_index} {queue}{mtu}");
         Shell::lines(
             vec![
-                format!("ip link add {inner} index {index} address {mac}{mtu} netns $PID up {pair}"),
+                format!("ip link add {inner} index {index} address {mac} {queue}{mtu} netns $PID up {pair}"),
                 format!("ip link set {host} master {} up", quote(self.bridge.as_str())),
                 format!("ip link set {host} type bridge_slave hairpin on"),
             ],

@@ -57,6 +57,7 @@ pub fn create_veth(batch: &mut Batch, veth: &Veth) {
             Namespace::Pid(pid) => m.u32(libc::IFLA_NET_NS_PID, pid),
             Namespace::Fd(fd) => m.u32(libc::IFLA_NET_NS_FD, fd as u32),
         }
+        one_queue(m);
         if let Some(mtu) = veth.mtu {
             m.u32(libc::IFLA_MTU, mtu);
         }
@@ -76,9 +77,17 @@ pub fn create_veth(batch: &mut Batch, veth: &Veth) {
     settle(batch, veth.bridge);
 }
 
+/// A queue for each processor of the machine, the kernel's default, is a directory in sysfs each and an event, and serves
+/// programs of XDP only.
+fn one_queue(m: &mut Batch) {
+    m.u32(libc::IFLA_NUM_TX_QUEUES, 1);
+    m.u32(libc::IFLA_NUM_RX_QUEUES, 1);
+}
+
 fn fill_host_end(m: &mut Batch, veth: &Veth) {
     m.raw(&link_header(libc::AF_UNSPEC, veth.host_index, false));
     m.text(libc::IFLA_IFNAME, veth.host);
+    one_queue(m);
     if let Some(mtu) = veth.mtu {
         m.u32(libc::IFLA_MTU, mtu);
     }
