@@ -1,6 +1,8 @@
-//! From a network, a lease and ports to the steps that make them: a pure function.
+//! From a network, a lease and ports to the steps that make them: a pure function, but for one look whether the kernel
+//! has IPv6.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use steps::{
@@ -88,7 +90,9 @@ pub fn attach(
         gateway: Some(lease.gateway),
     }))));
     // no IPv6 by the back door of link-local addresses in a network that has none (CVE-2024-32473)
-    attachment.sysctls.push((format!("net.ipv6.conf.{LINK}.disable_ipv6"), "1".into()));
+    if Path::new("/proc/sys/net/ipv6").exists() {
+        attachment.sysctls.push((format!("net.ipv6.conf.{LINK}.disable_ipv6"), "1".into()));
+    }
     attachment
 }
 
