@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cgroup;
+mod differential;
 mod explain;
 mod harness;
 mod host_image;

@@ -54,7 +54,38 @@ impl Engine {
             protocol: p.protocol,
         });
         let facts = self.facts(container, &ports.collect::<Vec<_>>())?;
-        Ok(runtime::plan(&self.specify(container, facts)?, &Host::read()))
+        let mut plan = runtime::plan(&self.specify(container, facts)?, &Host::read());
+        // What `create` makes comes before what a start makes.
+        plan.host.splice(0..0, self.directories(container));
+        Ok(plan)
+    }
+
+    /// The container's directories, as steps.
+    fn directories(&self, container: &Container) -> Vec<steps::Step> {
+        let (dir, run) = (self.directory(container), self.run_directory(container));
+        let make = |path: std::path::PathBuf, mode: u32| {
+            steps::MakeDir { path: path.into(), mode, owner: None }.into()
+        };
+        let mut all = vec![
+            make(run, 0o700),
+            make(dir.clone(), 0o700),
+            make(dir.join("merged"), 0o700),
+            make(dir.join("rw"), 0o700),
+        ];
+        let cover = self.state.join("empty");
+        if !cover.exists() {
+            // Made once for all containers; what is hidden is covered with them.
+            let (path, content) = (cover.as_path().into(), String::new());
+            all.push(steps::WriteFile { path, content, mode: 0o000, owner: None }.into());
+            all.push(make(self.state.join("empty.d"), 0o000));
+        }
+        if container.upper_in_memory {
+            all.push(make(dir.join("lower"), 0o700));
+        } else {
+            all.push(make(dir.join("rw/upper"), 0o755));
+            all.push(make(dir.join("rw/work"), 0o700));
+        }
+        all
     }
 
     fn facts(&self, container: &Container, ports: &[network::PublishedPort]) -> Result<Facts> {

@@ -401,7 +401,10 @@ fn bombs_are_bounded() {
     let message = bench.refuse(&layout.tar());
     assert_eq!(
         message,
-        format!("layer {}: entry 'zeros': no room for more than 1048576 bytes unpacked", Digest::of(&layer))
+        format!(
+            "layer {}: entry 'zeros': no space left for more than 1048576 bytes unpacked",
+            Digest::of(&layer)
+        )
     );
     bench.store.limits = Limits { spool_bytes: 1 << 20, ..Limits::default() };
     assert_eq!(bench.refuse(&gzip(&layer)), "no room for an archive of more than 1048576 bytes");

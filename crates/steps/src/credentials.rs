@@ -75,7 +75,7 @@ impl Credentials {
         }
     }
 
-    /// The options of setpriv(1) that do the same, but for the filter.
+    /// The options of setpriv(1) that do the same, but for the filter and the user.
     pub fn setpriv(&self) -> String {
         let list = |set: CapSet| {
             set.iter()
@@ -85,7 +85,7 @@ impl Credentials {
         let comma =
             |set: CapSet| std::iter::once("-all".to_owned()).chain(list(set)).collect::<Vec<_>>().join(",");
         let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();
-        let mut line = format!("setpriv --reuid={} --regid={}", self.uid, self.gid);
+        let mut line = format!("setpriv --regid={}", self.gid);
         match groups.is_empty() {
             true => line.push_str(" --clear-groups"),
             false => line.push_str(&format!(" --groups={}", groups.join(","))),

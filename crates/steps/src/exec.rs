@@ -58,12 +58,19 @@ impl Exec {
         let argv: Vec<String> = self.argv.iter().map(quote).collect();
         let c = &self.credentials;
         let umask = c.umask.map_or(String::new(), |u| format!("umask {u:04o}; "));
+        let host = |words: String| match words.split_once(' ') {
+            Some((program, rest)) => format!("$(command -v {program}) {rest} "),
+            None => String::new(),
+        };
+        // The user comes last: whoever is not root may not change the root.
+        let user = if c.uid == 0 { String::new() } else { format!(" --setuid={}", c.uid) };
+        // The host's programs go by their paths: the container's PATH is for the last word.
         format!(
-            "{umask}exec {}{} chroot . env -i -C {} {} {}",
-            c.prlimit(),
-            c.setpriv(),
-            quote(self.cwd.as_str()),
+            "{umask}exec env -i {} {}{}$(command -v unshare) --root=. --wd={}{user} {}",
             env.join(" "),
+            host(c.prlimit().trim_end().to_owned()),
+            host(c.setpriv()),
+            quote(self.cwd.as_str()),
             argv.join(" ")
         )
     }

@@ -71,7 +71,13 @@ impl WriteFile {
     pub fn shell(&self) -> Shell {
         let text: Vec<String> = self.content.lines().map(quote).collect();
         let path = quote(self.path.as_str());
-        let mut lines = vec![format!("printf '%s\\n' {} >{path}", text.join(" "))];
+        let mut lines = match text.is_empty() {
+            true => vec![format!(": >{path}")],
+            false => vec![format!("printf '%s\\n' {} >{path}", text.join(" "))],
+        };
+        if self.mode != 0o644 {
+            lines.push(format!("chmod {:04o} {path}", self.mode));
+        }
         if let Some((uid, gid)) = self.owner {
             lines.push(format!("chown {uid}:{gid} {path}"));
         }

@@ -18,7 +18,7 @@ impl Release {
     }
 
     pub fn shell(&self) -> Shell {
-        Shell::exact(format!("echo {} >$T/go", self.point), "the container may go on", "fifo(7)")
+        Shell::exact(format!("echo >$T/go{}", self.point), "the container may go on", "fifo(7)")
     }
 
     pub fn undo(&self) -> Option<Step> {
@@ -46,7 +46,7 @@ impl Await {
     }
 
     pub fn shell(&self) -> Shell {
-        Shell::exact("read -r go <$T/go", "wait for the host", "fifo(7)")
+        Shell::exact(format!("read -r _ <$T/go{}", self.point), "wait for the host", "fifo(7)")
     }
 
     pub fn undo(&self) -> Option<Step> {

@@ -94,13 +94,14 @@ impl MountFs {
 
     pub fn shell(&self) -> Shell {
         let target = quote(&format!(".{}", self.target));
-        let flag = options_flag(self.attr, &self.options);
+        // mount(8) would make the whole file system read-only, not only this mount of it.
+        let flag = options_flag(Attr { read_only: false, ..self.attr }, &self.options);
         let mount = format!("mount -t {} {flag}{} {target}", self.fstype, self.source);
-        Shell::lines(
-            vec![format!("mkdir -p {target}"), mount],
-            format!("{} in the container", self.target),
-            "mount(8)",
-        )
+        let mut lines = vec![format!("mkdir -p {target}"), mount];
+        if self.attr.read_only {
+            lines.push(format!("mount -o remount,bind,{} {target}", self.attr.options()));
+        }
+        Shell::lines(lines, format!("{} in the container", self.target), "mount(8)")
     }
 
     pub fn undo(&self) -> Option<Step> {
@@ -208,7 +209,7 @@ impl PivotRoot {
         }
         lines.push("mount --move . /".to_owned());
         Shell::lines(lines, "the container's directory becomes the root", "pivot_root(2)")
-            .near("pivot_root(2) leaves no way back, chroot(1), which follows below, needs the dropped CAP_SYS_CHROOT for that")
+            .near("pivot_root(2) leaves no way back, chroot(2), which follows below, needs the dropped CAP_SYS_CHROOT for that")
     }
 
     pub fn undo(&self) -> Option<Step> {

@@ -110,7 +110,7 @@ pub fn script(plan: &Plan) -> String {
         "# The container '{}', by hand. Run as root; needs util-linux, iproute2, nftables.",
         plan.name
     );
-    out.push_str("set -euo pipefail\nT=$(mktemp -d)  # keeps the two sides in step\nchmod 755 $T; mkdir $T/t; mkfifo $T/go\n");
+    out.push_str("set -euo pipefail\nT=$(mktemp -d)  # keeps the two sides in step\nchmod 755 $T; mkdir $T/t; mkfifo -m 666 $T/go1 $T/go2\n");
     out.push_str(&cleanup(plan));
     out.push_str("\n### on the host, before the container exists\n");
     let mut later = Vec::new();
@@ -118,7 +118,7 @@ pub fn script(plan: &Plan) -> String {
     for step in &plan.host {
         number += 1;
         let shell = step.shell();
-        if shell.later { later.push((number, shell)) } else { say(&mut out, number, &shell, "") }
+        if shell.later { later.push((number, shell)) } else { say(&mut out, number, &shell) }
     }
     out.push_str("\n### inside the container (starts when the host's second part is done)\ncat >$T/inside <<'INSIDE'\n");
     out.push_str("set -euo pipefail\n");
@@ -127,7 +127,7 @@ pub fn script(plan: &Plan) -> String {
     for step in &plan.inside {
         inside_number += 1;
         let shell = step.shell();
-        say(&mut out, inside_number, &shell, "");
+        say(&mut out, inside_number, &shell);
         if let Some(command) = shell.wrap {
             part += 1;
             let _ =
@@ -141,22 +141,27 @@ pub fn script(plan: &Plan) -> String {
     out.push_str("until PID=$(cat /proc/$(cat $T/pid)/task/*/children) && [ \"$PID\" ]; do sleep 0.01; done 2>/dev/null\nPID=${PID% }\n");
     // The namespaces are there once the process has left this one's.
     out.push_str("until [ \"$(readlink /proc/$PID/ns/mnt)\" != \"$(readlink /proc/self/ns/mnt)\" ]; do sleep 0.01; done\n");
-    let mut prefix = "";
+    out.push_str("export PID T\n");
     for step in &plan.joined {
         number += 1;
+        let shell = step.shell();
         match step {
-            Step::EnterMounts(_) => prefix = "nsenter -t $PID -m ",
-            Step::LeaveMounts(_) => prefix = "",
-            _ => {}
-        }
-        say(&mut out, number, &step.shell(), prefix);
-        if matches!(step, Step::EnterMounts(_)) {
-            out.push_str(
-                "nsenter -t $PID -m mount -t tmpfs -o mode=755 tmpfs $T/t  # where detached mounts wait\n",
-            );
-            for (number, shell) in later.drain(..) {
-                say(&mut out, number, &shell, prefix);
+            Step::EnterMounts(_) => {
+                say(&mut out, number, &shell);
+                out.push_str("nsenter -t $PID -m bash <<'MOUNTS'\nset -euo pipefail\n");
+                out.push_str(
+                    "mount -t tmpfs -o mode=755 tmpfs $T/t  # where a shell keeps detached mounts\n",
+                );
+                for (number, shell) in later.drain(..) {
+                    say(&mut out, number, &shell);
+                }
             }
+            Step::LeaveMounts(_) => {
+                out.push_str("MOUNTS\n");
+                say(&mut out, number, &shell);
+            }
+            _ if shell.later && !later.is_empty() => later.push((number, shell)),
+            _ => say(&mut out, number, &shell),
         }
     }
     out.push_str(") &\n\n### the clone\n");
@@ -177,7 +182,7 @@ fn cleanup(plan: &Plan) -> String {
     out
 }
 
-fn say(out: &mut String, number: usize, shell: &Shell, prefix: &str) {
+fn say(out: &mut String, number: usize, shell: &Shell) {
     let man = if shell.man.is_empty() { String::new() } else { format!(": {}", shell.man) };
     let _ = writeln!(out, "\n# {number}. {}{man}", shell.why);
     if !shell.note.is_empty() {
@@ -185,7 +190,7 @@ fn say(out: &mut String, number: usize, shell: &Shell, prefix: &str) {
         let _ = writeln!(out, "# {word}: {}", shell.note);
     }
     for line in &shell.lines {
-        let _ = writeln!(out, "{prefix}{line}");
+        let _ = writeln!(out, "{line}");
     }
 }
 

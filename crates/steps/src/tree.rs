@@ -77,6 +77,7 @@ impl IdmapTree {
             format!("owners of {} seen through the container's ids", self.source),
             "mount_setattr(2)",
         )
+        .later()
     }
 
     pub fn undo(&self) -> Option<Step> {
