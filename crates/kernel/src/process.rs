@@ -179,6 +179,22 @@ pub fn execve(path: &CStr, argv: &Strings, env: &Strings) -> Errno {
     last_errno()
 }
 
+/// As [`execve`], of the program that a descriptor is open on. See execveat(2).
+pub fn execveat(program: impl AsFd, argv: &Strings, env: &Strings) -> Errno {
+    // SAFETY: as for execve; the path is empty and terminated.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            argv.pointers.as_ptr(),
+            env.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    last_errno()
+}
+
 /// Supplementary groups, replacing all. By system call: libc's wrapper would signal other threads.
 pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: the pointer and length are of one slice; gid_t is u32.

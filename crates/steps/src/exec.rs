@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Exec {
     pub credentials: Credentials,
     pub cwd: Text,
+    /// With `init`: its own name and `--` first.
     pub argv: Strings,
     pub env: Strings,
     /// The paths to try in turn: the word itself when it has a slash, else one for each directory of `PATH`.
@@ -39,6 +40,9 @@ impl Exec {
         if let Err(e) = kernel::process::enter_directory(self.cwd.as_c()) {
             return Failure::new(e, "working directory");
         }
+        if let Some(init) = self.init {
+            return self.become_init(live, init);
+        }
         let mut answer = Errno::NOENT;
         for path in &self.candidates {
             let e = kernel::process::execve(path.as_c(), &self.argv, &self.env);
@@ -52,10 +56,22 @@ impl Exec {
         Failure::new(answer, "exec")
     }
 
+    fn become_init(&self, live: &Live, init: Slot) -> Failure {
+        // A signal that comes before it listens would be lost: nothing stops a process 1 that has no handler.
+        kernel::process::block_all_signals(true);
+        match live.fd(init) {
+            Ok(init) => Failure::new(kernel::process::execveat(init, &self.argv, &self.env), "exec the init"),
+            Err(e) => Failure::new(e, "the init"),
+        }
+    }
+
     /// The command line that does the same.
     pub fn shell_line(&self) -> String {
         let env: Vec<String> = self.env.iter().map(quote).collect();
-        let argv: Vec<String> = self.argv.iter().map(quote).collect();
+        let mut argv: Vec<String> = self.argv.iter().map(quote).collect();
+        if let (Some(_), Some(name)) = (self.init, argv.first_mut()) {
+            *name = format!("/proc/self/fd/{}", crate::memory::SHELL_FD);
+        }
         let c = &self.credentials;
         let umask = c.umask.map_or(String::new(), |u| format!("umask {u:04o}; "));
         let host = |words: String| match words.split_once(' ') {

@@ -14,6 +14,7 @@ mod identity;
 mod journal;
 mod live;
 mod meet;
+mod memory;
 mod mount;
 pub mod nft;
 mod overlay;
@@ -41,6 +42,7 @@ pub use identity::{BecomeRoot, IdRange, OomScore, WriteIdMaps};
 pub use journal::Journal;
 pub use live::{Failure, Live, Outcome, Slot};
 pub use meet::{Await, Release};
+pub use memory::{Content, MemoryFile};
 pub use mount::{EnterRoot, MakeFs, MakePrivate, MountFs, PivotRoot, Seal};
 pub use nft::{EnsureFirewall, Forward, Protocol, Publish, Unpublish};
 pub use overlay::{EnterMounts, LeaveMounts, Overlay};
@@ -102,6 +104,7 @@ steps!(
     WriteFile,
     RemoveFile,
     RemoveTree,
+    MemoryFile,
     // control groups
     EnsureCgroup,
     MakeCgroup,

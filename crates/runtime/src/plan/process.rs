@@ -3,21 +3,32 @@
 use super::Lists;
 use crate::Spec;
 use kernel::process::Strings;
-use steps::{Exec, Slot, Text};
+use steps::{Content, Exec, MemoryFile, Slot, Text};
 
 /// Used where the environment has no `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-pub(super) fn plan(_: &mut Lists, spec: &Spec, slave: Option<Slot>) -> Exec {
+/// The init of `--init`, from init/init.rs.
+const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+
+pub(super) fn plan(lists: &mut Lists, spec: &Spec, slave: Option<Slot>) -> Exec {
     let process = &spec.process;
+    let init = process.init.then(|| lists.slot());
+    if let Some(slot) = init {
+        let (name, content) = ("corten-init".into(), Content(INIT.into()));
+        let instead = "tini-static docker-init".into();
+        lists.host.push(MemoryFile { slot, name, content, instead }.into());
+    }
+    // Where Docker's stands, so that a list of processes reads the same.
+    let before: &[&str] = if init.is_some() { &["/sbin/corten-init", "--"] } else { &[] };
     Exec {
         credentials: process.credentials.clone(),
         cwd: if process.cwd.is_empty() { "/".into() } else { process.cwd.as_str().into() },
         candidates: candidates(&process.argv, &process.env),
-        argv: Strings::new(&process.argv),
+        argv: Strings::new(before.iter().copied().chain(process.argv.iter().map(String::as_str))),
         env: Strings::new(&process.env),
         terminal: slave,
-        init: None,
+        init,
     }
 }
 
@@ -34,7 +45,10 @@ pub(crate) fn candidates(argv: &[String], env: &[String]) -> Vec<Text> {
 
 #[cfg(test)]
 mod tests {
-    use super::candidates;
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
 
     #[test]
     fn programs_are_looked_for_as_a_shell_does() {
@@ -46,5 +60,35 @@ mod tests {
         assert_eq!(of("sh", &["PATH=/a:/b"]), ["/a/sh", "/b/sh"]);
         assert_eq!(of("sh", &[])[5], "/bin/sh");
         assert!(candidates(&[], &[]).is_empty());
+    }
+
+    #[test]
+    fn the_init_ends_as_its_program() {
+        let path = std::env::temp_dir().join(format!("corten-init-{}", std::process::id()));
+        std::fs::write(&path, INIT).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let run = |words: &[&str]| {
+            let output = Command::new(&path).arg("--").args(words).env("PATH", "/no:/bin").output().unwrap();
+            (output.status.into_raw() >> 8, String::from_utf8(output.stderr).unwrap())
+        };
+        assert_eq!(run(&["sh", "-c", "exit 7"]).0, 7);
+        assert_eq!(run(&["sh", "-c", "kill -9 $$"]).0, 137);
+        let (code, said) = run(&["nosuch"]);
+        assert_eq!(
+            (code, said.as_str()),
+            (127, "corten-init: cannot run nosuch: no such file or directory\n")
+        );
+        assert_eq!(run(&["/no/such"]).0, 127);
+        assert_eq!(run(&["/etc"]).0, 126);
+        // A signal of any kind goes to the program.
+        let mut child = Command::new(&path).args(["--", "sleep", "100"]).spawn().unwrap();
+        let comm = format!("/proc/{}/task/{0}/children", child.id());
+        while std::fs::read_to_string(&comm).unwrap().is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::USR2).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(128 + 12));
+        std::fs::remove_file(&path).unwrap();
     }
 }
