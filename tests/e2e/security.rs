@@ -103,9 +103,39 @@ fn the_engines_binary_is_out_of_reach() {
     let s = Sandbox::with(&["busybox"]);
     let binary = s.command("").get_program().to_owned();
     let before = fs::read(&binary).expect("readable");
-    let output = s.corten("run --rm --init busybox sh -c 'cat /bin/true >/proc/1/exe || echo refused'");
-    assert!(output.stdout.contains("refused"), "{output}");
-    s.corten("run --rm --entrypoint /proc/self/exe busybox true").exits(0);
+    fs::write(s.dir.join("x"), "#!/proc/self/exe\n").expect("writable");
+    s.host("chmod 755 x").ok();
+    for flags in ["", "--userns host", "--privileged"] {
+        let write = "sh -c 'cat /bin/true >/proc/1/exe || echo refused'";
+        let output = s.corten(&format!("run --rm --init {flags} busybox {write}"));
+        assert!(output.stdout.contains("refused"), "{flags}: {output}");
+        // What runs then is the engine, in the container: it knows no such command.
+        let output = s.corten(&format!("run --rm {flags} -v ./x:/x busybox /x"));
+        assert!(output.code != 0 && output.stderr.contains("unknown command"), "{flags}: {output}");
+
+        // While the engine is a program of the container, somebody opens it, and writes when nobody runs it any more.
+        s.detached(&format!("--name box {flags} busybox sleep 100"));
+        let mut running = s.start_fed("exec -i box /proc/self/exe load");
+        let find = || s.processes().into_iter().find(|(_, line)| line.trim_end() == "/proc/self/exe load");
+        e2e::wait_until("the engine to run in the container", 10, || find().is_some());
+        let pid = find().expect("it was there").0;
+        let script = "for p in /proc/[0-9]*; do grep -q load $p/cmdline && echo x >>$p/exe; done; true";
+        let refused = s.corten(&format!("exec box sh -c '{script}'"));
+        assert!(refused.stderr.contains("can't create"), "{refused}");
+        let held = fs::File::open(format!("/proc/{pid}/exe")).expect("root can open it");
+        running.close_input();
+        running.wait();
+        s.corten("rm -f box").ok();
+        if flags.is_empty() {
+            // The test is root on the host, nobody in that container is: the owner of the file kept it out.
+            assert!(refused.stderr.contains("Permission denied"), "{refused}");
+            continue;
+        }
+        use std::os::fd::AsRawFd;
+        let again = format!("/proc/self/fd/{}", held.as_raw_fd());
+        let error = fs::OpenOptions::new().write(true).open(again).expect_err("it could be written");
+        assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{flags}: {error}");
+    }
     assert!(fs::read(&binary).expect("readable") == before, "the binary has changed");
     s.end();
 }

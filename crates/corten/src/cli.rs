@@ -335,6 +335,16 @@ fn end(outcome: Outcome, command: &str) -> ExitCode {
     ExitCode::from(code.clamp(0, 255) as u8)
 }
 
+/// Before containers are started: where one of them has the host's ids, this process begins again, out of its reach.
+pub fn seal_for(engine: &engine::Engine, names: &[String]) -> Result<(), Failure> {
+    // A name that nobody has is an error later, in its turn.
+    let has_host_ids = |name: &String| engine.find(name).is_ok_and(|container| container.id_base == 0);
+    if names.iter().any(has_host_ids) {
+        engine::seal()?;
+    }
+    Ok(())
+}
+
 /// Does `action` with each of `names`, prints the name of each that went well, and goes on after one that did not.
 pub fn for_each(names: &[String], mut action: impl FnMut(&str) -> Result<(), Failure>) -> Outcome {
     let mut code = 0;

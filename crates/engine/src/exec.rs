@@ -32,6 +32,7 @@ impl Engine {
         let Some((pid, pidfd)) = self.handle(container)? else {
             return Err(Error::NotRunning(container.id.clone()));
         };
+        crate::seal::check(container)?;
         let roots = [format!("/proc/{pid}/root")];
         let (passwd, group) = (users::read_in(&roots, "etc/passwd"), users::read_in(&roots, "etc/group"));
         let word = if what.user.is_empty() { &s.user } else { &what.user };

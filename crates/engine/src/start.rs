@@ -158,6 +158,7 @@ impl Engine {
         if let State::Running { pid, .. } = self.state(container)? {
             return Ok(Started { pid, connection: None });
         }
+        crate::seal::check(container)?;
         self.prepare(container)?;
         let reserved = network::reserve(&container.settings.ports)?;
         if !reserved.ports.is_empty() {

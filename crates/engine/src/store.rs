@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// A container that shares another's network or IPC has that one's ids: the namespace is owned by them.
-    fn shared_ids(&self, settings: &Settings) -> Result<Option<u32>> {
+    pub(crate) fn shared_ids(&self, settings: &Settings) -> Result<Option<u32>> {
         let other = match (&settings.network, &settings.ipc, &settings.pid) {
             (Network::Container(other), ..) => other,
             (_, Share::Container(other), _) | (_, _, Share::Container(other)) => other,

@@ -2,7 +2,7 @@
 
 use super::args::Shape;
 use super::run::{detach_keys, engine_failed};
-use super::{Context, Failure, Outcome, parse};
+use super::{Context, Failure, Outcome, parse, seal_for};
 use clap::Args;
 use engine::ExecSettings;
 use std::io::IsTerminal;
@@ -70,6 +70,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let engine = context.engine()?;
     let container = engine.find(name)?;
+    seal_for(&engine, std::slice::from_ref(name))?;
     engine.exec(&container, &settings).map_err(engine_failed_in_exec)
 }
 

@@ -2,7 +2,7 @@
 
 use super::args::Shape;
 use super::stop::{StopArgs, all, stop};
-use super::{Context, Outcome, parse};
+use super::{Context, Outcome, parse, seal_for};
 use engine::StartOptions;
 
 const SHAPE: Shape = Shape {
@@ -17,6 +17,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    seal_for(&engine, &args.words)?;
     all(&args.words, |name| {
         stop(&engine, name, &args)?;
         engine.start(&engine.find(name)?, StartOptions { attach: false, trace: false })?;

@@ -58,6 +58,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         print(&explain::show(&plan, form))?;
         return Ok(0);
     }
+    if engine.has_host_ids(&settings).map_err(engine_failed)? {
+        engine::seal().map_err(engine_failed)?;
+    }
     run(&engine, &args, settings)
 }
 

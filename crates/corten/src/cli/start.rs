@@ -2,7 +2,7 @@
 
 use super::args::Shape;
 use super::run::{attached, detach_keys, engine_failed};
-use super::{Context, Failure, Outcome, for_each, parse};
+use super::{Context, Failure, Outcome, for_each, parse, seal_for};
 use clap::Args;
 use engine::StartOptions;
 use engine::attach::AttachOptions;
@@ -36,6 +36,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    seal_for(&engine, &args.words)?;
     if !args.attach && !args.interactive {
         let options = || StartOptions { attach: false, trace: args.trace };
         return for_each(&args.words, |name| {
