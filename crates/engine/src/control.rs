@@ -84,6 +84,10 @@ impl Engine {
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
             ended(&pidfd, -1);
             self.settle(container, waiter);
+        } else if matches!(self.state(container), Ok(State::Running { .. })) {
+            // It has ended, and its monitor is putting things away: the last of them into what is to be removed.
+            let waiter = Connection::connect(&self.run_directory(container).join("attach.sock")).ok();
+            self.settle(container, waiter);
         }
         let run = self.run_directory(container);
         let journal = run.join("journal");
