@@ -184,7 +184,7 @@ fn privileged_containers() {
     };
     assert_eq!(seccomp, "0");
     assert!(u64::from_str_radix(effective, 16).is_ok_and(|m| m.count_ones() >= 39), "{effective}");
-    let script = "grep -q \" /sys sysfs rw,\" /proc/mounts && mount -t tmpfs x /mnt && ls /dev | wc -l";
+    let script = "grep -q \" /sys sysfs rw,\" /proc/mounts && mount -t tmpfs x /tmp && find /dev -type b -o -type c | wc -l";
     let devices = s.corten(&format!("run --rm --privileged busybox sh -c '{script}'"));
     assert!(devices.ok().parse::<u32>().is_ok_and(|n| n > 20), "{devices}");
     s.end();

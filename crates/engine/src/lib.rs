@@ -4,6 +4,7 @@
 pub mod attach;
 mod container;
 mod control;
+mod devices;
 mod error;
 mod exec;
 pub mod inspect;

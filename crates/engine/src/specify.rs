@@ -1,15 +1,15 @@
 //! From what a container shall be to what the runtime is asked for: Docker's defaults, as tables.
 
+use crate::devices::{device_rules, devices};
 use crate::store::ID_COUNT;
 use crate::users::{self, User};
 use crate::{Container, Engine, Error, MountKind, Network, Resources, Result, Settings, Share};
-use kernel::bpf::{DeviceKind, DeviceRule, MKNOD, READ, WRITE};
 use kernel::caps::CapSet;
 use kernel::mount::Attr;
 use kernel::process as ns;
 use runtime::{Lower, Mount, Process, Root, Spec, Writable};
 use std::net::IpAddr;
-use steps::{Credentials, IdRange, Join, Limit, Node, WriteFile};
+use steps::{Credentials, IdRange, Join, Limit, WriteFile};
 
 /// Hidden in every container that is not privileged: files that tell of the host or reach its hardware.
 pub(crate) const MASKED: [&str; 12] = [
@@ -29,10 +29,6 @@ pub(crate) const MASKED: [&str; 12] = [
 
 pub(crate) const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/// The devices of every container: name, major, minor.
-const DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// What the caller knows beside the settings.
 #[derive(Debug)]
@@ -353,80 +349,6 @@ fn tmpfs(m: &crate::Mount) -> Mount {
         attr,
         target: m.target.clone(),
     }
-}
-
-/// The host's device behind a path.
-fn device(path: &str) -> Result<(bool, u32, u32)> {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    let meta = std::fs::metadata(path).map_err(|e| Error::io("cannot give the device", path, e))?;
-    let (block, char) = (meta.file_type().is_block_device(), meta.file_type().is_char_device());
-    if !block && !char {
-        return Err(Error::Invalid(format!("not a device node: {path}")));
-    }
-    Ok((block, rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev())))
-}
-
-fn devices(s: &Settings) -> Result<Vec<Node>> {
-    let node = |name: &str, block: bool, major: u32, minor: u32| Node {
-        name: name.into(),
-        block,
-        major,
-        minor,
-        mode: 0o666,
-        uid: 0,
-        gid: 0,
-    };
-    let mut all: Vec<Node> =
-        DEVICES.iter().map(|(name, major, minor)| node(name, false, *major, *minor)).collect();
-    for d in &s.devices {
-        let (block, major, minor) = device(&d.source)?;
-        match d.target.strip_prefix("/dev/").filter(|name| !name.contains('/')) {
-            Some(name) => all.push(node(name, block, major, minor)),
-            None => {
-                return Err(Error::Invalid(format!("a device must be directly below /dev: {}", d.target)));
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// Nothing, then these: Docker's list.
-fn device_rules(s: &Settings) -> Result<Vec<DeviceRule>> {
-    if s.privileged {
-        return Ok(vec![DeviceRule::all(true)]);
-    }
-    let rule = |kind: DeviceKind, major: Option<u32>, minor: Option<u32>, access: u8| DeviceRule {
-        allow: true,
-        kind,
-        major,
-        minor,
-        access,
-    };
-    let all = READ | WRITE | MKNOD;
-    let mut rules = vec![
-        DeviceRule::all(false),
-        rule(DeviceKind::Char, None, None, MKNOD),
-        rule(DeviceKind::Block, None, None, MKNOD),
-    ];
-    rules.extend(
-        DEVICES.iter().map(|(_, major, minor)| rule(DeviceKind::Char, Some(*major), Some(*minor), all)),
-    );
-    // /dev/ptmx, and the terminals of devpts.
-    rules.push(rule(DeviceKind::Char, Some(5), Some(2), all));
-    rules.push(rule(DeviceKind::Char, Some(136), None, all));
-    for d in &s.devices {
-        let (block, major, minor) = device(&d.source)?;
-        let access = d.access.bytes().fold(0, |bits, b| {
-            bits | match b {
-                b'r' => READ,
-                b'w' => WRITE,
-                _ => MKNOD,
-            }
-        });
-        let kind = if block { DeviceKind::Block } else { DeviceKind::Char };
-        rules.push(rule(kind, Some(major), Some(minor), if d.access.is_empty() { all } else { access }));
-    }
-    Ok(rules)
 }
 
 /// The CPUs or memory nodes of a list such as `0-2,5` that this machine does not have are refused.

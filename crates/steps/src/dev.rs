@@ -16,6 +16,7 @@ pub struct DevTmpfs {
     pub nodes: Vec<Node>,
     /// Name and what it points to.
     pub links: Vec<(Text, Text)>,
+    /// Made before what is in them; a directory above another first.
     pub dirs: Vec<Text>,
     /// Empty files: places for mounts.
     pub files: Vec<Text>,
@@ -47,6 +48,10 @@ impl DevTmpfs {
         };
         let old = rustix::process::umask(Mode::empty());
         let made = (|| {
+            for name in &self.dirs {
+                rustix::fs::mkdirat(&fd, name.as_c(), mode(0o755))?;
+                own(name, 0, 0)?;
+            }
             for node in &self.nodes {
                 let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
                 rustix::fs::mknodat(
@@ -61,10 +66,6 @@ impl DevTmpfs {
             }
             for (name, to) in &self.links {
                 rustix::fs::symlinkat(to.as_c(), &fd, name.as_c())?;
-                own(name, 0, 0)?;
-            }
-            for name in &self.dirs {
-                rustix::fs::mkdirat(&fd, name.as_c(), mode(0o755))?;
                 own(name, 0, 0)?;
             }
             for name in &self.files {
@@ -92,6 +93,7 @@ impl DevTmpfs {
                 self.gid
             ),
         ];
+        lines.extend(self.dirs.iter().map(|name| format!("mkdir {place}/{name}")));
         for node in &self.nodes {
             let kind = if node.block { 'b' } else { 'c' };
             lines.push(format!(
@@ -100,7 +102,6 @@ impl DevTmpfs {
             ));
         }
         lines.extend(self.links.iter().map(|(name, to)| format!("ln -s {to} {place}/{name}")));
-        lines.extend(self.dirs.iter().map(|name| format!("mkdir {place}/{name}")));
         lines.extend(self.files.iter().map(|name| format!("touch {place}/{name}")));
         let all =
             |names: Vec<&Text>| names.iter().map(|n| format!("{place}/{n}")).collect::<Vec<_>>().join(" ");
@@ -113,7 +114,11 @@ impl DevTmpfs {
             .chain(&self.files)
             .collect();
         lines.push(format!("chown -h {}:{} {}", self.uid, self.gid, all(names)));
-        Shell::lines(lines, "a /dev with only harmless devices", "mknod(2)").later()
+        for node in self.nodes.iter().filter(|n| (n.uid, n.gid) != (0, 0)) {
+            let (uid, gid) = (self.uid + node.uid, self.gid + node.gid);
+            lines.push(format!("chown {uid}:{gid} {place}/{}", node.name));
+        }
+        Shell::lines(lines, "a /dev with the container's devices only", "mknod(2)").later()
     }
 
     pub fn undo(&self) -> Option<Step> {

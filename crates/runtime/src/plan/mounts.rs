@@ -91,7 +91,15 @@ fn dev(lists: &mut Lists, spec: &Spec, attr: Attr) {
         ("core", "/proc/kcore"),
     ];
     let links = links.iter().map(|(name, to)| ((*name).into(), (*to).into())).collect();
-    let dirs = ["pts", "shm", "mqueue"].iter().map(|d| (*d).into()).collect();
+    let mut dirs: Vec<Text> = ["pts", "shm", "mqueue"].iter().map(|d| (*d).into()).collect();
+    for node in &spec.devices {
+        let name = node.name.as_str();
+        for (end, _) in name.match_indices('/') {
+            if dirs.iter().all(|known| known.as_str() != &name[..end]) {
+                dirs.push(name[..end].into());
+            }
+        }
+    }
     let files = if spec.process.terminal { vec!["console".into()] } else { Vec::new() };
     lists.host.push(
         DevTmpfs { slot, uid: id, gid: id, nodes: spec.devices.clone(), links, dirs, files, attr }.into(),
