@@ -43,7 +43,11 @@ fn normal(text: &str) -> Vec<String> {
         let mut words: Vec<String> = l.split_whitespace().map(word).collect();
         // `eth0@if123`, MAC and address of the lease; the date and the link count of /proc in a listing.
         for w in &mut words {
-            if w.starts_with("eth0@if") {
+            let time =
+                w.len() == 5 && w.as_bytes()[2] == b':' && w.bytes().filter(u8::is_ascii_digit).count() == 4;
+            if time {
+                *w = "TIME".to_owned();
+            } else if w.starts_with("eth0@if") {
                 *w = "eth0".to_owned();
             } else if w.starts_with("02:42:") {
                 *w = "MAC".to_owned();

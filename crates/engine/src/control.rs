@@ -18,19 +18,31 @@ impl Engine {
         Ok((crate::store::start_ticks_of(pid) == Some(start_ticks)).then_some((pid, pidfd)))
     }
 
-    /// Sends a signal to the first process.
+    /// Sends a signal to the first process; after KILL, the container has ended when this returns.
     pub fn kill(&self, container: &Container, signal: i32) -> Result<()> {
         let Some((_, pidfd)) = self.handle(container)? else {
             return Err(Error::NotRunning(container.id.clone()));
         };
+        const KILL: i32 = 9;
+        let waiter = if signal == KILL { self.waiter(container) } else { None };
         kernel::process::send_signal(&pidfd, signal)
-            .map_err(|e| Error::io("cannot signal", &container.name, e))
+            .map_err(|e| Error::io("cannot signal", &container.name, e))?;
+        if signal == KILL {
+            ended(&pidfd, -1);
+            self.settle(container, waiter);
+        }
+        Ok(())
+    }
+
+    /// A connection that learns of the container's end.
+    fn waiter(&self, container: &Container) -> Option<Connection> {
+        Connection::connect(&self.run_directory(container).join("attach.sock")).ok()
     }
 
     /// Asks it to end, waits `timeout` seconds (−1: for ever), then kills it. One that does not run is stopped already.
     pub fn stop(&self, container: &Container, timeout: Option<i64>) -> Result<()> {
         let Some((_, pidfd)) = self.handle(container)? else { return Ok(()) };
-        let waiter = Connection::connect(&self.run_directory(container).join("attach.sock")).ok();
+        let waiter = self.waiter(container);
         let signal = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
         let seconds = timeout.or(container.settings.stop_timeout).unwrap_or(10);
         self.kill(container, signal)?;
@@ -76,17 +88,15 @@ impl Engine {
 
     /// Removes it; a running one only by `force`, which kills it.
     pub fn remove(&self, container: &Container, force: bool) -> Result<()> {
-        if let Some((_, pidfd)) = self.handle(container)? {
+        if self.handle(container)?.is_some() {
             if !force {
                 return Err(Error::Running(container.name.clone()));
             }
-            let waiter = Connection::connect(&self.run_directory(container).join("attach.sock")).ok();
-            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-            ended(&pidfd, -1);
-            self.settle(container, waiter);
+            // One that ended just now is as good.
+            let _ = self.kill(container, Signal::KILL.as_raw());
         } else if matches!(self.state(container), Ok(State::Running { .. })) {
             // It has ended, and its monitor is putting things away: the last of them into what is to be removed.
-            let waiter = Connection::connect(&self.run_directory(container).join("attach.sock")).ok();
+            let waiter = self.waiter(container);
             self.settle(container, waiter);
         }
         let run = self.run_directory(container);
