@@ -8,7 +8,7 @@ fn unknown_words() {
     let s = Sandbox::with(&["busybox"]);
     s.corten("run --frobnicate busybox true").fails(125, &["--frobnicate"]);
     s.corten("run").fails(1, &["at least 1 argument"]);
-    s.corten("frobnicate").fails(125, &["frobnicate"]);
+    s.corten("frobnicate").fails(1, &["frobnicate"]);
     s.corten("ps --frobnicate").fails(125, &["--frobnicate"]);
     s.corten("run --rm nosuch:tag true").fails(125, &["nosuch:tag"]);
     s.corten("run --rm UPPER true").fails(125, &["UPPER"]);

@@ -11,6 +11,7 @@ fn changes_stay_in_the_container() {
     assert_eq!(s.corten("run --rm busybox sh -c 'wc -l </etc/passwd; ls -d /new'").exits(1), "4");
     s.corten("run --name box busybox sh -c 'echo kept >/kept'").ok();
     s.corten("start box").ok();
+    s.corten("wait box").ok();
     s.corten("rm box").ok();
     s.end();
 }

@@ -3,6 +3,8 @@
 mod cgroup;
 mod mounts;
 mod process;
+#[cfg(test)]
+mod tests;
 
 use crate::{Host, Root, Spec};
 use kernel::mount::Attr;
@@ -21,6 +23,8 @@ pub(crate) struct Lists {
     host: Vec<Step>,
     joined: Vec<Step>,
     inside: Vec<Step>,
+    /// Mappings of trees: all of them stand before the first meeting point, because a tree that is attached cannot be mapped.
+    idmaps: Vec<Step>,
     slots: u16,
 }
 
@@ -45,6 +49,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
     if let Some(adjust) = spec.oom_score_adj {
         lists.joined.push(OomScore { adjust }.into());
     }
+    let idmaps_at = lists.joined.len();
     let covers = mounts::covers(&mut lists, spec);
     let root = root(&mut lists, spec, covers);
     lists.joined.push(Release { point: ROOT_READY }.into());
@@ -69,6 +74,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
         lists.inside.push(MakeInside { path: cwd.into() }.into());
     }
     lists.inside.push(PivotRoot { read_only: spec.read_only }.into());
+    lists.joined.splice(idmaps_at..idmaps_at, lists.idmaps.drain(..));
     let exec = process::plan(&mut lists, spec, proc.slave);
 
     // The cgroup namespace is made inside, after the group is entered: at the clone it would show the parent's group.
@@ -149,7 +155,7 @@ fn tree(lists: &mut Lists, slot: Slot, source: &str, recursive: bool, idmap: boo
     let source: Text = source.into();
     lists.host.push(OpenTree { slot, source: source.clone(), recursive, attr }.into());
     if idmap {
-        lists.joined.push(IdmapTree { slot, source, recursive }.into());
+        lists.idmaps.push(IdmapTree { slot, source, recursive }.into());
     }
 }
 
