@@ -26,7 +26,7 @@ impl Engine {
             "Created": container.created.rfc3339(),
             "Path": argv.next(),
             "Args": argv.collect::<Vec<_>>(),
-            "State": state_object(&state),
+            "State": state_object(&state, matches!(state, State::Running { .. }) && self.oom_killed(container)),
             "Image": image_id(container),
             "ResolvConfPath": file(&run, "resolv.conf"),
             "HostnamePath": file(&run, "hostname"),
@@ -226,10 +226,11 @@ fn image_id(container: &Container) -> String {
     if hex.is_empty() { String::new() } else { format!("sha256:{hex}") }
 }
 
-fn state_object(state: &State) -> Value {
+/// `killed_now`: the out-of-memory killer came for a process of the running container.
+fn state_object(state: &State, killed_now: bool) -> Value {
     let (status, pid, code, oom_killed, error, started, finished) = match state {
         State::Created => ("created", 0, 0, false, "", None, None),
-        State::Running { pid, since, .. } => ("running", *pid, 0, false, "", Some(*since), None),
+        State::Running { pid, since, .. } => ("running", *pid, 0, killed_now, "", Some(*since), None),
         State::Exited { code, started: None, oom_killed, error, .. } => {
             ("created", 0, *code, *oom_killed, error.as_str(), None, None)
         }
@@ -462,11 +463,11 @@ mod tests {
             oom_killed: true,
             error: String::new(),
         };
-        let object = state_object(&exited);
+        let object = state_object(&exited, false);
         assert_eq!(object["Status"], "exited");
         assert_eq!(object["OOMKilled"], true);
         assert_eq!(object["FinishedAt"], "1970-01-01T00:00:01.000000000Z");
-        assert_eq!(state_object(&State::Created)["StartedAt"], NEVER);
+        assert_eq!(state_object(&State::Created, false)["StartedAt"], NEVER);
     }
 
     #[test]
