@@ -7,8 +7,8 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
 };
 use serde::{Deserialize, Serialize};
 use std::ffi::CStr;
@@ -171,39 +171,51 @@ pub fn new_fs_texts<'a>(
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr.flags())
 }
 
-/// A detached overlay: one call for each layer, so that many long paths fit (a page is the limit of one string).
-pub fn overlay(
-    lower: &mut dyn Iterator<Item = &CStr>,
-    upper: &CStr,
-    work: &CStr,
-    attr: Attr,
-) -> Result<OwnedFd, Errno> {
-    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(context.as_fd(), c"source", c"overlay")?;
-    let mut first = true;
-    let mut joined = Vec::new();
-    for layer in lower {
-        if joined.is_empty() {
-            match fsconfig_set_string(context.as_fd(), c"lowerdir+", layer) {
-                Ok(()) => {}
-                // Before 6.7 there is only the list with colons.
-                Err(Errno::INVAL) if first => joined.extend_from_slice(layer.to_bytes()),
-                Err(e) => return Err(e),
-            }
-        } else {
-            joined.push(b':');
-            joined.extend_from_slice(layer.to_bytes());
+/// Mounts an overlay at a path of the engine's own; `lower` is topmost first.
+///
+/// By mount(2), whose options are a page: fsconfig(2) takes 255 bytes for a value, which is less than a long data root, and
+/// knows layers one by one only from Linux 6.7 on. Where the paths do not fit they are told as descriptors.
+pub fn overlay(lower: &[&CStr], upper: &CStr, work: &CStr, at: &CStr) -> Result<(), Errno> {
+    const PAGE: usize = 4096;
+    let paths: Vec<&[u8]> = lower.iter().map(|l| l.to_bytes()).collect();
+    let mut options = overlay_options(&paths, upper.to_bytes(), work.to_bytes());
+    let mut held = Vec::new();
+    if options.len() >= PAGE {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        for path in lower {
+            held.push(rustix::fs::open(*path, flags, Mode::empty())?);
         }
-        first = false;
+        let paths: Vec<String> = held.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect();
+        let paths: Vec<&[u8]> = paths.iter().map(String::as_bytes).collect();
+        options = overlay_options(&paths, upper.to_bytes(), work.to_bytes());
     }
-    if !joined.is_empty() {
-        let joined = std::ffi::CString::new(joined).map_err(|_| Errno::INVAL)?;
-        fsconfig_set_string(context.as_fd(), c"lowerdir", &*joined)?;
+    if options.len() >= PAGE {
+        return Err(Errno::NAMETOOLONG);
     }
-    fsconfig_set_string(context.as_fd(), c"upperdir", upper)?;
-    fsconfig_set_string(context.as_fd(), c"workdir", work)?;
-    fsconfig_create(context.as_fd())?;
-    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr.flags())
+    let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount(c"overlay", at, c"overlay", MountFlags::empty(), &*options)
+}
+
+/// The options in the words of overlayfs, which splits at colons and commas that have no backslash before them.
+fn overlay_options(lower: &[&[u8]], upper: &[u8], work: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    let put = |text: &mut Vec<u8>, path: &[u8], special: &[u8]| {
+        for byte in path {
+            if special.contains(byte) {
+                text.push(b'\\');
+            }
+            text.push(*byte);
+        }
+    };
+    for (index, path) in lower.iter().enumerate() {
+        text.extend_from_slice(if index == 0 { b"lowerdir=" } else { b":" });
+        put(&mut text, path, b"\\:,");
+    }
+    for (name, path) in [("upperdir", upper), ("workdir", work)] {
+        text.extend_from_slice(format!(",{name}=").as_bytes());
+        put(&mut text, path, b"\\,");
+    }
+    text
 }
 
 /// Attaches a detached tree at a path of the engine's own.
@@ -376,6 +388,12 @@ mod tests {
         test(&base);
         std::env::set_current_dir(old).unwrap();
         std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn options_of_an_overlay_keep_colons_and_commas() {
+        let text = overlay_options(&[b"/a:b", b"/c,d"], br"/u\:", b"/w");
+        assert_eq!(String::from_utf8_lossy(&text), r"lowerdir=/a\:b:/c\,d,upperdir=/u\\:,workdir=/w");
     }
 
     // One test, because the working directory is the process's.

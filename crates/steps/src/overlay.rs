@@ -2,7 +2,7 @@
 
 use crate::shell::quote;
 use crate::{Failure, Live, Outcome, Picture, Shell, Step, Text};
-use kernel::mount::{self, Attr};
+use kernel::mount;
 use serde::{Deserialize, Serialize};
 use std::os::fd::IntoRawFd;
 
@@ -67,17 +67,10 @@ pub struct Overlay {
 
 impl Overlay {
     pub fn perform(&self, _: &Live) -> Outcome {
-        let make = || {
-            mount::overlay(
-                &mut self.lower.iter().map(Text::as_c),
-                self.upper.as_c(),
-                self.work.as_c(),
-                Attr::default(),
-            )
-        };
-        let fd = if self.owner == 0 { make() } else { kernel::process::as_owner(self.owner, make) }
-            .map_err(|e| Failure::new(e, "fsopen(overlay)"))?;
-        mount::attach_at(&fd, self.at.as_c()).map_err(|e| Failure::new(e, "move_mount"))
+        let lower: Vec<&std::ffi::CStr> = self.lower.iter().map(Text::as_c).collect();
+        let make = || mount::overlay(&lower, self.upper.as_c(), self.work.as_c(), self.at.as_c());
+        if self.owner == 0 { make() } else { kernel::process::as_owner(self.owner, make) }
+            .map_err(|e| Failure::new(e, "mount"))
     }
 
     pub fn shell(&self) -> Shell {
