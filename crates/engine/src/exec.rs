@@ -60,7 +60,7 @@ impl Engine {
         let enter = Enter {
             pidfd: pidfd.as_fd(),
             namespaces: flags,
-            cgroups: runtime::cgroup_paths(&cgroup(container), &host),
+            cgroups: groups(&cgroup(container), pid, &host),
             v2: matches!(host.cgroups, Cgroups::V2 { .. }),
             argv: &what.argv,
             env: &env,
@@ -86,6 +86,19 @@ impl Engine {
             AttachEnd::Detached => 0,
             AttachEnd::Interrupted(signal) => 128 + signal,
         })
+    }
+}
+
+/// The container's groups; on v2 the one that its first process is in. It may have moved below its own, to give controllers
+/// on, and then nobody can be born in the upper one any more.
+fn groups(group: &str, pid: i32, host: &Host) -> Vec<String> {
+    let own = runtime::cgroup_paths(group, host);
+    let Cgroups::V2 { mount } = &host.cgroups else { return own };
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let now = text.lines().find_map(|l| l.strip_prefix("0::"));
+    match now.filter(|path| path.strip_prefix('/').is_some_and(|p| p.starts_with(&format!("{group}/")))) {
+        Some(path) => vec![format!("{mount}{path}")],
+        None => own,
     }
 }
 

@@ -25,5 +25,6 @@ pub use error::{Error, Result};
 pub use exec::ExecSettings;
 pub use seal::seal;
 pub use settings::*;
+pub use specify::ignored_limits;
 pub use start::{StartOptions, Started};
 pub use store::Engine;

@@ -315,6 +315,9 @@ fn hint(plan: &Plan, phase: Phase, index: usize, failure: Failure) -> &'static s
         Some(Step::IdmapTree(_)) if failure.errno == Errno::INVAL => {
             ": this file system has no idmapped mounts; --userns=host does without"
         }
+        Some(Step::EnsureCgroup(_)) if failure.errno == Errno::BUSY => {
+            ": processes are in that group itself, move them into one below it first"
+        }
         _ => "",
     }
 }

@@ -10,5 +10,5 @@ mod spec;
 pub use enter::{Enter, enter};
 pub use execute::{Launched, StartError, Stdio, Trace, launch};
 pub use host::{Cgroups, Host};
-pub use plan::{cgroup_paths, plan};
+pub use plan::{cgroup_paths, ignored_limits, plan};
 pub use spec::*;

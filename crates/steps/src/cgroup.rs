@@ -5,13 +5,16 @@ use crate::{Failure, Live, Outcome, Picture, Shell, Slot, Step, Text};
 use kernel::bpf::DeviceRule;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 /// The parent of all containers' groups; kept when it is there, and when they are gone.
+///
+/// One that is there may be another's, or be made by a start of this very moment: it is completed when it lacks something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EnsureCgroup {
     pub path: Text,
-    /// Files to write when the group was not there, such as `cgroup.subtree_control`.
+    /// Files to write, such as `cgroup.subtree_control`; when the last has its value, all have.
     pub set: Vec<(Text, Text)>,
 }
 
@@ -19,7 +22,11 @@ impl EnsureCgroup {
     pub fn perform(&self, _: &Live) -> Outcome {
         match rustix::fs::mkdir(self.path.as_c(), Mode::from_raw_mode(0o755)) {
             Ok(()) => {}
-            Err(Errno::EXIST) => return Ok(()),
+            // Written again only when it must be: on v2 that waits for groups below that are just going.
+            Err(Errno::EXIST) if self.set.last().is_none_or(|(file, value)| has(file, value)) => {
+                return Ok(());
+            }
+            Err(Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
         }
         for (file, value) in &self.set {
@@ -74,7 +81,8 @@ impl MakeCgroup {
     }
 }
 
-/// Removes a group whose processes are gone or going.
+/// Removes a group whose first process is gone; what it left behind (with the host's process ids nothing dies with it) goes
+/// too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RemoveCgroup {
     pub path: Text,
@@ -86,6 +94,7 @@ impl RemoveCgroup {
         for attempt in 0..100u64 {
             match rustix::fs::rmdir(self.path.as_c()) {
                 Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::BUSY) if attempt == 2 => kill_processes(self.path.as_str()),
                 Err(Errno::BUSY) if attempt == 3 => remove_children(self.path.as_str()),
                 Err(Errno::BUSY) => {}
                 Err(e) => return Err(e.into()),
@@ -108,6 +117,26 @@ impl RemoveCgroup {
     }
 
     pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// Ends all processes of a group and of those below: at once from Linux 5.14 on, one by one on v1.
+fn kill_processes(path: &str) {
+    if std::fs::write(format!("{path}/cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    let list = || std::fs::read_to_string(format!("{path}/cgroup.procs")).unwrap_or_default();
+    for line in list().lines() {
+        let Some(pid) = line.parse().ok().and_then(Pid::from_raw) else { continue };
+        let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        // Still there while it is held: the number was not given to another meanwhile.
+        if list().lines().any(|l| l == line) {
+            let _ = pidfd_send_signal(&held, Signal::KILL);
+        }
+    }
+    let Ok(entries) = std::fs::read_dir(path) else { return };
+    for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
+        kill_processes(&entry.path().to_string_lossy());
+    }
 }
 
 /// Groups that the container made below its own, deepest first.
@@ -156,6 +185,13 @@ fn write(file: &Text, value: &Text) -> Outcome {
     let fd = rustix::fs::open(file.as_c(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(fd, value.as_bytes())?;
     Ok(())
+}
+
+/// Whether a file has all words of `value`, less the `+` by which controllers are given.
+fn has(file: &Text, value: &Text) -> bool {
+    let text = std::fs::read_to_string(file.as_str()).unwrap_or_default();
+    let there = |word: &str| text.split_whitespace().any(|w| w == word.trim_start_matches('+'));
+    value.as_str().split_whitespace().all(there)
 }
 
 fn echo(file: &Text, value: &Text) -> String {

@@ -142,6 +142,17 @@ pub fn script(plan: &Plan) -> String {
     // The namespaces are there once the process has left this one's.
     out.push_str("until [ \"$(readlink /proc/$PID/ns/mnt)\" != \"$(readlink /proc/self/ns/mnt)\" ]; do sleep 0.01; done\n");
     out.push_str("export PID T\n");
+    for step in &plan.host {
+        if let Step::OpenCgroup(open) = step
+            && plan.spawn.cgroup == Some(open.slot)
+        {
+            let _ = writeln!(
+                out,
+                "echo $PID >{}/cgroup.procs  # clone3(2): it is born there",
+                quote(open.path.as_str())
+            );
+        }
+    }
     for step in &plan.joined {
         number += 1;
         let shell = step.shell();

@@ -118,8 +118,8 @@ pub fn settings(engine: &Engine, args: &ContainerArgs) -> Result<Settings, Failu
     let image = resolve::image(engine, args)?;
     let (settings, notes) =
         resolve::resolve(args, image.as_ref()).map_err(|m| Failure { code: ENGINE, ..Failure::new(m) })?;
-    for note in notes {
-        say(&note);
+    for note in notes.iter().map(String::as_str).chain(engine::ignored_limits(&settings)) {
+        say(note);
     }
     Ok(settings)
 }

@@ -102,9 +102,21 @@ fn v2_values(r: &Resources) -> Vec<(&'static str, String, bool)> {
         set.push(("pids.max", bytes(pids), false));
     }
     if let Some(io) = r.blkio_weight {
+        // Which of the two there is depends on the scheduler of the disk.
+        set.push(("io.bfq.weight", io.to_string(), true));
         set.push(("io.weight", format!("default {}", 1 + (u64::from(io) - 10) * 9_999 / 990), true));
     }
     set
+}
+
+/// What is asked for and this machine has not; a note for the user each.
+pub fn ignored(r: &Resources, host: &Host) -> Vec<&'static str> {
+    let v2 = matches!(host.cgroups, Cgroups::V2 { .. });
+    let asked = [
+        (r.swappiness.is_some(), "note: --memory-swappiness is ignored: cgroup v2 has no such value"),
+        (r.oom_kill_disable, "note: --oom-kill-disable is ignored: cgroup v2 has no such switch"),
+    ];
+    asked.into_iter().filter(|(on, _)| *on && v2).map(|(_, note)| note).collect()
 }
 
 /// Shares as the weight that keeps their proportions: 1024 of v1 are 100 of v2. (The usual formula of other runtimes maps

@@ -3,7 +3,7 @@
 use super::{Lists, tree};
 use crate::{Cgroups, Host, Mount, Spec};
 use kernel::mount::Attr;
-use kernel::process::{CLONE_NEWNET, CLONE_NEWPID};
+use kernel::process::{CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWPID};
 use steps::*;
 
 /// What later steps need of the mounts.
@@ -110,7 +110,7 @@ fn dev(lists: &mut Lists, spec: &Spec, attr: Attr) {
 /// `/sys/fs/cgroup`: in a cgroup namespace of its own the container sees its own group as the root. One that shares the
 /// host's may not mount groups itself: the host's side does it.
 fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr) {
-    let own = spec.ids.is_empty() || spec.namespaces & kernel::process::CLONE_NEWCGROUP != 0;
+    let own = spec.ids.is_empty() || spec.namespaces & CLONE_NEWCGROUP != 0;
     let base = "/sys/fs/cgroup";
     let fs =
         |lists: &mut Lists, fstype: &str, options: Vec<(Text, Text)>, attr: Attr, target: String, keep| {
@@ -126,6 +126,13 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr) {
             }
         };
     match &host.cgroups {
+        // The host's own view is a copy of its mount: to mount groups anew from there sets the flags of all their mounts on
+        // the machine (nsdelegate would be gone).
+        Cgroups::V2 { mount } if spec.namespaces & CLONE_NEWCGROUP == 0 => {
+            let slot = lists.slot();
+            tree(lists, slot, mount, false, false, attr);
+            lists.inside.push(AttachTree { slot, target: base.into(), file: false, strict: true }.into());
+        }
         Cgroups::V2 { .. } => fs(lists, "cgroup2", Vec::new(), attr, base.to_owned(), None),
         Cgroups::V1 { hierarchies } => {
             let size = vec![("mode".into(), "755".into()), ("size".into(), "64k".into())];
