@@ -1,5 +1,6 @@
 //! From what a container shall be to what the runtime is asked for: Docker's defaults, as tables.
 
+mod binds;
 mod limits;
 
 pub use limits::ignored_limits;
@@ -7,11 +8,11 @@ pub use limits::ignored_limits;
 use crate::devices::{device_rules, devices};
 use crate::store::ID_COUNT;
 use crate::users::{self, User};
-use crate::{Container, Engine, Error, MountKind, Network, Result, Settings, Share};
+use crate::{Container, Engine, Error, Network, Result, Settings, Share};
 use kernel::caps::CapSet;
 use kernel::mount::Attr;
 use kernel::process as ns;
-use runtime::{Lower, Mount, Process, Root, Spec, Writable};
+use runtime::{Idmap, Lower, Mount, Process, Root, Spec, Writable};
 use std::net::IpAddr;
 use steps::{Credentials, IdRange, Join, Limit, WriteFile};
 
@@ -174,89 +175,12 @@ impl Engine {
                     target,
                     attr: Attr::default(),
                     recursive: false,
-                    idmap: false,
+                    idmap: Idmap::No,
                     file: true,
                 });
             }
         }
         Ok(())
-    }
-
-    fn user_mounts(&self, container: &Container, mounts: &mut Vec<Mount>) -> Result<()> {
-        let mut sorted: Vec<&crate::Mount> = container.settings.mounts.iter().collect();
-        // A mount point inside another mount comes after it.
-        sorted.sort_by_key(|m| m.target.matches('/').count());
-        for m in sorted {
-            let attr = Attr { read_only: m.read_only, ..Attr::default() };
-            match m.kind {
-                MountKind::Tmpfs => mounts.push(tmpfs(m)),
-                MountKind::Volume => {
-                    let source = self.volume(container, m)?;
-                    mounts.push(Mount::Bind {
-                        source,
-                        target: m.target.clone(),
-                        attr,
-                        recursive: true,
-                        idmap: true,
-                        file: false,
-                    });
-                }
-                MountKind::Bind => {
-                    let file = match std::fs::metadata(&m.source) {
-                        Ok(meta) => !meta.is_dir(),
-                        Err(_) if m.create_source => {
-                            std::fs::create_dir_all(&m.source)
-                                .map_err(|e| Error::io("cannot make the bind source", &m.source, e))?;
-                            false
-                        }
-                        Err(_) => {
-                            return Err(Error::Invalid(format!(
-                                "invalid mount config for type \"bind\": bind source path does not exist: {}",
-                                m.source
-                            )));
-                        }
-                    };
-                    let (source, target) = (m.source.clone(), m.target.clone());
-                    mounts.push(Mount::Bind {
-                        source,
-                        target,
-                        attr,
-                        recursive: !m.non_recursive,
-                        idmap: true,
-                        file,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The directory of a volume, made when missing; an anonymous one lives and ends with its container.
-    fn volume(&self, container: &Container, m: &crate::Mount) -> Result<String> {
-        let path = if m.source.is_empty() {
-            self.directory(container).join("volumes").join(m.target.replace('/', "%"))
-        } else {
-            self.root.join("volumes").join(&m.source).join("_data")
-        };
-        if !path.exists() {
-            std::fs::create_dir_all(&path).map_err(|e| Error::io("cannot make the volume", &path, e))?;
-            use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-                .map_err(|e| Error::io("cannot make the volume", &path, e))?;
-            self.copy_up(container, &m.target, &path);
-        }
-        Ok(path.display().to_string())
-    }
-
-    /// A new volume begins with the owner and mode that the image has at its place (its files are issue of volumes).
-    fn copy_up(&self, container: &Container, target: &str, path: &std::path::Path) {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
-        let found =
-            container.lower.iter().find_map(|l| std::fs::symlink_metadata(format!("{l}{target}")).ok());
-        if let Some(meta) = found.filter(std::fs::Metadata::is_dir) {
-            let _ = std::os::unix::fs::chown(path, Some(meta.uid()), Some(meta.gid()));
-            let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(meta.mode() & 0o7777));
-        }
     }
 }
 
@@ -324,35 +248,6 @@ fn kernel_mounts(s: &Settings) -> Vec<Mount> {
         fs("mqueue", "/dev/mqueue", strict, &[]),
         fs("tmpfs", "/dev/shm", strict, &[("mode", "1777"), ("size", &shm)]),
     ]
-}
-
-fn tmpfs(m: &crate::Mount) -> Mount {
-    let has = |word: &str| m.options.iter().any(|o| o == word);
-    let attr = Attr {
-        read_only: m.read_only || has("ro"),
-        nosuid: !has("suid"),
-        nodev: !has("dev"),
-        noexec: !has("exec"),
-        ..Attr::default()
-    };
-    let mut options = Vec::new();
-    if let Some(size) = m.size {
-        options.push(("size".to_owned(), size.to_string()));
-    }
-    options.push(("mode".to_owned(), format!("{:o}", m.mode.unwrap_or(0o1777))));
-    for option in &m.options {
-        if let Some((key, value)) = option.split_once('=').filter(|(key, _)| !matches!(*key, "size" | "mode"))
-        {
-            options.push((key.to_owned(), value.to_owned()));
-        }
-    }
-    Mount::Fs {
-        fstype: "tmpfs".to_owned(),
-        source: "tmpfs".to_owned(),
-        options,
-        attr,
-        target: m.target.clone(),
-    }
 }
 
 /// The capabilities that a container is given.

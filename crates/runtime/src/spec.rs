@@ -78,12 +78,21 @@ pub struct Writable {
     pub in_memory: bool,
 }
 
+/// Whether the owners of files are seen through the container's ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idmap {
+    No,
+    /// Where the file system knows no mapping its files are nobody's.
+    IfPossible,
+    Yes,
+}
+
 #[derive(Debug, Clone)]
 pub enum Mount {
     /// A new kernel file system.
     Fs { fstype: String, source: String, options: Vec<(String, String)>, attr: Attr, target: String },
     /// A directory or file of the host.
-    Bind { source: String, target: String, attr: Attr, recursive: bool, idmap: bool, file: bool },
+    Bind { source: String, target: String, attr: Attr, recursive: bool, idmap: Idmap, file: bool },
     /// `/dev`, filled.
     Dev { attr: Attr },
     /// The control groups of the container.

@@ -4,6 +4,7 @@
 use crate::shell::quote;
 use crate::{Failure, Live, Outcome, Picture, Shell, Slot, Step, Text};
 use kernel::mount::{self, Attr};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// Copies the mount of a host path (with what is mounted below it when `recursive`).
@@ -60,20 +61,24 @@ pub struct IdmapTree {
     pub slot: Slot,
     pub source: Text,
     pub recursive: bool,
+    /// A file system that knows no mapping stays as it is: its files are nobody's.
+    pub optional: bool,
 }
 
 impl IdmapTree {
     pub fn perform(&self, live: &Live) -> Outcome {
         let user = kernel::process::open_namespace(live.pid.get(), "user")?;
         mount::idmap(live.fd(self.slot)?, &user, self.recursive)
+            .or_else(|e| if self.optional && e == Errno::INVAL { Ok(()) } else { Err(e) })
             .map_err(|e| Failure::new(e, "mount_setattr(MOUNT_ATTR_IDMAP)"))
     }
 
     pub fn shell(&self) -> Shell {
         let bind = if self.recursive { "rbind" } else { "bind" };
         let place = format!("$T/t/{}", self.slot.0);
+        let or_not = if self.optional { " || true" } else { "" };
         Shell::exact(
-            format!("mount --{bind} -o X-mount.idmap=/proc/$PID/ns/user {place} {place}"),
+            format!("mount --{bind} -o X-mount.idmap=/proc/$PID/ns/user {place} {place}{or_not}"),
             format!("owners of {} seen through the container's ids", self.source),
             "mount_setattr(2)",
         )

@@ -6,7 +6,7 @@ mod process;
 #[cfg(test)]
 mod tests;
 
-use crate::{Host, Root, Spec};
+use crate::{Host, Idmap, Root, Spec};
 use kernel::mount::Attr;
 use steps::*;
 
@@ -92,7 +92,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
 
 /// The root file system, mounted by the host's side in the container's mount namespace; answers where.
 fn root(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) -> String {
-    let idmap = !spec.ids.is_empty();
+    let idmap = if spec.ids.is_empty() { Idmap::No } else { Idmap::Yes };
     match &spec.root {
         Root::Directory(path) => {
             let slot = lists.slot();
@@ -107,7 +107,7 @@ fn root(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) -> String 
             let owner = spec.ids.first().map(|range| (range.outside, range.outside));
             let mut attach: Vec<Step> = Vec::new();
             for layer in lower {
-                if idmap || layer.at != layer.source {
+                if idmap == Idmap::Yes || layer.at != layer.source {
                     let slot = lists.slot();
                     tree(lists, slot, &layer.source, false, idmap, Attr::default());
                     attach.push(AttachAt { slot, at: layer.at.as_str().into(), keep: false }.into());
@@ -125,9 +125,9 @@ fn root(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) -> String 
                 attach.push(AttachAt { slot, at: writable.dir.as_str().into(), keep: false }.into());
                 attach.push(MakeDir { path: upper.as_str().into(), mode: 0o755, owner }.into());
                 attach.push(MakeDir { path: work.as_str().into(), mode: 0o700, owner }.into());
-            } else if idmap {
+            } else if idmap == Idmap::Yes {
                 let slot = lists.slot();
-                tree(lists, slot, &writable.dir, false, true, Attr::default());
+                tree(lists, slot, &writable.dir, false, idmap, Attr::default());
                 attach.push(AttachAt { slot, at: writable.dir.as_str().into(), keep: false }.into());
             }
             let lower = lower.iter().map(|layer| layer.at.as_str().into()).collect();
@@ -151,11 +151,12 @@ fn root(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) -> String 
 }
 
 /// A copy of a host path's mount, mapped when the container has ids of its own.
-fn tree(lists: &mut Lists, slot: Slot, source: &str, recursive: bool, idmap: bool, attr: Attr) {
+fn tree(lists: &mut Lists, slot: Slot, source: &str, recursive: bool, idmap: Idmap, attr: Attr) {
     let source: Text = source.into();
     lists.host.push(OpenTree { slot, source: source.clone(), recursive, attr }.into());
-    if idmap {
-        lists.idmaps.push(IdmapTree { slot, source, recursive }.into());
+    if idmap != Idmap::No {
+        let optional = idmap == Idmap::IfPossible;
+        lists.idmaps.push(IdmapTree { slot, source, recursive, optional }.into());
     }
 }
 

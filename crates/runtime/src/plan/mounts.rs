@@ -1,7 +1,7 @@
 //! The container's mounts, its terminal, and what is hidden from it.
 
 use super::{Lists, tree};
-use crate::{Cgroups, Host, Mount, Spec};
+use crate::{Cgroups, Host, Idmap, Mount, Spec};
 use kernel::mount::Attr;
 use kernel::process::{CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWPID};
 use steps::*;
@@ -48,7 +48,8 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host, socket: Slot) ->
             }
             Mount::Bind { source, target, attr, recursive, idmap, file } => {
                 let slot = lists.slot();
-                tree(lists, slot, source, *recursive, *idmap && !spec.ids.is_empty(), *attr);
+                let idmap = if spec.ids.is_empty() { Idmap::No } else { *idmap };
+                tree(lists, slot, source, *recursive, idmap, *attr);
                 lists.inside.push(
                     AttachTree { slot, target: target.as_str().into(), file: *file, strict: false }.into(),
                 );
@@ -130,7 +131,7 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr) {
         // the machine (nsdelegate would be gone).
         Cgroups::V2 { mount } if spec.namespaces & CLONE_NEWCGROUP == 0 => {
             let slot = lists.slot();
-            tree(lists, slot, mount, false, false, attr);
+            tree(lists, slot, mount, false, Idmap::No, attr);
             lists.inside.push(AttachTree { slot, target: base.into(), file: false, strict: true }.into());
         }
         Cgroups::V2 { .. } => fs(lists, "cgroup2", Vec::new(), attr, base.to_owned(), None),
@@ -181,7 +182,7 @@ pub(super) fn covers(lists: &mut Lists, spec: &Spec) -> Option<(Slot, Slot)> {
     }
     let (file, dir) = (lists.slot(), lists.slot());
     let attr = Attr { read_only: true, ..Attr::NO_SUID_DEV_EXEC };
-    tree(lists, file, &spec.empty_file, false, false, attr);
-    tree(lists, dir, &spec.empty_dir, false, false, attr);
+    tree(lists, file, &spec.empty_file, false, Idmap::No, attr);
+    tree(lists, dir, &spec.empty_dir, false, Idmap::No, attr);
     Some((file, dir))
 }

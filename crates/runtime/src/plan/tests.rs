@@ -28,7 +28,7 @@ fn spec() -> Spec {
             target: "/data".to_owned(),
             attr: Attr::default(),
             recursive: true,
-            idmap: true,
+            idmap: crate::Idmap::Yes,
             file: false,
         }],
         masked: vec!["/proc/kcore".to_owned()],
