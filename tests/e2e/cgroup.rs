@@ -155,6 +155,39 @@ fn swappiness() {
 }
 
 #[test]
+fn what_is_left_behind_with_the_hosts_process_ids_ends_too() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("run --rm --pid host busybox sh -c 'sleep 1000 >/dev/null 2>&1 & exit 3'").exits(3);
+    s.end();
+}
+
+#[test]
+fn a_parent_group_of_somebody_elses_gets_what_it_lacks() {
+    let s = Sandbox::with(&["busybox"]);
+    let places =
+        if Sandbox::cgroups() == Cgroups::V1 { "memory cpuset pids" } else { "." }.split_whitespace();
+    for place in places {
+        s.host(&format!("mkdir /sys/fs/cgroup/{place}/{}", s.scope.cgroup_parent)).ok();
+    }
+    s.corten("run --rm --memory 64m --cpuset-cpus 0 --pids-limit 20 --cpu-shares 100 busybox true").ok();
+    s.end();
+}
+
+#[test]
+fn exec_follows_a_first_process_that_gave_its_controllers_on() {
+    if Sandbox::cgroups() == Cgroups::V1 {
+        return; // only v2 forbids processes above groups with controllers
+    }
+    let s = Sandbox::with(&["busybox"]);
+    let script = "cd /sys/fs/cgroup && mkdir init && echo 1 >init/cgroup.procs && echo +memory >cgroup.subtree_control && echo up; sleep 100";
+    s.detached(&format!("--name box --privileged busybox sh -c '{script}'"));
+    wait_until("the group below", 5, || s.corten("logs box").stdout.contains("up"));
+    assert_eq!(s.corten("exec box cat /proc/self/cgroup").ok(), "0::/init");
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
 fn cgroups_go_with_the_last_process() {
     let s = Sandbox::with(&["busybox"]);
     s.detached("--name box busybox sh -c 'sleep 100 & sleep 100 & wait'");

@@ -74,6 +74,34 @@ fn mounts_inside_a_volume_come_with_it() {
 }
 
 #[test]
+fn the_whole_machine_as_a_volume() {
+    let s = Sandbox::with(&["busybox"]);
+    // Below / are file systems that cannot show their owners by other ids.
+    let script = "cat /host/proc/sys/kernel/ostype; ls /host/sys/fs/cgroup | grep -qw cgroup.procs || ls /host/sys/fs/cgroup | grep -qw memory; \
+                  echo $?; touch /host/x";
+    let output = s.corten(&format!("run --rm -v /:/host:ro busybox sh -c '{script}'"));
+    assert!(output.stdout == "Linux\n0\n" && output.stderr.contains("Read-only file system"), "{output}");
+    s.end();
+}
+
+#[test]
+fn any_name_of_the_data_root_will_do() {
+    let s = Sandbox::new();
+    let archive = e2e::images::image("busybox.tar");
+    let long = format!("{0}/{0}", "long".repeat(50));
+    for name in ["colon:comma,back\\slash", "white space", &long] {
+        let run = |line: &str| {
+            let mut command = s.command(line);
+            command.env("CORTEN_ROOT", s.dir.join(name)).stdin(std::process::Stdio::null());
+            e2e::Background::start(line, &mut command).wait()
+        };
+        run(&format!("load -q -i {}", archive.display())).ok();
+        assert_eq!(run("run --rm --network none busybox echo here").ok(), "here", "{name}");
+    }
+    s.end();
+}
+
+#[test]
 fn read_only_roots_and_tmpfs() {
     let s = Sandbox::with(&["busybox"]);
     let refused = s.corten("run --rm --read-only busybox touch /x");
