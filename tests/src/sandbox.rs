@@ -273,5 +273,7 @@ fn ensured(fact: &str) -> bool {
     fact == "file root/leases/.last-bridge"
         || fact == "file root/lock"
         || fact == "file state/empty"
+        || fact.starts_with("file root/init/")
+        || fact.starts_with("directory root/init")
         || elements.iter().any(|set| fact.starts_with(&format!("nft corten element of \"{set}\"")))
 }

@@ -56,7 +56,7 @@ impl Engine {
         let facts = self.facts(container, &ports.collect::<Vec<_>>())?;
         let mut plan = runtime::plan(&self.specify(container, facts)?, &Host::read());
         // What `create` makes comes before what a start makes.
-        plan.host.splice(0..0, self.directories(container));
+        plan.host.splice(0..0, self.shared_files().into_iter().chain(self.directories(container)));
         Ok(plan)
     }
 
@@ -72,13 +72,6 @@ impl Engine {
             make(dir.join("merged"), 0o700),
             make(dir.join("rw"), 0o700),
         ];
-        let cover = self.state.join("empty");
-        if !cover.exists() {
-            // Made once for all containers; what is hidden is covered with them.
-            let (path, content) = (cover.as_path().into(), String::new());
-            all.push(steps::WriteFile { path, content, mode: 0o000, owner: None }.into());
-            all.push(make(self.state.join("empty.d"), 0o000));
-        }
         if container.upper_in_memory {
             all.push(make(dir.join("lower"), 0o700));
         } else {
@@ -217,16 +210,14 @@ impl Engine {
         // A monitor that was killed left its journal: what it names is taken back first.
         let journal = run.join("journal");
         Journal::replay(&journal).map_err(|e| Error::io("cannot replay", &journal, e))?;
-        let (file, dir) = (self.state.join("empty"), self.state.join("empty.d"));
-        if !file.exists() {
-            make_dir(&dir)?;
-            std::fs::write(&file, "").map_err(|e| Error::io("cannot make", &file, e))?;
-            use std::os::unix::fs::PermissionsExt;
-            for path in [&file, &dir] {
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000))
-                    .map_err(|e| Error::io("cannot make", path, e))?;
-            }
-        }
+        let live = steps::Live::new(0);
+        let old = rustix::process::umask(Mode::empty());
+        let made = self
+            .shared_files()
+            .iter()
+            .try_for_each(|step| step.perform(&live).map_err(|f| (step.shell().brief(), f)));
+        rustix::process::umask(old);
+        made.map_err(|(what, failure)| Error::io("cannot prepare", what, failure.errno))?;
         Ok(())
     }
 

@@ -63,6 +63,9 @@ impl Engine {
         if settings.rootfs.is_none() {
             let image = self.images.resolve(&settings.image)?;
             lower = self.images.layer_paths(&image).iter().map(|p| p.display().to_string()).collect();
+            if !image.host {
+                lower.splice(0..0, self.init_layer(&lower));
+            }
             upper_in_memory = image.host;
             image_id = image.id;
         }
@@ -78,6 +81,39 @@ impl Engine {
             id_base,
             address: None,
         })
+    }
+
+    /// A layer above all images with the mount points that every container needs, so that none is made in the container's
+    /// own layer. `None` where the image has a link in their place.
+    fn init_layer(&self, lower: &[String]) -> Option<String> {
+        let link = |layer: &String| fs::symlink_metadata(format!("{layer}/etc")).is_ok_and(|m| !m.is_dir());
+        if lower.iter().any(link) {
+            return None;
+        }
+        let layer = self.root.join("init");
+        Some(layer.display().to_string())
+    }
+
+    /// The steps that make the init layer and the covers of hidden paths; none when they are there. The last one is made last:
+    /// it says that all are.
+    pub(crate) fn shared_files(&self) -> Vec<steps::Step> {
+        let init = self.root.join("init");
+        let cover = self.state.join("empty");
+        let dir = |path: PathBuf, mode: u32| steps::MakeDir { path: path.into(), mode, owner: None }.into();
+        let file = |path: PathBuf, mode: u32| {
+            steps::WriteFile { path: path.into(), content: String::new(), mode, owner: None }.into()
+        };
+        let mut all: Vec<steps::Step> = Vec::new();
+        if !init.join("sys").exists() {
+            all.extend(["", "etc", "dev", "proc"].map(|d| dir(init.join(d), 0o755)));
+            all.extend(["hosts", "hostname", "resolv.conf"].map(|f| file(init.join("etc").join(f), 0o644)));
+            all.push(dir(init.join("sys"), 0o755));
+        }
+        if !cover.exists() {
+            all.push(dir(self.state.join("empty.d"), 0o000));
+            all.push(file(cover, 0o000));
+        }
+        all
     }
 
     /// Makes a container: its name, ids, address and directory are its own until it is removed.
@@ -126,8 +162,7 @@ impl Engine {
         if container.upper_in_memory {
             make_dir(&dir.join("lower"))?;
         }
-        self.write_config(container)?;
-        self.set_state(container, &State::Created)
+        self.write_config(container)
     }
 
     /// A container that shares another's network or IPC has that one's ids: the namespace is owned by them.
@@ -191,29 +226,52 @@ impl Engine {
         write_json(&self.directory(container).join("config.json"), container, sync)
     }
 
+    /// A container that runs has `running.json`; one that has ended has `state.json`; one that was only created has neither.
+    /// (Two names, because replacing a file makes ext4 write it out at once.)
     pub(crate) fn set_state(&self, container: &Container, state: &State) -> Result<()> {
-        write_json(&self.directory(container).join("state.json"), state, false)
+        let dir = self.directory(container);
+        let (file, other) = match state {
+            State::Running { .. } => ("running.json", None),
+            State::Created | State::Exited { .. } => ("state.json", Some("running.json")),
+        };
+        write_json(&dir.join(file), state, false)?;
+        if let Some(other) = other {
+            let _ = fs::remove_file(dir.join(other));
+        }
+        Ok(())
     }
 
     /// What the container does now; one whose processes are gone without a word (a reboot, a killed monitor) has ended.
     pub fn state(&self, container: &Container) -> Result<State> {
-        let path = self.directory(container).join("state.json");
-        let text = fs::read(&path).map_err(|e| Error::io("cannot read", &path, e))?;
-        let state: State = serde_json::from_slice(&text).map_err(|e| Error::io("cannot read", &path, e))?;
-        if let State::Running { pid, start_ticks, monitor, since } = state {
-            if start_ticks_of(pid) != Some(start_ticks) && start_ticks_of(monitor).is_none() {
-                let (code, oom_killed) = (137, false);
-                return Ok(State::Exited {
-                    code,
-                    started: Some(since),
-                    at: since,
-                    oom_killed,
-                    error: String::new(),
-                });
+        let dir = self.directory(container);
+        let read = |file: &str| -> Result<Option<State>> {
+            let path = dir.join(file);
+            match fs::read(&path) {
+                Ok(text) => {
+                    serde_json::from_slice(&text).map(Some).map_err(|e| Error::io("cannot read", &path, e))
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(Error::io("cannot read", &path, e)),
             }
-            return Ok(State::Running { pid, start_ticks, monitor, since });
+        };
+        if let Some(State::Running { pid, start_ticks, monitor, since }) = read("running.json")? {
+            if start_ticks_of(pid) == Some(start_ticks) || start_ticks_of(monitor).is_some() {
+                return Ok(State::Running { pid, start_ticks, monitor, since });
+            }
+            let (code, oom_killed) = (137, false);
+            return Ok(State::Exited {
+                code,
+                started: Some(since),
+                at: since,
+                oom_killed,
+                error: String::new(),
+            });
         }
-        Ok(state)
+        match read("state.json")? {
+            Some(state) => Ok(state),
+            None if dir.join("config.json").exists() => Ok(State::Created),
+            None => Err(Error::NoSuchContainer(container.name.clone())),
+        }
     }
 
     fn read(&self, id: &str) -> Result<Container> {
