@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 
 const KINDS: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
 
+/// A command that lists its namespaces.
+const LIST: &str = "sh -c 'for n in /proc/self/ns/*; do echo ${n##*/} $(readlink $n); done'";
+
 /// The namespaces of a container's command that is run with these flags, by kind.
 fn inside(s: &Sandbox, flags: &str) -> BTreeMap<String, String> {
-    parse(s.corten(&format!("run --rm {flags} busybox sh -c 'for n in /proc/self/ns/*; do echo ${{n##*/}} $(readlink $n); done'")).ok())
+    parse(s.corten(&format!("run --rm {flags} busybox {LIST}")).ok())
 }
 
 fn host(s: &Sandbox) -> BTreeMap<String, String> {
@@ -71,16 +74,27 @@ fn exec_enters_all_of_them() {
 fn a_container_can_join_anothers() {
     let s = Sandbox::with(&["busybox"]);
     s.detached("--name box busybox sleep 100");
-    let first = parse(
-        s.corten("exec box sh -c 'for n in /proc/self/ns/*; do echo ${n##*/} $(readlink $n); done'").ok(),
-    );
+    let first = parse(s.corten(&format!("exec box {LIST}")).ok());
     let second = inside(&s, "--network container:box");
     assert!(shared(&first, &second).contains(&"net"));
     let second = inside(&s, "--ipc container:box");
     assert!(shared(&first, &second).contains(&"ipc"));
     let second = inside(&s, "--pid container:box");
-    assert!(shared(&first, &second).contains(&"pid"));
+    // And the user namespace, by whose rights it sees the other's processes in its /proc; the rest is its own.
+    assert_eq!(shared(&first, &second), ["pid", "user"]);
+    s.detached("--name other --pid container:box busybox sh -c 'sleep 200 & sleep 300'");
+    assert_eq!(shared(&first, &parse(s.corten(&format!("exec other {LIST}")).ok())), ["pid", "user"]);
+    for reader in ["exec box", "exec other", "run --rm --init --pid container:other"] {
+        let image = if reader.starts_with("run") { "busybox" } else { "" };
+        let seen = s.corten(&format!("{reader} {image} ps"));
+        assert!(seen.ok().contains("sleep 100") && seen.stdout.contains("sleep 200"), "{seen}");
+    }
+    // What it leaves running there ends with it, and the other lives on.
+    s.corten("rm -f other").ok();
+    let seen = s.corten("exec box ps");
+    assert!(seen.ok().contains("sleep 100") && !seen.stdout.contains("sleep 200"), "{seen}");
     s.corten("run --rm --network container:nosuch busybox true").fails(125, &["nosuch"]);
+    s.corten("run --rm --pid container:nosuch busybox true").fails(125, &["nosuch"]);
     s.corten("rm -f box").ok();
     s.end();
 }

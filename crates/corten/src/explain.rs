@@ -97,7 +97,14 @@ fn clone_line(out: &mut String, plan: &Plan, p: &Paint, before: Option<Phase>) {
             "     {}the container's first process is born into new namespaces{}  {}clone(2) namespaces(7){}",
             p.why, p.end, p.number, p.end
         );
-        let _ = writeln!(out, "     {}unshare {}{}", p.command, steps::unshare_flags(plan), p.end);
+        let _ = writeln!(
+            out,
+            "     {}{}unshare {}{}",
+            p.command,
+            steps::nsenter(plan),
+            steps::unshare_flags(plan),
+            p.end
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::attach::{AttachEnd, AttachOptions, DetachKeys, pump_pipes, pump_terminal};
 use crate::specify::{cgroup, credentials, namespaces};
-use crate::{Container, Engine, Error, Network, Result, users};
+use crate::{Container, Engine, Error, Network, Result, Share, users};
 use kernel::process;
 use runtime::{Cgroups, Enter, Host, Launched, Stdio};
 use rustix::fd::{AsFd, OwnedFd};
@@ -50,12 +50,15 @@ impl Engine {
             env.push("TERM=xterm".to_owned());
         }
         let host = Host::read();
-        let mut flags = namespaces(s);
+        // Its own and those of other containers that it shares.
+        let mut flags = namespaces(container);
+        let shared = |share: &Share, flag: u64| if matches!(share, Share::Container(_)) { flag } else { 0 };
+        flags |= shared(&s.ipc, process::CLONE_NEWIPC) | shared(&s.pid, process::CLONE_NEWPID);
         if !matches!(s.network, Network::Host) {
             flags |= process::CLONE_NEWNET;
         }
-        if matches!(s.ipc, crate::Share::Container(_)) {
-            flags |= process::CLONE_NEWIPC;
+        if container.id_base != 0 {
+            flags |= process::CLONE_NEWUSER;
         }
         let enter = Enter {
             pidfd: pidfd.as_fd(),

@@ -75,7 +75,7 @@ impl Engine {
             name: container.name.clone(),
             root,
             read_only: s.read_only,
-            namespaces: namespaces(s),
+            namespaces: namespaces(container),
             join: facts.join,
             ids: ids(container),
             hostname: hostname(container),
@@ -203,8 +203,9 @@ pub(crate) fn ids(container: &Container) -> Vec<IdRange> {
     if base == 0 { Vec::new() } else { vec![IdRange { inside: 0, outside: base, count: ID_COUNT }] }
 }
 
-/// All eight, less those that are shared.
-pub(crate) fn namespaces(s: &Settings) -> u64 {
+/// All eight, less those that are shared: the new ones.
+pub(crate) fn namespaces(container: &Container) -> u64 {
+    let s = &container.settings;
     let own = |share: &Share, flag: u64| if *share == Share::Private { flag } else { 0 };
     let net = if matches!(s.network, Network::Bridge | Network::None) { ns::CLONE_NEWNET } else { 0 };
     let uts = if matches!(s.network, Network::Host) && s.hostname.is_empty() && s.uts == Share::Private {
@@ -219,7 +220,8 @@ pub(crate) fn namespaces(s: &Settings) -> u64 {
         | own(&s.pid, ns::CLONE_NEWPID)
         | own(&s.ipc, ns::CLONE_NEWIPC)
         | own(&s.cgroupns, ns::CLONE_NEWCGROUP)
-        | own(&s.userns, ns::CLONE_NEWUSER)
+        // That of a container whose processes it shares, which may have none.
+        | if container.id_base == 0 || matches!(s.pid, Share::Container(_)) { 0 } else { ns::CLONE_NEWUSER }
 }
 
 fn kernel_mounts(s: &Settings) -> Vec<Mount> {

@@ -101,8 +101,12 @@ impl Engine {
         if let Share::Container(word) = &s.ipc {
             other("ipc", process::CLONE_NEWIPC, word)?;
         }
-        if let Share::Container(_) = &s.pid {
-            return Err(Error::Invalid("--pid container:… is not supported yet".to_owned()));
+        if let Share::Container(word) = &s.pid {
+            other("pid", process::CLONE_NEWPID, word)?;
+            // What the other's root owns: without its user namespace /proc could not be mounted.
+            if container.id_base != 0 {
+                other("user", process::CLONE_NEWUSER, word)?;
+            }
         }
         let attachment = match (&s.network, container.address) {
             (Network::Bridge, address) => {

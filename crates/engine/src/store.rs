@@ -69,7 +69,12 @@ impl Engine {
             upper_in_memory = image.host;
             image_id = image.id;
         }
-        let id_base = if settings.userns == Share::Host { 0 } else { ID_FIRST };
+        let id_base = match self.shared_ids(&settings)? {
+            _ if settings.userns == Share::Host => 0,
+            Some(base) => base,
+            // Until it is created the first range stands for it.
+            None => ID_FIRST,
+        };
         Ok(Container {
             id,
             name,
@@ -137,11 +142,8 @@ impl Engine {
     }
 
     fn fill(&self, container: &mut Container) -> Result<()> {
-        if container.id_base != 0 {
-            container.id_base = match self.shared_ids(&container.settings)? {
-                Some(base) => base,
-                None => self.claim_ids(&container.id)?,
-            };
+        if container.id_base != 0 && self.shared_ids(&container.settings)?.is_none() {
+            container.id_base = self.claim_ids(&container.id)?;
         }
         if container.settings.network == Network::Bridge {
             let lease = network::lease(&self.root, &self.network()?, &container.id, None)?;
@@ -165,11 +167,11 @@ impl Engine {
         self.write_config(container)
     }
 
-    /// A container that shares another's network or IPC has that one's ids: the namespace is owned by them.
+    /// A container that shares another's processes, network or IPC has that one's ids: the namespace is owned by them.
     pub(crate) fn shared_ids(&self, settings: &Settings) -> Result<Option<u32>> {
-        let other = match (&settings.network, &settings.ipc, &settings.pid) {
-            (Network::Container(other), ..) => other,
-            (_, Share::Container(other), _) | (_, _, Share::Container(other)) => other,
+        let other = match (&settings.pid, &settings.network, &settings.ipc) {
+            (Share::Container(other), ..) => other,
+            (_, Network::Container(other), _) | (_, _, Share::Container(other)) => other,
             _ => return Ok(None),
         };
         Ok(Some(self.find(other)?.id_base))

@@ -71,7 +71,7 @@ fn attempt(
     trace: &mut Trace<'_>,
 ) -> Result<Launched, Broken> {
     let setup = |e: Errno| (Phase::Exec, 0, Failure::new(e, "prepare the clone"));
-    let homes = join(plan).map_err(|f| (Phase::Exec, 0, f))?;
+    let (homes, user) = join(plan).map_err(|f| (Phase::Exec, 0, f))?;
     perform(&plan.host, Phase::Host, 0, live, journal, trace)?;
 
     let (gate_read, gate_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(setup)?;
@@ -93,17 +93,32 @@ fn attempt(
     };
     let cgroup = plan.spawn.cgroup.map(|slot| live.fd(slot)).transpose().map_err(setup)?;
     let clone_failed = |e: Errno| (Phase::Exec, 0, Failure::new(e, "clone3"));
-    let (pid, pidfd) = match process::clone(plan.spawn.namespaces, cgroup).map_err(clone_failed)? {
+    let born = user.as_ref().map(|_| rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC));
+    let born = born.transpose().map_err(setup)?;
+    let flags = if user.is_some() { 0 } else { plan.spawn.namespaces };
+    let (pid, pidfd) = match process::clone(flags, cgroup).map_err(clone_failed)? {
         Side::Parent { pid, pidfd } => (pid, pidfd),
         Side::Child => {
             live.gate.set((gate_read.as_raw_fd(), -1));
             drop(gate_write);
             drop(report_read);
+            if let Some(user) = user
+                && let Err(failure) = move_in(&user, plan.spawn.namespaces)
+            {
+                send(report_write.as_fd(), Phase::Exec, 0, failure);
+                process::exit(1);
+            }
+            drop(born);
             inside(plan, live, &stdio, report_write.as_fd())
         }
     };
     live.pid.set(pid);
     drop((gate_read, report_write, stdio));
+    if let Some((read, write)) = born {
+        drop(write);
+        // Closed when it is in its namespaces: before, nothing can be done to them.
+        let _ = rustix::io::read(&read, &mut [0u8; 1]);
+    }
     use std::os::fd::IntoRawFd;
     live.gate.set((-1, gate_write.into_raw_fd()));
     let outcome = leave(homes)
@@ -123,9 +138,22 @@ fn attempt(
     Ok(Launched { pid, pidfd, master })
 }
 
-/// Enters namespaces of others; answers those of our own, to go back to.
-fn join(plan: &Plan) -> Result<Vec<(OwnedFd, u64)>, Failure> {
-    let mut homes = Vec::new();
+/// Goes to another container's user namespace, and makes the new namespaces there.
+fn move_in(user: &OwnedFd, namespaces: u64) -> Result<(), Failure> {
+    // That container's processes see this one by now, and may not look into it (CVE-2016-9962).
+    process::set_dumpable(false)?;
+    process::set_namespace(user, process::CLONE_NEWUSER)
+        .map_err(|e| Failure::new(e, "join the user namespace"))?;
+    process::set_dumpable(false)?;
+    process::unshare(namespaces).map_err(|e| Failure::new(e, "unshare"))
+}
+
+/// Namespaces of our own, to go back to, by their flags.
+type Homes = Vec<(OwnedFd, u64)>;
+
+/// Enters namespaces of others. A user namespace is only opened: there is no way back from it.
+fn join(plan: &Plan) -> Result<(Homes, Option<OwnedFd>), Failure> {
+    let (mut homes, mut user) = (Vec::new(), None);
     for join in &plan.spawn.join {
         let there = rustix::fs::open(
             &*join.path,
@@ -133,13 +161,17 @@ fn join(plan: &Plan) -> Result<Vec<(OwnedFd, u64)>, Failure> {
             rustix::fs::Mode::empty(),
         )
         .map_err(|e| Failure::new(e, "open the namespace to join"))?;
+        if join.flag == process::CLONE_NEWUSER {
+            user = Some(there);
+            continue;
+        }
         homes.push((process::open_own_namespace(&join.kind)?, join.flag));
         process::set_namespace(&there, join.flag).map_err(|e| Failure::new(e, "join a namespace"))?;
     }
-    Ok(homes)
+    Ok((homes, user))
 }
 
-fn leave(homes: Vec<(OwnedFd, u64)>) -> Result<(), Failure> {
+fn leave(homes: Homes) -> Result<(), Failure> {
     for (home, flag) in homes {
         process::set_namespace(&home, flag)
             .map_err(|e| Failure::new(e, "go back to the host's namespaces"))?;

@@ -49,7 +49,7 @@ pub use overlay::{EnterMounts, LeaveMounts, Overlay};
 pub use picture::Picture;
 pub use plan::{Join, Phase, Plan, Spawn};
 pub use protect::{Mask, ReadOnly};
-pub use shell::{Fidelity, Shell, numbered, quote, script, unshare_flags};
+pub use shell::{Fidelity, Shell, nsenter, numbered, quote, script, unshare_flags};
 pub use sysctl::{EnsureSysctl, SetSysctl};
 pub use terminal::OpenTerminal;
 pub use text::Text;

@@ -27,7 +27,8 @@ pub struct Plan {
 pub struct Spawn {
     /// `CLONE_NEW…` bits.
     pub namespaces: u64,
-    /// Namespaces of others, which the container is born in.
+    /// Namespaces of others, which the container is born in. With a user namespace among them, it goes there first and
+    /// makes the new ones then: they are to be that one's.
     pub join: Vec<Join>,
     /// The cgroup v2 directory, opened by an [`crate::OpenCgroup`] before.
     pub cgroup: Option<Slot>,
@@ -36,7 +37,7 @@ pub struct Spawn {
 /// A namespace that exists.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Join {
-    /// `net`, `ipc`, `uts`, `pid`: its name in `/proc/PID/ns`.
+    /// `net`, `ipc`, `uts`, `pid`, `user`: its name in `/proc/PID/ns`.
     pub kind: String,
     /// `CLONE_NEW…` of that kind.
     pub flag: u64,

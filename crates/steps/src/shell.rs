@@ -176,8 +176,12 @@ pub fn script(plan: &Plan) -> String {
         }
     }
     out.push_str(") &\n\n### the clone\n");
-    let _ =
-        writeln!(out, "T=$T bash -c 'echo $$ >$T/pid; exec unshare {} bash $T/inside'", unshare_flags(plan));
+    let _ = writeln!(
+        out,
+        "T=$T bash -c 'echo $$ >$T/pid; exec {}unshare {} bash $T/inside'",
+        nsenter(plan),
+        unshare_flags(plan)
+    );
     out
 }
 
@@ -203,6 +207,16 @@ fn say(out: &mut String, number: usize, shell: &Shell) {
     for line in &shell.lines {
         let _ = writeln!(out, "{line}");
     }
+}
+
+/// The command by which the clone's process goes to others' namespaces first; empty when there are none.
+pub fn nsenter(plan: &Plan) -> String {
+    if plan.spawn.join.is_empty() {
+        return String::new();
+    }
+    let option = |join: &crate::Join| format!("--{}={} ", join.kind, quote(&join.path));
+    let options: String = plan.spawn.join.iter().map(option).collect();
+    format!("nsenter --no-fork {options}")
 }
 
 /// The options of unshare(1) for the namespaces of the clone.

@@ -43,7 +43,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
     let cgroup = cgroup::plan(&mut lists, spec, host);
     lists.host.extend(spec.host.iter().cloned());
 
-    if !spec.ids.is_empty() {
+    if !spec.ids.is_empty() && !joins_user(spec) {
         lists.joined.push(WriteIdMaps { uids: spec.ids.clone(), gids: spec.ids.clone() }.into());
     }
     if let Some(adjust) = spec.oom_score_adj {
@@ -88,6 +88,11 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
         exec,
         slots: lists.slots,
     }
+}
+
+/// Whether the container has no user namespace of its own, but another's.
+fn joins_user(spec: &Spec) -> bool {
+    spec.join.iter().any(|join| join.flag == kernel::process::CLONE_NEWUSER)
 }
 
 /// The root file system, mounted by the host's side in the container's mount namespace; answers where.

@@ -74,7 +74,8 @@ fn foreign(spec: &Spec, fstype: &str) -> bool {
     match fstype {
         _ if spec.ids.is_empty() => false,
         "sysfs" => !owned(CLONE_NEWNET),
-        "proc" => !owned(CLONE_NEWPID),
+        // Of the pid namespace that the mounting process is in: in another container's, only its own can.
+        "proc" => !owned(CLONE_NEWPID) && !super::joins_user(spec),
         "mqueue" => !owned(kernel::process::CLONE_NEWIPC),
         _ => false,
     }
