@@ -79,20 +79,26 @@ fn masked_and_read_only_paths() {
 fn no_descriptor_is_inherited() {
     // CVE-2024-21626: a descriptor of a host directory leaked into the container.
     let s = Sandbox::with(&["busybox"]);
-    let mut command = s.command("run --rm busybox ls -l /proc/self/fd");
-    command.stdin(std::process::Stdio::null());
-    let output = e2e::Background::start("run ls", &mut command).wait();
     // 0, 1, 2 and the directory that ls reads.
-    assert_eq!(output.ok().lines().filter(|l| l.contains("->")).count(), 4, "{output}");
-    // The same when the caller has left descriptors open without close-on-exec.
-    let script = format!(
-        "exec 7</etc 8</; CORTEN_ROOT={} CORTEN_STATE={} CORTEN_CGROUP_PARENT={} {} run --rm busybox ls -l /proc/self/fd",
-        s.scope.root.display(),
-        s.scope.state.display(),
-        s.scope.cgroup_parent,
-        s.command("").get_program().display()
-    );
-    assert_eq!(s.host(&script).ok().lines().filter(|l| l.contains("->")).count(), 4);
+    let own = "0\n1\n2\n3";
+    assert_eq!(s.corten("run --rm busybox ls /proc/self/fd").ok(), own);
+    // The same when the caller has left descriptors open without close-on-exec; and with a terminal, an init, the host's ids.
+    s.detached("--name box busybox sleep 100");
+    let variables = [
+        ("ROOT", s.scope.root.display().to_string()),
+        ("STATE", s.scope.state.display().to_string()),
+        ("CGROUP_PARENT", s.scope.cgroup_parent.clone()),
+    ];
+    let variables: String = variables.iter().map(|(name, value)| format!("CORTEN_{name}={value} ")).collect();
+    let binary = s.command("").get_program().display().to_string();
+    for command in
+        ["run --rm busybox", "run --rm --init busybox", "run --rm --userns host busybox", "exec box"]
+    {
+        let script = format!("exec 7</etc 8</; {variables} {binary} {command} ls /proc/self/fd");
+        assert_eq!(s.host(&script).ok(), own, "{command}");
+    }
+    assert_eq!(s.pty("run --rm -it busybox ls /proc/self/fd").wait().stdout.split_whitespace().count(), 4);
+    s.corten("rm -f box").ok();
     s.corten("run --rm -w /proc/self/fd/7 busybox true").exits(125);
     s.end();
 }
