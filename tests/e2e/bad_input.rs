@@ -10,7 +10,10 @@ fn unknown_words() {
     s.corten("run").fails(1, &["at least 1 argument"]);
     s.corten("frobnicate").fails(1, &["frobnicate"]);
     s.corten("ps --frobnicate").fails(125, &["--frobnicate"]);
-    s.corten("run --rm nosuch:tag true").fails(125, &["nosuch:tag"]);
+    // Docker's two lines: what is looked for, and why it cannot be had.
+    let missing = s.corten("run --rm nosuch:tag true");
+    missing.exits(125);
+    assert!(missing.stderr.lines().all(|l| l.contains("nosuch:tag")), "{missing}");
     s.corten("run --rm UPPER true").fails(125, &["UPPER"]);
     s.corten("run --rm --name '-bad name' busybox true").fails(125, &["-bad name"]);
     s.corten("run --rm --env-file nosuchfile busybox true").fails(125, &["nosuchfile"]);

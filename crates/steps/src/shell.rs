@@ -187,7 +187,7 @@ pub fn script(plan: &Plan) -> String {
 
 /// The undo of every step on the host, newest first, as the script's exit trap.
 fn cleanup(plan: &Plan) -> String {
-    let mut out = String::from("cleanup() {\n  set +e\n");
+    let mut out = String::from("cleanup() {\n  set +e\n  kill $(jobs -p) 2>/dev/null\n");
     for step in plan.host.iter().chain(&plan.joined).rev().filter_map(Step::undo) {
         for line in step.shell().lines {
             let _ = writeln!(out, "  {line}");
