@@ -186,6 +186,16 @@ fn a_monitor_that_is_killed_takes_nothing_with_it_that_rm_cannot_find() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_fails_the_start() {
+    let s = Sandbox::with(&["busybox"]);
+    let id = s.corten("create --name box busybox echo lost").ok().to_owned();
+    std::fs::create_dir(s.scope.root.join("containers").join(id).join("log.json")).expect("writable");
+    s.corten("start -a box").fails(125, &["cannot open the log", "log.json"]);
+    s.corten("rm box").ok();
+    s.end();
+}
+
+#[test]
 fn logs_do_not_grow_for_ever() {
     let s = Sandbox::with(&["busybox"]);
     let id = s

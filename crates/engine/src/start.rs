@@ -238,8 +238,12 @@ impl Engine {
         let _ = rustix::process::setsid();
         process::set_name(c"corten-monitor");
         let run = self.run_directory(container);
-        let started = self.launch(container, &plan, trace);
-        let (launched, io, listener) = match started {
+        // Before the program can write anything that would be lost.
+        let path = self.directory(container).join("log.json");
+        let started = LogWriter::open(&path, &container.settings.log)
+            .map_err(|e| Error::io("cannot open the log", &path, e))
+            .and_then(|log| Ok((self.launch(container, &plan, trace)?, log)));
+        let ((launched, io, listener), log) = match started {
             Ok(started) => started,
             Err(error) => {
                 let _ = std::fs::remove_dir_all(&run);
@@ -265,9 +269,6 @@ impl Engine {
         let start_ticks = start_ticks_of(launched.pid).unwrap_or_default();
         let monitor = rustix::process::getpid().as_raw_nonzero().get();
         let _ = self.set_state(container, &State::Running { pid: launched.pid, start_ticks, monitor, since });
-        let log = LogWriter::open(&self.directory(container).join("log.json"), &container.settings.log)
-            .ok()
-            .flatten();
         let mut message = vec![READY];
         message.extend_from_slice(launched.pid.to_string().as_bytes());
         let _ = rustix::net::send(&report, &message, SendFlags::NOSIGNAL);
