@@ -87,6 +87,19 @@ fn the_screen_shows_nothing_else() {
 }
 
 #[test]
+fn its_size_is_there_from_the_start() {
+    let s = Sandbox::with(&["busybox"]);
+    assert_eq!(s.pty("run --rm -it busybox stty size").wait().stdout, "24 80\r\n");
+    s.detached("--name box -t busybox sh -c 'ls -l /dev/console; sleep 100'");
+    assert_eq!(s.pty("exec -it box stty size").wait().stdout, "24 80\r\n");
+    // The console stays the first program's.
+    let mounts = s.corten("exec box grep -c /dev/console /proc/mounts");
+    assert_eq!(mounts.ok(), "1");
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
 fn exec_on_a_terminal() {
     let s = Sandbox::with(&["busybox"]);
     s.detached("--name box busybox sleep 100");

@@ -69,6 +69,7 @@ impl Engine {
             env: &env,
             cwd: if what.workdir.is_empty() { &s.workdir } else { &what.workdir },
             credentials: credentials(s, &user, what.privileged)?,
+            terminal_size: crate::attach::terminal_size().filter(|_| what.tty),
         };
         if what.detach {
             return detached(&enter);

@@ -360,6 +360,7 @@ fn process(container: &Container, user: &User) -> Result<Process> {
         env,
         cwd: s.workdir.clone(),
         terminal: s.tty,
+        terminal_size: crate::attach::terminal_size().filter(|_| s.tty),
         init: s.init,
         credentials: credentials(s, user, false)?,
     })

@@ -21,6 +21,8 @@ pub struct Enter<'a> {
     pub env: &'a [String],
     pub cwd: &'a str,
     pub credentials: Credentials,
+    /// Rows and columns of its terminal, when it gets one.
+    pub terminal_size: Option<(u16, u16)>,
 }
 
 const SOCKET: Slot = Slot(0);
@@ -131,13 +133,13 @@ fn join(
             rustix::stdio::dup2_stderr(stderr)?;
             rustix::process::setsid().map(drop).map_err(Failure::from)?;
         }
-        Stdio::Terminal => open_terminal(live, exec.credentials.uid)?,
+        Stdio::Terminal => open_terminal(live, exec.credentials.uid, what.terminal_size)?,
     }
     process::close_on_exec_from(3).map_err(|e| Failure::new(e, "close_range"))
 }
 
 /// A terminal of the container's devpts. Its mount is found by a path, so its kind is checked before it is trusted.
-fn open_terminal(live: &Live, uid: u32) -> Result<(), Failure> {
+fn open_terminal(live: &Live, uid: u32, size: Option<(u16, u16)>) -> Result<(), Failure> {
     const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let devpts =
@@ -146,5 +148,5 @@ fn open_terminal(live: &Live, uid: u32) -> Result<(), Failure> {
         return Err(Failure::new(Errno::NOTTY, "/dev/pts is not a devpts"));
     }
     live.fill(DEVPTS, devpts);
-    OpenTerminal { devpts: DEVPTS, socket: SOCKET, slave: SLAVE, uid, console: false }.perform(live)
+    OpenTerminal { devpts: DEVPTS, socket: SOCKET, slave: SLAVE, uid, console: false, size }.perform(live)
 }

@@ -126,6 +126,8 @@ pub struct Process {
     pub env: Vec<String>,
     pub cwd: String,
     pub terminal: bool,
+    /// The terminal's first rows and columns.
+    pub terminal_size: Option<(u16, u16)>,
     pub init: bool,
     pub credentials: Credentials,
 }

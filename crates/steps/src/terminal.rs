@@ -22,6 +22,8 @@ pub struct OpenTerminal {
     pub uid: u32,
     /// The slave becomes `/dev/console`.
     pub console: bool,
+    /// Rows and columns: set before the program can ask for them.
+    pub size: Option<(u16, u16)>,
 }
 
 impl OpenTerminal {
@@ -35,16 +37,21 @@ impl OpenTerminal {
             let uid = rustix::fs::Uid::from_raw(self.uid);
             rustix::fs::fchown(&slave, Some(uid), None).map_err(|e| Failure::new(e, "chown the slave"))?;
         }
+        if let Some((rows, columns)) = self.size {
+            kernel::pty::set_size(&master, rows, columns).map_err(|e| Failure::new(e, "set the size"))?;
+        }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut rights = SendAncillaryBuffer::new(&mut space);
         let fds = [rustix::fd::AsFd::as_fd(&master)];
         rights.push(SendAncillaryMessage::ScmRights(&fds));
         rustix::net::sendmsg(live.fd(self.socket)?, &[IoSlice::new(b"t")], &mut rights, SendFlags::empty())
             .map_err(|e| Failure::new(e, "send the master"))?;
-        let place =
-            mount::place_in_root(c"/dev/console", true, true).map_err(|e| Failure::new(e, "/dev/console"))?;
-        mount::attach(mount::copy(&slave).map_err(|e| Failure::new(e, "copy the slave"))?, place)
-            .map_err(|e| Failure::new(e, "mount /dev/console"))?;
+        if self.console {
+            let place = mount::place_in_root(c"/dev/console", true, true)
+                .map_err(|e| Failure::new(e, "/dev/console"))?;
+            mount::attach(mount::copy(&slave).map_err(|e| Failure::new(e, "copy the slave"))?, place)
+                .map_err(|e| Failure::new(e, "mount /dev/console"))?;
+        }
         live.fill(self.slave, slave);
         Ok(())
     }

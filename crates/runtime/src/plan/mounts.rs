@@ -61,9 +61,8 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host, socket: Slot) ->
     if let Some(devpts) = devpts {
         let slave = lists.slot();
         kept.slave = Some(slave);
-        lists.inside.push(
-            OpenTerminal { devpts, socket, slave, uid: spec.process.credentials.uid, console: true }.into(),
-        );
+        let (uid, size) = (spec.process.credentials.uid, spec.process.terminal_size);
+        lists.inside.push(OpenTerminal { devpts, socket, slave, uid, console: true, size }.into());
     }
     kept
 }
