@@ -74,13 +74,16 @@ impl Engine {
             State::Exited { code, .. } => Ok(code),
             State::Created => Ok(0),
             State::Running { .. } => {
-                match Connection::connect(&self.run_directory(container).join("attach.sock")) {
-                    Ok(connection) => Ok(connection.wait()?),
-                    // It ended just now.
-                    Err(error) => match self.state(container)? {
-                        State::Exited { code, .. } => Ok(code),
-                        _ => Err(error.into()),
-                    },
+                let monitor = Connection::connect(&self.run_directory(container).join("attach.sock"));
+                let error = match monitor.and_then(Connection::wait) {
+                    Ok(code) => return Ok(code),
+                    Err(error) => error,
+                };
+                // It ended just now: its monitor puts it away and hears nobody any more.
+                self.settle(container, None);
+                match self.state(container)? {
+                    State::Exited { code, .. } => Ok(code),
+                    _ => Err(error.into()),
                 }
             }
         }
