@@ -96,7 +96,8 @@ impl Engine {
 /// The container's groups; on v2 the one that its first process is in. It may have moved below its own, to give controllers
 /// on, and then nobody can be born in the upper one any more.
 fn groups(group: &str, pid: i32, host: &Host) -> Vec<String> {
-    let own = runtime::cgroup_paths(group, host);
+    let mut own = runtime::cgroup_paths(group, host);
+    own.retain(|path| std::path::Path::new(path).is_dir());
     let Cgroups::V2 { mount } = &host.cgroups else { return own };
     let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let now = text.lines().find_map(|l| l.strip_prefix("0::"));

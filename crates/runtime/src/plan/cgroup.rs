@@ -8,7 +8,7 @@ use steps::*;
 /// Controllers that a group of v2 gets, where the machine has them.
 const V2: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
-/// The group's directories: one on v2, one a hierarchy on v1.
+/// The group's directories: one on v2, one a hierarchy on v1, where not all need to be there.
 pub fn paths(cgroup: &str, host: &Host) -> Vec<String> {
     match &host.cgroups {
         Cgroups::V2 { mount } => vec![format!("{mount}/{cgroup}")],
@@ -24,7 +24,7 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host) -> Option<Slot> 
     let born = match &host.cgroups {
         Cgroups::V2 { mount } => Some(v2(lists, spec, host, mount)),
         Cgroups::V1 { hierarchies } => {
-            hierarchies.iter().for_each(|hierarchy| v1(lists, spec, host, hierarchy));
+            needed(hierarchies, spec).for_each(|hierarchy| v1(lists, spec, host, hierarchy));
             None
         }
     };
@@ -32,6 +32,15 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host) -> Option<Slot> 
         lists.inside.push(UnshareCgroup {}.into());
     }
     born
+}
+
+/// The hierarchies in which a container gets a group. A group costs a tenth of a millisecond, so there is none that only
+/// pauses (it can be made when a container is paused) or weighs its I/O where no weight is asked for.
+pub(super) fn needed<'a>(hierarchies: &'a [Hierarchy], spec: &Spec) -> impl Iterator<Item = &'a Hierarchy> {
+    let weight = spec.resources.blkio_weight.is_some();
+    hierarchies
+        .iter()
+        .filter(move |h| h.controllers.iter().any(|c| *c != "freezer" && (*c != "blkio" || weight)))
 }
 
 /// The groups above the container's, outermost first: `a`, `a/b` of `a/b/c`.

@@ -139,7 +139,7 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr) {
             let size = vec![("mode".into(), "755".into()), ("size".into(), "64k".into())];
             let mount = lists.slot();
             fs(lists, "tmpfs", size, Attr { read_only: false, ..attr }, base.to_owned(), Some(mount));
-            for hierarchy in hierarchies {
+            for hierarchy in super::cgroup::needed(hierarchies, spec) {
                 let options = hierarchy.controllers.iter().map(|c| ((*c).into(), Text::default())).collect();
                 fs(
                     lists,
