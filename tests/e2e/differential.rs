@@ -6,7 +6,7 @@
 use e2e::Sandbox;
 
 /// Run in the container by its shell: everything that tells one container from another.
-const FACTS: &str = "cut -d' ' -f4- /proc/self/mountinfo; grep -E '^(Cap|NoNewPrivs|Groups|Uid|Gid|Umask)' /proc/self/status; \
+const FACTS: &str = "cut -d' ' -f4- /proc/self/mountinfo | sort; grep -E '^(Cap|NoNewPrivs|Groups|Uid|Gid|Umask)' /proc/self/status; \
     cat /proc/self/uid_map /proc/self/cgroup /proc/self/limits; ls -la /dev; ls -ld / /etc /tmp /proc/sys /sys; \
     cat /etc/resolv.conf; env | sort; pwd; hostname; ip -o link; ip -o addr; ip route; ls /proc/acpi /sys/firmware; \
     sysctl net.ipv4.ip_unprivileged_port_start net.ipv4.ping_group_range net.ipv4.ip_forward 2>/dev/null; \
