@@ -1,10 +1,27 @@
 //! Limits, on cgroup v1 and v2: what is asked for is in the kernel's files, and it works.
 
 use e2e::{Cgroups, Sandbox, wait_until};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The value of the container's cgroup file: the first name on v1, the second on v2.
 fn limit(s: &Sandbox, v1: &str, v2: &str) -> String {
     s.cgroup("box", if Sandbox::cgroups() == Cgroups::V1 { v1 } else { v2 })
+}
+
+/// The file that tells the processor time a container has used.
+fn clock(s: &Sandbox, container: &str) -> PathBuf {
+    s.cgroup_file(container, if Sandbox::cgroups() == Cgroups::V1 { "cpuacct.usage" } else { "cpu.stat" })
+}
+
+/// What it tells, in seconds.
+fn seconds(clock: &Path) -> f64 {
+    let text = std::fs::read_to_string(clock).expect("the container runs");
+    let number = |text: &str| text.trim().parse::<f64>().expect("a number");
+    match text.lines().find_map(|l| l.strip_prefix("usage_usec ")) {
+        Some(microseconds) => number(microseconds) / 1e6,
+        None => number(&text) / 1e9,
+    }
 }
 
 #[test]
@@ -101,18 +118,11 @@ fn shares_divide_a_contended_processor_alone() {
         let flags = format!("--name s{share} --cpuset-cpus 0 --cpu-shares {share}");
         s.detached(&format!("{flags} busybox sh -c 'while :; do :; done'"));
     }
-    let used = |share: u32| {
-        let name = format!("s{share}");
-        let pid = s.inspect(&name, "{{.State.Pid}}");
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the container runs");
-        let after = stat.rsplit(')').next().unwrap_or_default();
-        let fields: Vec<f64> =
-            after.split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
-        fields.iter().sum::<f64>()
-    };
-    let before = shares.map(used);
-    std::thread::sleep(std::time::Duration::from_secs(8));
-    let after = shares.map(used);
+    let clocks = shares.map(|share| clock(&s, &format!("s{share}")));
+    let used = || clocks.each_ref().map(|c| seconds(c));
+    let before = used();
+    std::thread::sleep(Duration::from_secs(8));
+    let after = used();
     let spent: Vec<f64> = before.iter().zip(after).map(|(b, a)| a - b).collect();
     let all: f64 = spent.iter().sum();
     let percent: Vec<f64> = spent.iter().map(|t| t / all * 100.0).collect();
@@ -127,15 +137,11 @@ fn shares_divide_a_contended_processor_alone() {
 fn a_quota_slows_down_alone() {
     let s = Sandbox::with(&["busybox"]);
     s.detached("--name box --cpus 0.2 busybox sh -c 'while :; do :; done'");
-    let pid = s.inspect("box", "{{.State.Pid}}");
-    let used = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the container runs");
-        stat.rsplit(')').next().and_then(|f| f.split_whitespace().nth(11)?.parse::<u32>().ok()).unwrap_or(0)
-    };
-    let before = used();
-    std::thread::sleep(std::time::Duration::from_secs(3));
-    let percent = (used() - before) / 3;
-    assert!((10..=30).contains(&percent), "{percent} % instead of 20");
+    let clock = clock(&s, "box");
+    let (start, before) = (Instant::now(), seconds(&clock));
+    std::thread::sleep(Duration::from_secs(3));
+    let percent = (seconds(&clock) - before) / start.elapsed().as_secs_f64() * 100.0;
+    assert!((10.0..=30.0).contains(&percent), "{percent} % instead of 20");
     s.corten("rm -f box").ok();
     s.end();
 }

@@ -153,11 +153,17 @@ impl Sandbox {
     /// The text of a file of the container's cgroup, of the controller that the file's name starts with.
     #[track_caller]
     pub fn cgroup(&self, container: &str, file: &str) -> String {
+        let path = self.cgroup_file(container, file);
+        fs::read_to_string(path).expect("it exists").trim_end().to_string()
+    }
+
+    /// Where such a file is.
+    #[track_caller]
+    pub fn cgroup_file(&self, container: &str, file: &str) -> PathBuf {
         let id = self.inspect(container, "{{.Id}}");
         let holds = |d: &PathBuf| d.to_string_lossy().contains(&id) && d.join(file).exists();
         let found = cgroup_directories(&self.scope.cgroup_parent).into_iter().rfind(holds);
-        let directory = found.unwrap_or_else(|| panic!("{container} has no cgroup with {file}"));
-        fs::read_to_string(directory.join(file)).expect("it exists").trim_end().to_string()
+        found.unwrap_or_else(|| panic!("{container} has no cgroup with {file}")).join(file)
     }
 
     /// The kind of cgroups that the engine has to use here.
