@@ -194,6 +194,21 @@ fn exec_follows_a_first_process_that_gave_its_controllers_on() {
 }
 
 #[test]
+fn monitors_do_not_go_with_the_service_that_started_them() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box busybox sleep 100");
+    let pid = s.inspect("box", "{{.State.Pid}}");
+    let monitor = s.host(&format!("awk '/^PPid/ {{ print $2 }}' /proc/{pid}/status")).ok().to_string();
+    let group = s.host(&format!("cat /proc/{monitor}/cgroup")).ok().to_string();
+    match Sandbox::cgroups() {
+        Cgroups::V1 => assert!(!group.contains(&s.scope.cgroup_parent), "{group}"),
+        Cgroups::V2 => assert_eq!(group, format!("0::/{}/monitors", s.scope.cgroup_parent)),
+    }
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
 fn cgroups_go_with_the_last_process() {
     let s = Sandbox::with(&["busybox"]);
     s.detached("--name box busybox sh -c 'sleep 100 & sleep 100 & wait'");

@@ -248,8 +248,11 @@ fn shared(fact: &str) -> bool {
     match kind {
         "link" | "address" | "route" => rest.contains("corten0"),
         "nft" => rest.starts_with("corten ") && !rest.starts_with("corten element"),
-        // The parent itself: its name is the path's last part.
-        "cgroup" => rest.rsplit('/').next().is_some_and(|name| name.starts_with("corten-test-")),
+        // The parent itself (its name is the path's last part) and the monitors' group in it.
+        "cgroup" => {
+            let path = rest.strip_suffix("/monitors").unwrap_or(rest);
+            path.rsplit('/').next().is_some_and(|name| name.starts_with("corten-test-"))
+        }
         "directory" => rest.matches('/').count() == 1,
         "file" => rest.ends_with(".lock") || rest.ends_with("/lock"),
         _ => false,

@@ -148,10 +148,7 @@ impl Engine {
             return Err(Error::Invalid(format!("container {} is running: stop it first", container.name)));
         }
         network::remove(&self.network()?)?;
-        let parent = std::env::var("CORTEN_CGROUP_PARENT").unwrap_or_else(|_| "corten".to_owned());
-        for path in runtime::cgroup_paths(parent.trim_matches('/'), &runtime::Host::read()) {
-            let _ = std::fs::remove_dir(path);
-        }
+        crate::group::remove();
         Ok(())
     }
 }

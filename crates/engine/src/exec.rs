@@ -1,7 +1,8 @@
 //! A further program in a running container.
 
 use crate::attach::{AttachEnd, AttachOptions, DetachKeys, pump_pipes, pump_terminal};
-use crate::specify::{cgroup, credentials, namespaces};
+use crate::group;
+use crate::specify::{credentials, namespaces};
 use crate::{Container, Engine, Error, Network, Result, Share, users};
 use kernel::process;
 use runtime::{Cgroups, Enter, Host, Launched, Stdio};
@@ -63,7 +64,7 @@ impl Engine {
         let enter = Enter {
             pidfd: pidfd.as_fd(),
             namespaces: flags,
-            cgroups: groups(&cgroup(container), pid, &host),
+            cgroups: groups(&group::of(container), pid, &host),
             v2: matches!(host.cgroups, Cgroups::V2 { .. }),
             argv: &what.argv,
             env: &env,

@@ -7,6 +7,7 @@ mod control;
 mod devices;
 mod error;
 mod exec;
+mod group;
 pub mod inspect;
 pub mod logs;
 pub mod monitor;

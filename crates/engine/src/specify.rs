@@ -87,7 +87,7 @@ impl Engine {
             empty_dir: self.state.join("empty.d").display().to_string(),
             devices: devices(s)?,
             device_rules: device_rules(s)?,
-            cgroup: cgroup(container),
+            cgroup: crate::group::of(container),
             resources: limits::resources(&s.resources)?,
             sysctls,
             oom_score_adj: s.resources.oom_score_adj,
@@ -191,11 +191,6 @@ pub(crate) fn hostname(container: &Container) -> String {
         (Network::Host, true) => rustix::system::uname().nodename().to_string_lossy().into_owned(),
         _ => container.short_id().to_owned(),
     }
-}
-
-pub(crate) fn cgroup(container: &Container) -> String {
-    let parent = std::env::var("CORTEN_CGROUP_PARENT").unwrap_or_else(|_| "corten".to_owned());
-    format!("{}/{}", parent.trim_matches('/'), container.id)
 }
 
 pub(crate) fn ids(container: &Container) -> Vec<IdRange> {

@@ -1,9 +1,10 @@
 //! Starting a container: the plan is made, a monitor is forked, and the monitor performs it and stays.
 
 use crate::attach::{AttachEnd, AttachOptions, Connection};
+use crate::group;
 use crate::logs::LogWriter;
 use crate::monitor::{self, ContainerIo, Supervision};
-use crate::specify::{Facts, cgroup};
+use crate::specify::Facts;
 use crate::store::{make_dir, start_ticks_of};
 use crate::{Container, Engine, Error, Network, Result, Share, State, Time};
 use kernel::process::{self, Side};
@@ -165,7 +166,8 @@ impl Engine {
             std::fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))?;
         }
         let facts = self.facts(container, &reserved.ports)?;
-        let plan = runtime::plan(&self.specify(container, facts)?, &Host::read());
+        let host = Host::read();
+        let plan = runtime::plan(&self.specify(container, facts)?, &host);
 
         let failed = |e: rustix::io::Errno| Error::io("cannot fork the monitor of", &container.name, e);
         let pair = || {
@@ -177,7 +179,9 @@ impl Engine {
         } else {
             (None, None)
         };
-        match process::fork().map_err(failed)? {
+        let home = group::of_monitors(&host);
+        let forked = process::clone(0, home.as_ref().map(AsFd::as_fd)).or_else(|_| process::fork());
+        match forked.map_err(failed)? {
             Side::Parent { .. } => {
                 drop((theirs, creator, reserved));
                 let mut buffer = [0u8; REPORT];
@@ -199,7 +203,7 @@ impl Engine {
                 }
             }
             Side::Child => {
-                drop((ours, client));
+                drop((ours, client, home));
                 // From the first moment on: a signal to the terminal's group is not the container's end.
                 process::block_all_signals(true);
                 self.monitor(container, plan, theirs, creator, options.trace, reserved);
@@ -361,7 +365,7 @@ impl Engine {
             let word = text.lines().find_map(|l| l.strip_prefix("oom_kill "));
             word.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or_default() > 0
         };
-        runtime::cgroup_paths(&cgroup(container), &Host::read()).iter().any(|path| {
+        runtime::cgroup_paths(&group::of(container), &Host::read()).iter().any(|path| {
             ["memory.events", "memory.oom_control"]
                 .iter()
                 .any(|file| std::fs::read_to_string(format!("{path}/{file}")).is_ok_and(|t| count(&t)))
