@@ -4,6 +4,7 @@
 mod enter;
 mod execute;
 mod host;
+pub mod oci;
 mod plan;
 mod spec;
 
