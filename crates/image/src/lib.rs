@@ -7,6 +7,8 @@ pub mod error;
 pub mod host;
 pub mod layer;
 pub mod limits;
+pub mod manifest;
+pub mod platform;
 pub mod reference;
 pub mod store;
 
@@ -14,5 +16,6 @@ pub use archive::{Input, Loaded, Progress};
 pub use config::{Healthcheck, RunConfig};
 pub use error::{Error, Result};
 pub use limits::Limits;
+pub use platform::Platform;
 pub use reference::Reference;
 pub use store::{Image, Layer, Removed, Store, Summary, User};

@@ -2,65 +2,18 @@
 
 use super::source::Source;
 use super::{LayerBlob, Parsed};
-use crate::config::{ImageConfig, machine_architecture};
+use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{Error, Result, invalid};
 use crate::layer::tar::show;
 use crate::limits::Limits;
+use crate::manifest::{Checked, Descriptor, check, check_config_type, check_layer_type};
+use crate::platform::{Platform, choose};
 use crate::reference::Reference;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
-const INDEX: &[&str] =
-    &["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
-const MANIFEST: &[&str] =
-    &["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
-const CONFIG: &[&str] =
-    &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 /// Indexes inside indexes.
 const MAX_NESTING: usize = 4;
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    size: u64,
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    platform: Option<Platform>,
-    #[serde(default)]
-    urls: Option<Vec<String>>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Platform {
-    architecture: String,
-    os: String,
-}
-
-/// A manifest or an index: every field that either may have, so that a document that is both is seen (CVE-2021-41190).
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    #[serde(default)]
-    schema_version: u32,
-    #[serde(default)]
-    media_type: String,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
-    #[serde(rename = "fsLayers")]
-    fs_layers: Option<serde::de::IgnoredAny>,
-}
-
-enum Checked {
-    Index(Vec<Descriptor>),
-    Manifest { config: Descriptor, layers: Vec<Descriptor> },
-}
 
 /// The images that `index.json` lists, for this machine's platform.
 pub fn parse(source: &Source, document: &[u8], limits: &Limits) -> Result<Vec<Parsed>> {
@@ -97,18 +50,22 @@ pub fn parse(source: &Source, document: &[u8], limits: &Limits) -> Result<Vec<Pa
         return invalid(format!("more than {} images", limits.images));
     }
     let many = groups.len() > 1;
+    let machine = Platform::machine();
     let mut images: Vec<Parsed> = Vec::new();
     for (name, group) in groups {
         // Attestations and other platforms that stand alone are passed over where there is something else.
-        if many && name.is_none() && group.iter().all(|d| d.platform.as_ref().is_some_and(|p| !is_ours(p))) {
+        if many
+            && name.is_none()
+            && group.iter().all(|d| d.platform.as_ref().is_some_and(|p| !machine.accepts(p)))
+        {
             continue;
         }
-        let mut parsed = resolve(source, choose(group)?, limits, 0)?;
+        let mut parsed = resolve(source, choose(group, &machine)?, limits, 0)?;
         parsed.names = name.map(|n| reference(&n)).transpose()?.flatten().into_iter().collect();
         images.push(parsed);
     }
     if images.is_empty() {
-        return invalid(format!("no image for linux/{}", machine_architecture()));
+        return invalid(format!("no image for {machine}"));
     }
     Ok(images)
 }
@@ -119,7 +76,9 @@ fn resolve(source: &Source, descriptor: Descriptor, limits: &Limits, depth: usiz
         Checked::Index(_) if depth == MAX_NESTING => {
             invalid(format!("index {digest}: indexes are nested too deeply"))
         }
-        Checked::Index(manifests) => resolve(source, choose(manifests)?, limits, depth + 1),
+        Checked::Index(manifests) => {
+            resolve(source, choose(manifests, &Platform::machine())?, limits, depth + 1)
+        }
         Checked::Manifest { config, layers } => manifest(source, (digest, bytes), config, layers, limits),
     }
 }
@@ -132,12 +91,7 @@ fn manifest(
     limits: &Limits,
 ) -> Result<Parsed> {
     let digest = &manifest.0;
-    if !CONFIG.contains(&config.media_type.as_str()) {
-        let kind = show(config.media_type.as_bytes());
-        return invalid(format!(
-            "manifest {digest} is not of a container image: its config is of type '{kind}'"
-        ));
-    }
+    check_config_type(digest, &config)?;
     let (id, bytes) = read(source, &config, limits.config)?;
     let image = ImageConfig::parse(&id.to_string(), &bytes)?;
     let diff_ids = image.diff_ids()?;
@@ -151,16 +105,9 @@ fn manifest(
     let mut blobs = Vec::new();
     for (layer, diff_id) in layers.iter().zip(diff_ids) {
         let layer_digest = Digest::parse(&layer.digest)?;
-        let kind = layer.media_type.as_str();
-        if !kind.contains(".layer.") && !kind.contains("rootfs") {
-            return invalid(format!(
-                "layer {layer_digest} is of type '{}', not a layer",
-                show(kind.as_bytes())
-            ));
-        }
+        check_layer_type(layer)?;
         let Some(blob) = source.find(&path(&layer_digest))? else {
-            let foreign = layer.urls.as_ref().is_some_and(|u| !u.is_empty()) || kind.contains("foreign");
-            let why = if foreign {
+            let why = if layer.is_foreign() {
                 "is foreign: it is kept elsewhere and not in this archive"
             } else {
                 "is missing"
@@ -191,69 +138,6 @@ fn read(source: &Source, descriptor: &Descriptor, max: u64) -> Result<(Digest, V
 
 fn path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
-}
-
-/// Parse a manifest or index, and refuse what could be taken for the other (CVE-2021-41190).
-fn check(name: &str, bytes: &[u8], expected: &str) -> Result<Checked> {
-    let document: Document =
-        serde_json::from_slice(bytes).map_err(|e| Error::Invalid(format!("'{name}' cannot be read: {e}")))?;
-    if document.schema_version != 2 {
-        return invalid(format!("'{name}' is of schema version {}, not 2", document.schema_version));
-    }
-    let kind = if document.media_type.is_empty() { expected } else { &document.media_type };
-    if !expected.is_empty() && kind != expected {
-        let (kind, expected) = (show(kind.as_bytes()), show(expected.as_bytes()));
-        return invalid(format!("'{name}' says that it is '{kind}', but is listed as '{expected}'"));
-    }
-    let unclear = || invalid(format!("'{name}' could be a manifest or an index"));
-    match (document.manifests, document.config, document.layers, document.fs_layers) {
-        (Some(manifests), None, None, None) => {
-            if !kind.is_empty() && !INDEX.contains(&kind) {
-                return unclear();
-            }
-            Ok(Checked::Index(manifests))
-        }
-        (None, Some(config), Some(layers), None) => {
-            if !kind.is_empty() && !MANIFEST.contains(&kind) {
-                return unclear();
-            }
-            Ok(Checked::Manifest { config, layers })
-        }
-        (None, None, None, Some(_)) => {
-            invalid(format!("'{name}' is a manifest of the first schema, which is not supported"))
-        }
-        (None, None, None, None) | (None, None, Some(_), None) | (None, Some(_), None, None) => {
-            invalid(format!("'{name}' is neither a manifest nor an index"))
-        }
-        _ => unclear(),
-    }
-}
-
-/// The manifest for this machine.
-fn choose(mut manifests: Vec<Descriptor>) -> Result<Descriptor> {
-    if manifests.len() == 1 && manifests[0].platform.is_none() {
-        return Ok(manifests.remove(0));
-    }
-    let ours = manifests.iter().position(|d| d.platform.as_ref().is_some_and(is_ours));
-    // Without any platform there is nothing to choose by.
-    let only = || {
-        let mut plain = manifests.iter().enumerate().filter(|(_, d)| d.platform.is_none());
-        plain.next().filter(|_| plain.next().is_none()).map(|(at, _)| at)
-    };
-    match ours.or_else(only) {
-        Some(at) => Ok(manifests.swap_remove(at)),
-        None => {
-            let have = manifests.iter().filter_map(|d| d.platform.as_ref());
-            let have: Vec<String> =
-                have.map(|p| show(format!("{}/{}", p.os, p.architecture).as_bytes())).collect();
-            let have = if have.is_empty() { "none".into() } else { have.join(", ") };
-            invalid(format!("no image for linux/{}; there are: {have}", machine_architecture()))
-        }
-    }
-}
-
-fn is_ours(platform: &Platform) -> bool {
-    platform.os == "linux" && platform.architecture == machine_architecture()
 }
 
 /// containerd's full name goes before the OCI one, which may be a bare tag.
