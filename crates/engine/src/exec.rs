@@ -5,7 +5,7 @@ use crate::group;
 use crate::specify::{credentials, namespaces};
 use crate::{Container, Engine, Error, Network, Result, Share, users};
 use kernel::process;
-use runtime::{Cgroups, Enter, Host, Launched, Stdio};
+use runtime::{Enter, GroupPaths, Host, Launched, Stdio};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
@@ -50,7 +50,6 @@ impl Engine {
         if what.tty && !env.iter().any(|e| e.starts_with("TERM=")) {
             env.push("TERM=xterm".to_owned());
         }
-        let host = Host::read();
         // Its own and those of other containers that it shares.
         let mut flags = namespaces(container);
         let shared = |share: &Share, flag: u64| if matches!(share, Share::Container(_)) { flag } else { 0 };
@@ -64,8 +63,7 @@ impl Engine {
         let enter = Enter {
             pidfd: pidfd.as_fd(),
             namespaces: flags,
-            cgroups: groups(&group::of(container), pid, &host),
-            v2: matches!(host.cgroups, Cgroups::V2 { .. }),
+            groups: GroupPaths::everywhere(&group::of(container), &Host::read()).beside(pid),
             argv: &what.argv,
             env: &env,
             cwd: if what.workdir.is_empty() { &s.workdir } else { &what.workdir },
@@ -91,20 +89,6 @@ impl Engine {
             AttachEnd::Detached => 0,
             AttachEnd::Interrupted(signal) => 128 + signal,
         })
-    }
-}
-
-/// The container's groups; on v2 the one that its first process is in. It may have moved below its own, to give controllers
-/// on, and then nobody can be born in the upper one any more.
-fn groups(group: &str, pid: i32, host: &Host) -> Vec<String> {
-    let mut own = runtime::cgroup_paths(group, host);
-    own.retain(|path| std::path::Path::new(path).is_dir());
-    let Cgroups::V2 { mount } = &host.cgroups else { return own };
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let now = text.lines().find_map(|l| l.strip_prefix("0::"));
-    match now.filter(|path| path.strip_prefix('/').is_some_and(|p| p.starts_with(&format!("{group}/")))) {
-        Some(path) => vec![format!("{mount}{path}")],
-        None => own,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Control groups, as the engine names them: one above all, one for each container, one for the monitors.
 
 use crate::Container;
-use runtime::{Cgroups, Host};
+use runtime::{Cgroups, GroupPaths, Host};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -33,7 +33,7 @@ pub fn of_monitors(host: &Host) -> Option<OwnedFd> {
 
 /// Removes the groups that are there for all containers.
 pub fn remove() {
-    for path in runtime::cgroup_paths(&parent(), &Host::read()) {
+    for path in GroupPaths::everywhere(&parent(), &Host::read()).dirs() {
         // A monitor whose last container is gone is going.
         for _ in 0..100 {
             match rustix::fs::rmdir(format!("{path}/monitors")) {

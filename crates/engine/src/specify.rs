@@ -12,7 +12,7 @@ use crate::{Container, Engine, Error, Network, Result, Settings, Share};
 use kernel::caps::CapSet;
 use kernel::mount::Attr;
 use kernel::process as ns;
-use runtime::{Idmap, Lower, Mount, Process, Root, Spec, Writable};
+use runtime::{GroupPaths, Host, Idmap, Lower, Mount, Process, Root, Spec, Writable};
 use std::net::IpAddr;
 use steps::{Credentials, IdRange, Join, Limit, WriteFile};
 
@@ -44,8 +44,9 @@ pub(crate) struct Facts {
 }
 
 impl Engine {
-    pub(crate) fn specify(&self, container: &Container, facts: Facts) -> Result<Spec> {
+    pub(crate) fn specify(&self, container: &Container, facts: Facts, host_facts: &Host) -> Result<Spec> {
         let s = &container.settings;
+        let resources = limits::resources(&s.resources)?;
         let root = self.root_of(container);
         let user = self.user_of(container, &root)?;
         let run = self.run_directory(container).display().to_string();
@@ -87,8 +88,8 @@ impl Engine {
             empty_dir: self.state.join("empty.d").display().to_string(),
             devices: devices(s)?,
             device_rules: device_rules(s)?,
-            cgroup: crate::group::of(container),
-            resources: limits::resources(&s.resources)?,
+            groups: GroupPaths::few(&crate::group::of(container), host_facts, &resources),
+            resources,
             sysctls,
             oom_score_adj: s.resources.oom_score_adj,
             host,

@@ -8,7 +8,7 @@ use crate::specify::Facts;
 use crate::store::{make_dir, start_ticks_of};
 use crate::{Container, Engine, Error, Network, Result, Share, State, Time};
 use kernel::process::{self, Side};
-use runtime::{Host, Launched, StartError, Stdio};
+use runtime::{GroupPaths, Host, Launched, StartError, Stdio};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
@@ -55,7 +55,8 @@ impl Engine {
             protocol: p.protocol,
         });
         let facts = self.facts(container, &ports.collect::<Vec<_>>())?;
-        let mut plan = runtime::plan(&self.specify(container, facts)?, &Host::read());
+        let host = Host::read();
+        let mut plan = runtime::plan(&self.specify(container, facts, &host)?, &host);
         // What `create` makes comes before what a start makes.
         plan.host.splice(0..0, self.shared_files().into_iter().chain(self.directories(container)));
         Ok(plan)
@@ -167,7 +168,7 @@ impl Engine {
         }
         let facts = self.facts(container, &reserved.ports)?;
         let host = Host::read();
-        let plan = runtime::plan(&self.specify(container, facts)?, &host);
+        let plan = runtime::plan(&self.specify(container, facts, &host)?, &host);
 
         let failed = |e: rustix::io::Errno| Error::io("cannot fork the monitor of", &container.name, e);
         let pair = || {
@@ -365,7 +366,7 @@ impl Engine {
             let word = text.lines().find_map(|l| l.strip_prefix("oom_kill "));
             word.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or_default() > 0
         };
-        runtime::cgroup_paths(&group::of(container), &Host::read()).iter().any(|path| {
+        GroupPaths::everywhere(&group::of(container), &Host::read()).dirs().any(|path| {
             ["memory.events", "memory.oom_control"]
                 .iter()
                 .any(|file| std::fs::read_to_string(format!("{path}/{file}")).is_ok_and(|t| count(&t)))

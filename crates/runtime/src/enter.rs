@@ -1,11 +1,12 @@
 //! A further program in a running container: `exec`. See setns(2).
 
+use crate::GroupPaths;
 use crate::execute::{Launched, StartError, Stdio, exec_error, reap, receive_master, report, send};
 use kernel::process::{self, Side, Strings};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use steps::{Credentials, Exec, Failure, Live, OpenTerminal, Phase, Slot, Text};
+use steps::{Credentials, Exec, Failure, Live, OpenTerminal, Phase, Slot};
 
 /// What to run, and where.
 #[derive(Debug)]
@@ -14,9 +15,8 @@ pub struct Enter<'a> {
     pub pidfd: BorrowedFd<'a>,
     /// `CLONE_NEW…` of the namespaces to join.
     pub namespaces: u64,
-    /// Its control groups: directories.
-    pub cgroups: Vec<String>,
-    pub v2: bool,
+    /// Its control groups.
+    pub groups: GroupPaths,
     pub argv: &'a [String],
     pub env: &'a [String],
     pub cwd: &'a str,
@@ -59,22 +59,21 @@ fn attempt(what: &Enter<'_>, stdio: Stdio) -> Result<Launched, Failure> {
     } else {
         None
     };
-    let mut groups = Vec::new();
-    for group in &what.cgroups {
-        let (path, flags) = if what.v2 {
-            (Text::from(group.as_str()), OFlags::PATH | OFlags::DIRECTORY)
+    let (mut groups, mut born) = (Vec::new(), None);
+    for group in what.groups.iter() {
+        let (path, flags) = if group.is_v2() {
+            (group.dir(), OFlags::PATH | OFlags::DIRECTORY)
         } else {
-            (format!("{group}/tasks").into(), OFlags::WRONLY)
+            (format!("{}/tasks", group.dir()), OFlags::WRONLY)
         };
-        groups.push(
-            rustix::fs::open(path.as_c(), flags | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|e| Failure::new(e, "open its control group"))?,
-        );
+        let opened = rustix::fs::open(&*path, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| Failure::new(e, "open its control group"))?;
+        if group.is_v2() { born = Some(opened) } else { groups.push(opened) }
     }
     let (report_read, report_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     process::set_namespace(what.pidfd, what.namespaces & process::CLONE_NEWPID)
         .map_err(|e| Failure::new(e, "join the pid namespace"))?;
-    let born = groups.first().filter(|_| what.v2).map(|g| g.as_fd());
+    let born = born.as_ref().map(AsFd::as_fd);
     let (pid, pidfd) = match process::clone(0, born).map_err(|e| Failure::new(e, "clone3"))? {
         Side::Parent { pid, pidfd } => (pid, pidfd),
         Side::Child => inside(what, &exec, &live, &groups, &stdio, report_write.as_fd()),
@@ -117,10 +116,8 @@ fn join(
 ) -> Result<(), Failure> {
     // Whoever is in the container may not look into this process while host memory is in it (CVE-2016-9962).
     process::set_dumpable(false)?;
-    if !what.v2 {
-        for group in groups {
-            rustix::io::write(group, b"0").map_err(|e| Failure::new(e, "enter its control group"))?;
-        }
+    for group in groups {
+        rustix::io::write(group, b"0").map_err(|e| Failure::new(e, "enter its control group"))?;
     }
     process::set_namespace(what.pidfd, what.namespaces & !process::CLONE_NEWPID)
         .map_err(|e| Failure::new(e, "join its namespaces"))?;

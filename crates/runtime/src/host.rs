@@ -7,14 +7,14 @@ use std::os::unix::fs::MetadataExt;
 pub enum Cgroups {
     /// One hierarchy for all controllers.
     V2 { mount: String },
-    /// A hierarchy for each controller (also where v2 is mounted beside, without them).
+    /// A hierarchy for each controller, and often v2 beside, without them.
     V1 { hierarchies: Vec<Hierarchy> },
 }
 
-/// One hierarchy of v1.
+/// One hierarchy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hierarchy {
-    /// `cpu`, or several that are mounted together.
+    /// `cpu`, or several that are mounted together, or `name=systemd`; empty for v2 beside v1.
     pub controllers: Vec<&'static str>,
     pub mount: String,
 }
@@ -30,15 +30,35 @@ pub struct Host {
     pub cpus: usize,
 }
 
-const V1: [&str; 8] = ["memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio"];
+/// The controllers of v1, and the named hierarchy that systemd keeps its units in.
+const V1: [&str; 15] = [
+    "memory",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "pids",
+    "devices",
+    "freezer",
+    "blkio",
+    "hugetlb",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "rdma",
+    "misc",
+    "name=systemd",
+];
 const CGROUP: &str = "/sys/fs/cgroup";
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+fn is_v2(path: &str) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|s| s.f_type == CGROUP2_MAGIC)
+}
 
 impl Host {
     /// Looks at the machine: a handful of system calls.
     pub fn read() -> Host {
-        let v2 = rustix::fs::statfs(CGROUP).is_ok_and(|s| s.f_type == CGROUP2_MAGIC);
-        let cgroups = if v2 {
+        let cgroups = if is_v2(CGROUP) {
             Cgroups::V2 { mount: CGROUP.to_owned() }
         } else {
             Cgroups::V1 { hierarchies: hierarchies() }
@@ -64,18 +84,26 @@ impl Host {
     }
 }
 
-/// The hierarchies of v1, each once: `cpu` and `cpuacct` are often one, by two names.
+/// The hierarchies of v1, each once: `cpu` and `cpuacct` are often one, by two names. v2 comes last.
 fn hierarchies() -> Vec<Hierarchy> {
+    let Ok(top) = std::fs::metadata(CGROUP) else { return Vec::new() };
     let mut found: Vec<(u64, Hierarchy)> = Vec::new();
     for controller in V1 {
-        let mount = format!("{CGROUP}/{controller}");
+        let mount = format!("{CGROUP}/{}", controller.trim_start_matches("name="));
         let Ok(meta) = std::fs::metadata(&mount) else { continue };
         match found.iter_mut().find(|(device, _)| *device == meta.dev()) {
             Some((_, hierarchy)) => hierarchy.controllers.push(controller),
+            // A directory that nothing is mounted on is no hierarchy.
+            None if meta.dev() == top.dev() => {}
             None => found.push((meta.dev(), Hierarchy { controllers: vec![controller], mount })),
         }
     }
-    found.into_iter().map(|(_, hierarchy)| hierarchy).collect()
+    let mut all: Vec<Hierarchy> = found.into_iter().map(|(_, hierarchy)| hierarchy).collect();
+    let unified = format!("{CGROUP}/unified");
+    if is_v2(&unified) {
+        all.push(Hierarchy { controllers: Vec::new(), mount: unified });
+    }
+    all
 }
 
 fn read_word(path: &str) -> String {

@@ -3,6 +3,7 @@
 
 mod enter;
 mod execute;
+pub mod group;
 mod host;
 pub mod oci;
 mod plan;
@@ -10,6 +11,7 @@ mod spec;
 
 pub use enter::{Enter, enter};
 pub use execute::{Launched, StartError, Stdio, Trace, launch};
+pub use group::{GroupPath, GroupPaths};
 pub use host::{Cgroups, Host};
-pub use plan::{cgroup_paths, ignored_limits, plan};
+pub use plan::{ignored_limits, plan};
 pub use spec::*;

@@ -1,6 +1,7 @@
 //! What the runtime is asked for: everything resolved, nothing left to look up. An OCI `config.json` and the engine's
 //! settings both end here.
 
+use crate::GroupPaths;
 use kernel::bpf::DeviceRule;
 use kernel::mount::Attr;
 use std::collections::BTreeMap;
@@ -28,8 +29,8 @@ pub struct Spec {
     pub empty_dir: String,
     pub devices: Vec<Node>,
     pub device_rules: Vec<DeviceRule>,
-    /// Below the root of every hierarchy, without a leading slash: `corten/<id>`.
-    pub cgroup: String,
+    /// Its control groups; those above them are made, too.
+    pub groups: GroupPaths,
     pub resources: Resources,
     /// Keys with dots.
     pub sysctls: BTreeMap<String, String>,

@@ -1,46 +1,26 @@
 //! Control groups and their limits, on v1 and v2.
 
 use super::Lists;
-use crate::host::Hierarchy;
-use crate::{Cgroups, Host, Resources, Spec};
+use crate::{Cgroups, GroupPath, Host, Resources, Spec};
 use steps::*;
 
 /// Controllers that a group of v2 gets, where the machine has them.
 const V2: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
-/// The group's directories: one on v2, one a hierarchy on v1, where not all need to be there.
-pub fn paths(cgroup: &str, host: &Host) -> Vec<String> {
-    match &host.cgroups {
-        Cgroups::V2 { mount } => vec![format!("{mount}/{cgroup}")],
-        Cgroups::V1 { hierarchies } => hierarchies.iter().map(|h| format!("{}/{cgroup}", h.mount)).collect(),
-    }
-}
-
 /// Makes the groups; answers the slot into which the container is born on v2.
 pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host) -> Option<Slot> {
-    if spec.cgroup.is_empty() {
-        return None;
-    }
-    let born = match &host.cgroups {
-        Cgroups::V2 { mount } => Some(v2(lists, spec, host, mount)),
-        Cgroups::V1 { hierarchies } => {
-            needed(hierarchies, spec).for_each(|hierarchy| v1(lists, spec, host, hierarchy));
-            None
+    let mut born = None;
+    for path in spec.groups.iter() {
+        if path.is_v2() {
+            born = Some(v2(lists, spec, host, path));
+        } else {
+            v1(lists, spec, host, path);
         }
-    };
-    if spec.namespaces & kernel::process::CLONE_NEWCGROUP != 0 {
+    }
+    if !spec.groups.is_empty() && spec.namespaces & kernel::process::CLONE_NEWCGROUP != 0 {
         lists.inside.push(UnshareCgroup {}.into());
     }
     born
-}
-
-/// The hierarchies in which a container gets a group. A group costs a tenth of a millisecond, so there is none that only
-/// pauses (it can be made when a container is paused) or weighs its I/O where no weight is asked for.
-pub(super) fn needed<'a>(hierarchies: &'a [Hierarchy], spec: &Spec) -> impl Iterator<Item = &'a Hierarchy> {
-    let weight = spec.resources.blkio_weight.is_some();
-    hierarchies
-        .iter()
-        .filter(move |h| h.controllers.iter().any(|c| *c != "freezer" && (*c != "blkio" || weight)))
 }
 
 /// The groups above the container's, outermost first: `a`, `a/b` of `a/b/c`.
@@ -48,11 +28,12 @@ fn parents(cgroup: &str) -> impl Iterator<Item = &str> {
     cgroup.match_indices('/').map(|(at, _)| &cgroup[..at])
 }
 
-fn v2(lists: &mut Lists, spec: &Spec, host: &Host, mount: &str) -> Slot {
+fn v2(lists: &mut Lists, spec: &Spec, host: &Host, of: &GroupPath) -> Slot {
+    let mount = &of.mount;
     let give: Vec<String> =
         V2.iter().filter(|c| host.controllers.iter().any(|h| h == *c)).map(|c| format!("+{c}")).collect();
     let give: Text = give.join(" ").into();
-    for parent in parents(&spec.cgroup) {
+    for parent in parents(&of.group) {
         let above = parent.rsplit_once('/').map_or(String::new(), |(above, _)| format!("/{above}"));
         let set = vec![
             (format!("{mount}{above}/cgroup.subtree_control").into(), give.clone()),
@@ -60,7 +41,7 @@ fn v2(lists: &mut Lists, spec: &Spec, host: &Host, mount: &str) -> Slot {
         ];
         lists.host.push(EnsureCgroup { path: format!("{mount}/{parent}").into(), set }.into());
     }
-    let group = format!("{mount}/{}", spec.cgroup);
+    let group = of.dir();
     let path: Text = group.as_str().into();
     lists.host.push(MakeCgroup { path: path.clone() }.into());
     for (file, value, optional) in v2_values(&spec.resources) {
@@ -134,10 +115,10 @@ fn weight(shares: u64) -> u64 {
     ((shares * 100 + 512) / 1024).clamp(1, 10_000)
 }
 
-fn v1(lists: &mut Lists, spec: &Spec, host: &Host, hierarchy: &Hierarchy) {
-    let has = |c: &str| hierarchy.controllers.contains(&c);
-    for parent in parents(&spec.cgroup) {
-        let path = format!("{}/{parent}", hierarchy.mount);
+fn v1(lists: &mut Lists, spec: &Spec, host: &Host, of: &GroupPath) {
+    let has = |c: &str| of.has(c);
+    for parent in parents(&of.group) {
+        let path = format!("{}/{parent}", of.mount);
         // A group of cpuset starts without CPUs; its children shall start with the parent's.
         let mut set: Vec<(Text, Text)> = Vec::new();
         if has("cpuset") {
@@ -147,7 +128,7 @@ fn v1(lists: &mut Lists, spec: &Spec, host: &Host, hierarchy: &Hierarchy) {
         }
         lists.host.push(EnsureCgroup { path: path.into(), set }.into());
     }
-    let group = format!("{}/{}", hierarchy.mount, spec.cgroup);
+    let group = of.dir();
     lists.host.push(MakeCgroup { path: group.as_str().into() }.into());
     for (controller, file, value, optional) in v1_values(&spec.resources) {
         if has(controller) {

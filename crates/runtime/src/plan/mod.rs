@@ -10,7 +10,7 @@ use crate::{Host, Idmap, Root, Spec};
 use kernel::mount::Attr;
 use steps::*;
 
-pub use cgroup::{ignored as ignored_limits, paths as cgroup_paths};
+pub use cgroup::ignored as ignored_limits;
 pub(crate) use process::candidates;
 
 /// The two meeting points of a start.

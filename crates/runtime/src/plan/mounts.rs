@@ -135,20 +135,25 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr) {
             lists.inside.push(AttachTree { slot, target: base.into(), file: false, strict: true }.into());
         }
         Cgroups::V2 { .. } => fs(lists, "cgroup2", Vec::new(), attr, base.to_owned(), None),
-        Cgroups::V1 { hierarchies } => {
+        Cgroups::V1 { .. } => {
             let size = vec![("mode".into(), "755".into()), ("size".into(), "64k".into())];
             let mount = lists.slot();
             fs(lists, "tmpfs", size, Attr { read_only: false, ..attr }, base.to_owned(), Some(mount));
-            for hierarchy in super::cgroup::needed(hierarchies, spec) {
-                let options = hierarchy.controllers.iter().map(|c| ((*c).into(), Text::default())).collect();
-                fs(
-                    lists,
-                    "cgroup",
-                    options,
-                    attr,
-                    format!("{base}/{}", hierarchy.controllers.join(",")),
-                    None,
-                );
+            for path in spec.groups.iter() {
+                let option = |c: &String| match c.split_once('=') {
+                    Some((key, name)) => (key.into(), name.into()),
+                    None => (c.as_str().into(), Text::default()),
+                };
+                let mut options: Vec<(Text, Text)> = path.controllers.iter().map(option).collect();
+                let (fstype, name) = match path.controllers.join(",") {
+                    none if none.is_empty() => ("cgroup2", "unified".to_owned()),
+                    named if named.starts_with("name=") => {
+                        options.push(("none".into(), Text::default()));
+                        ("cgroup", named["name=".len()..].to_owned())
+                    }
+                    controllers => ("cgroup", controllers),
+                };
+                fs(lists, fstype, options, attr, format!("{base}/{name}"), None);
             }
             if attr.read_only {
                 lists.inside.push(Seal { mount, target: base.into() }.into());

@@ -22,7 +22,7 @@ fn spec() -> Spec {
             | kernel::process::CLONE_NEWNS
             | kernel::process::CLONE_NEWCGROUP,
         ids: vec![IdRange { inside: 0, outside: 100_000, count: 65_536 }],
-        cgroup: "corten/web".to_owned(),
+        groups: crate::GroupPaths::everywhere("corten/web", &host()),
         mounts: vec![Mount::Bind {
             source: "/data".to_owned(),
             target: "/data".to_owned(),
