@@ -19,6 +19,7 @@ pub(crate) fn devices(s: &Settings) -> Result<Vec<Node>> {
     let node = |name: &str, (block, major, minor): (bool, u32, u32)| Node {
         name: name.into(),
         block,
+        fifo: false,
         major,
         minor,
         mode: 0o666,
@@ -67,7 +68,7 @@ fn walk(directory: &Path, prefix: &str, found: &mut Vec<Node>) {
             walk(&entry.path(), &format!("{name}/"), found);
         } else if let Some((block, major, minor)) = numbers(&meta) {
             let (mode, uid, gid) = (meta.mode() & 0o7777, meta.uid(), meta.gid());
-            found.push(Node { name: name.into(), block, major, minor, mode, uid, gid });
+            found.push(Node { name: name.into(), block, fifo: false, major, minor, mode, uid, gid });
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{Container, Engine, Error, Network, Result, Settings, Share};
 use kernel::caps::CapSet;
 use kernel::mount::Attr;
 use kernel::process as ns;
-use runtime::{GroupPaths, Host, Idmap, Lower, Mount, Process, Root, Spec, Writable};
+use runtime::{Extra, GroupPaths, Host, Idmap, Lower, Mount, Process, Root, Spec, Writable};
 use std::net::IpAddr;
 use steps::{Credentials, IdRange, Join, Limit, WriteFile};
 
@@ -96,6 +96,7 @@ impl Engine {
             joined: facts.attachment.joined,
             inside: facts.attachment.inside,
             process: process(container, &user)?,
+            ..Spec::default()
         })
     }
 
@@ -103,7 +104,7 @@ impl Engine {
         let dir = self.directory(container);
         let path = |name: &str| dir.join(name).display().to_string();
         match &container.settings.rootfs {
-            Some(rootfs) => Root::Directory(rootfs.clone()),
+            Some(rootfs) => Root::Directory { path: rootfs.clone(), idmap: Idmap::Yes },
             None => {
                 // The machine's own root cannot be covered by its mapped copy: that is attached beside.
                 let at =
@@ -117,7 +118,7 @@ impl Engine {
 
     fn user_of(&self, container: &Container, root: &Root) -> Result<User> {
         let roots = match root {
-            Root::Directory(path) => vec![path.clone()],
+            Root::Directory { path, .. } => vec![path.clone()],
             Root::Overlay { lower, writable, .. } => {
                 let upper = format!("{}/upper", writable.dir);
                 std::iter::once(upper).chain(lower.iter().map(|l| l.source.clone())).collect()
@@ -178,6 +179,7 @@ impl Engine {
                     recursive: false,
                     idmap: Idmap::No,
                     file: true,
+                    extra: Extra::default(),
                 });
             }
         }
@@ -228,13 +230,15 @@ fn kernel_mounts(s: &Settings) -> Vec<Mount> {
         options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         attr,
         target: target.to_owned(),
+        extra: Extra { strict: true, ..Extra::default() },
     };
     let strict = Attr::NO_SUID_DEV_EXEC;
     let read_only = Attr { read_only: !open, ..strict };
     let shm = (if s.shm_size == 0 { 64 << 20 } else { s.shm_size }).to_string();
+    let dev = vec![("mode".to_owned(), "755".to_owned()), ("size".to_owned(), "65536k".to_owned())];
     vec![
         fs("proc", "/proc", strict, &[]),
-        Mount::Dev { attr: Attr { nosuid: true, strictatime: true, ..Attr::default() } },
+        Mount::Dev { attr: Attr { nosuid: true, strictatime: true, ..Attr::default() }, options: dev },
         fs(
             "devpts",
             "/dev/pts",
@@ -242,7 +246,7 @@ fn kernel_mounts(s: &Settings) -> Vec<Mount> {
             &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")],
         ),
         fs("sysfs", "/sys", read_only, &[]),
-        Mount::Cgroup { attr: read_only },
+        Mount::Cgroup { attr: read_only, target: "/sys/fs/cgroup".to_owned() },
         fs("mqueue", "/dev/mqueue", strict, &[]),
         fs("tmpfs", "/dev/shm", strict, &[("mode", "1777"), ("size", &shm)]),
     ]

@@ -23,6 +23,8 @@ pub struct Attr {
     pub noexec: bool,
     pub noatime: bool,
     pub strictatime: bool,
+    pub relatime: bool,
+    pub nodiratime: bool,
     pub nosymfollow: bool,
 }
 
@@ -34,6 +36,8 @@ impl Attr {
         noexec: true,
         noatime: false,
         strictatime: false,
+        relatime: false,
+        nodiratime: false,
         nosymfollow: false,
     };
 
@@ -45,7 +49,13 @@ impl Attr {
             | pick(self.noexec, MountAttrFlags::MOUNT_ATTR_NOEXEC)
             | pick(self.noatime, MountAttrFlags::MOUNT_ATTR_NOATIME)
             | pick(self.strictatime, MountAttrFlags::MOUNT_ATTR_STRICTATIME)
+            | pick(self.nodiratime, MountAttrFlags::MOUNT_ATTR_NODIRATIME)
             | pick(self.nosymfollow, MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW)
+    }
+
+    /// One of the three ways to keep access times is asked for.
+    fn has_atime(self) -> bool {
+        self.noatime || self.strictatime || self.relatime
     }
 
     /// As mount(8) takes them after `-o`.
@@ -57,7 +67,27 @@ impl Attr {
             (self.noexec, "noexec"),
             (self.noatime, "noatime"),
             (self.strictatime, "strictatime"),
+            (self.relatime, "relatime"),
+            (self.nodiratime, "nodiratime"),
             (self.nosymfollow, "nosymfollow"),
+        ];
+        names.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Attr {
+    /// The words that clear these flags, as mount(8) takes them after `-o`.
+    pub fn cleared(self) -> String {
+        let names = [
+            (self.read_only, "rw"),
+            (self.nosuid, "suid"),
+            (self.nodev, "dev"),
+            (self.noexec, "exec"),
+            (self.noatime, "atime"),
+            (self.strictatime, "nostrictatime"),
+            (self.relatime, "norelatime"),
+            (self.nodiratime, "diratime"),
+            (self.nosymfollow, "symfollow"),
         ];
         names.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect::<Vec<_>>().join(",")
     }
@@ -75,8 +105,6 @@ struct MountAttr {
 
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 const MOUNT_ATTR_ATIME: u64 = 0x70;
-const MS_PRIVATE: u64 = 1 << 18;
-const MS_SLAVE: u64 = 1 << 19;
 const AT_RECURSIVE: u32 = 0x8000;
 
 fn mount_setattr(fd: BorrowedFd<'_>, path: &CStr, flags: u32, attr: &MountAttr) -> Result<(), Errno> {
@@ -105,17 +133,27 @@ pub fn open_tree(source: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
 
 /// Sets flags on a detached tree.
 pub fn set_attr(tree: impl AsFd, attr: &Attr, recursive: bool) -> Result<(), Errno> {
-    let flags = attr.flags();
-    let mut all = MountAttr { set: u64::from(flags.bits()), ..MountAttr::default() };
-    if attr.noatime || attr.strictatime {
-        all.clear = MOUNT_ATTR_ATIME;
+    change_attr(tree, attr, &Attr::default(), recursive)
+}
+
+/// Sets and clears flags on a detached tree.
+pub fn change_attr(tree: impl AsFd, set: &Attr, clear: &Attr, recursive: bool) -> Result<(), Errno> {
+    let bits = |flags: MountAttrFlags| u64::from(flags.bits());
+    // The way to keep access times is a field of several bits: it is cleared whole, then set.
+    let mut all = MountAttr {
+        set: bits(set.flags()),
+        clear: bits(clear.flags()) & !MOUNT_ATTR_ATIME,
+        ..MountAttr::default()
+    };
+    if set.has_atime() || clear.has_atime() {
+        all.clear |= MOUNT_ATTR_ATIME;
     }
-    mount_setattr(
-        tree.as_fd(),
-        c"",
-        AtFlags::EMPTY_PATH.bits() | if recursive { AT_RECURSIVE } else { 0 },
-        &all,
-    )
+    mount_setattr(tree.as_fd(), c"", at_flags(recursive), &all)
+}
+
+/// Of the tree that a descriptor holds.
+fn at_flags(recursive: bool) -> u32 {
+    AtFlags::EMPTY_PATH.bits() | if recursive { AT_RECURSIVE } else { 0 }
 }
 
 /// Maps owners of a detached tree through a user namespace. `EINVAL`: the file system cannot.
@@ -125,18 +163,40 @@ pub fn idmap(tree: impl AsFd, user_namespace: impl AsFd, recursive: bool) -> Res
         userns_fd: user_namespace.as_fd().as_raw_fd() as u64,
         ..MountAttr::default()
     };
-    mount_setattr(
-        tree.as_fd(),
-        c"",
-        AtFlags::EMPTY_PATH.bits() | if recursive { AT_RECURSIVE } else { 0 },
-        &attr,
-    )
+    mount_setattr(tree.as_fd(), c"", at_flags(recursive), &attr)
 }
 
-/// Cuts a mount and all below it off its peers: private, or slave.
-pub fn set_propagation(path: &CStr, slave: bool) -> Result<(), Errno> {
-    let attr = MountAttr { propagation: if slave { MS_SLAVE } else { MS_PRIVATE }, ..MountAttr::default() };
-    mount_setattr(CWD, path, AT_RECURSIVE, &attr)
+/// Whether mounts on a mount are seen by its peers. See mount_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    Private,
+    Slave,
+    Shared,
+    Unbindable,
+}
+
+impl Propagation {
+    /// As in `mount --make-WORD`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Propagation::Private => "private",
+            Propagation::Slave => "slave",
+            Propagation::Shared => "shared",
+            Propagation::Unbindable => "unbindable",
+        }
+    }
+}
+
+/// Changes the propagation of the mount that a descriptor holds, and with `recursive` of all below it.
+pub fn set_propagation(mount: impl AsFd, to: Propagation, recursive: bool) -> Result<(), Errno> {
+    let propagation = match to {
+        Propagation::Unbindable => 1 << 17,
+        Propagation::Private => 1 << 18,
+        Propagation::Slave => 1 << 19,
+        Propagation::Shared => 1 << 20,
+    };
+    let attr = MountAttr { propagation, ..MountAttr::default() };
+    mount_setattr(mount.as_fd(), c"", at_flags(recursive), &attr)
 }
 
 /// A new detached file system.
@@ -347,6 +407,33 @@ fn make_one(parent: &OwnedFd, name: &[u8], file: bool) -> Result<OwnedFd, Errno>
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat2(parent, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+}
+
+/// Makes a device (or FIFO) below the present directory, with the directories on its way; one that is there is kept.
+pub fn make_node_in_root(
+    path: &CStr,
+    kind: FileType,
+    mode: Mode,
+    device: u64,
+    owner: (u32, u32),
+) -> Result<(), Errno> {
+    let bytes = relative(path).to_bytes();
+    let cut = bytes.iter().rposition(|b| *b == b'/');
+    let (parent, name) = cut.map_or((&b""[..], bytes), |i| (&bytes[..i], &bytes[i + 1..]));
+    let mut buffer = [0u8; 4096];
+    if bytes.len() >= buffer.len() || name.is_empty() || name == b".." {
+        return Err(Errno::INVAL);
+    }
+    buffer[..parent.len()].copy_from_slice(parent);
+    let parent = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno::INVAL)?;
+    let parent = place_in_root(parent, false, false)?;
+    let name = tail(relative(path), bytes.len() - name.len());
+    match rustix::fs::mknodat(&parent, name, kind, mode, device) {
+        Err(Errno::EXIST) => return Ok(()),
+        other => other?,
+    }
+    let (uid, gid) = (rustix::fs::Uid::from_raw(owner.0), rustix::fs::Gid::from_raw(owner.1));
+    rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Makes what is at `path` read-only, with the mounts below it: a copy of the tree is attached over itself.

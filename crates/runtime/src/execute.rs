@@ -1,7 +1,10 @@
 //! The executor: performs a plan, and takes it back when a step fails.
 
+mod away;
+
+use away::Away;
 use kernel::process::{self, Side};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use std::io::IoSliceMut;
@@ -71,12 +74,15 @@ fn attempt(
     trace: &mut Trace<'_>,
 ) -> Result<Launched, Broken> {
     let setup = |e: Errno| (Phase::Exec, 0, Failure::new(e, "prepare the clone"));
-    let (homes, user) = join(plan).map_err(|f| (Phase::Exec, 0, f))?;
+    let away = Away::go(plan).map_err(|f| (Phase::Exec, 0, f))?;
     perform(&plan.host, Phase::Host, 0, live, journal, trace)?;
 
-    let (gate_read, gate_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(setup)?;
-    let (report_read, report_write) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(setup)?;
+    let (gate_read, gate_write) = pipe().map_err(setup)?;
+    let (report_read, report_write) = pipe().map_err(setup)?;
+    if plan.joined.iter().any(|step| matches!(step, Step::Expect(_))) {
+        let (read, write) = pipe().map_err(setup)?;
+        live.back.set((read.into_raw_fd(), write.into_raw_fd()));
+    }
     let receiver = match &stdio {
         Stdio::Terminal => {
             let (ours, theirs) = rustix::net::socketpair(
@@ -93,23 +99,19 @@ fn attempt(
     };
     let cgroup = plan.spawn.cgroup.map(|slot| live.fd(slot)).transpose().map_err(setup)?;
     let clone_failed = |e: Errno| (Phase::Exec, 0, Failure::new(e, "clone3"));
-    let born = user.as_ref().map(|_| rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC));
-    let born = born.transpose().map_err(setup)?;
-    let flags = if user.is_some() { 0 } else { plan.spawn.namespaces };
+    let born = away.later().then(pipe).transpose().map_err(setup)?;
+    let flags = if away.user.is_some() { 0 } else { plan.spawn.namespaces };
     let (pid, pidfd) = match process::clone(flags, cgroup).map_err(clone_failed)? {
         Side::Parent { pid, pidfd } => (pid, pidfd),
         Side::Child => {
-            live.gate.set((gate_read.as_raw_fd(), -1));
-            drop(gate_write);
-            drop(report_read);
-            if let Some(user) = user
-                && let Err(failure) = move_in(&user, plan.spawn.namespaces)
-            {
-                send(report_write.as_fd(), Phase::Exec, 0, failure);
-                process::exit(1);
+            live.gate.set((gate_read.into_raw_fd(), -1));
+            live.report.set(report_write.into_raw_fd());
+            drop((gate_write, report_read));
+            if let Err(failure) = away.move_in(plan.spawn.namespaces) {
+                fail(live, Phase::Exec, 0, failure);
             }
             drop(born);
-            inside(plan, live, &stdio, report_write.as_fd())
+            inside(plan, live, &stdio)
         }
     };
     live.pid.set(pid);
@@ -119,9 +121,9 @@ fn attempt(
         // Closed when it is in its namespaces: before, nothing can be done to them.
         let _ = rustix::io::read(&read, &mut [0u8; 1]);
     }
-    use std::os::fd::IntoRawFd;
     live.gate.set((-1, gate_write.into_raw_fd()));
-    let outcome = leave(homes)
+    let outcome = away
+        .come_back()
         .map_err(|f| (Phase::Exec, 0, f))
         .and_then(|()| perform(&plan.joined, Phase::Joined, plan.host.len(), live, journal, trace))
         .or_else(|broken| blame(broken, report_read.as_fd()))
@@ -138,45 +140,8 @@ fn attempt(
     Ok(Launched { pid, pidfd, master })
 }
 
-/// Goes to another container's user namespace, and makes the new namespaces there.
-fn move_in(user: &OwnedFd, namespaces: u64) -> Result<(), Failure> {
-    // That container's processes see this one by now, and may not look into it (CVE-2016-9962).
-    process::set_dumpable(false)?;
-    process::set_namespace(user, process::CLONE_NEWUSER)
-        .map_err(|e| Failure::new(e, "join the user namespace"))?;
-    process::set_dumpable(false)?;
-    process::unshare(namespaces).map_err(|e| Failure::new(e, "unshare"))
-}
-
-/// Namespaces of our own, to go back to, by their flags.
-type Homes = Vec<(OwnedFd, u64)>;
-
-/// Enters namespaces of others. A user namespace is only opened: there is no way back from it.
-fn join(plan: &Plan) -> Result<(Homes, Option<OwnedFd>), Failure> {
-    let (mut homes, mut user) = (Vec::new(), None);
-    for join in &plan.spawn.join {
-        let there = rustix::fs::open(
-            &*join.path,
-            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )
-        .map_err(|e| Failure::new(e, "open the namespace to join"))?;
-        if join.flag == process::CLONE_NEWUSER {
-            user = Some(there);
-            continue;
-        }
-        homes.push((process::open_own_namespace(&join.kind)?, join.flag));
-        process::set_namespace(&there, join.flag).map_err(|e| Failure::new(e, "join a namespace"))?;
-    }
-    Ok((homes, user))
-}
-
-fn leave(homes: Homes) -> Result<(), Failure> {
-    for (home, flag) in homes {
-        process::set_namespace(&home, flag)
-            .map_err(|e| Failure::new(e, "go back to the host's namespaces"))?;
-    }
-    Ok(())
+fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
 }
 
 /// Performs one list on the host's side, noting each step's reverse before.
@@ -203,13 +168,12 @@ fn perform(
 }
 
 /// The container's side, until it becomes the program. Allocates nothing: the heap is a copy whose state is unknown.
-fn inside(plan: &Plan, live: &Live, stdio: &Stdio, report: BorrowedFd<'_>) -> ! {
+fn inside(plan: &Plan, live: &Live, stdio: &Stdio) -> ! {
     process::default_signals();
     process::block_all_signals(false);
     for (index, step) in plan.inside.iter().enumerate() {
         if let Err(failure) = step.perform(live) {
-            send(report, Phase::Inside, index, failure);
-            process::exit(1);
+            fail(live, Phase::Inside, index, failure);
         }
     }
     if let Stdio::Given([stdin, stdout, stderr]) = stdio {
@@ -217,18 +181,21 @@ fn inside(plan: &Plan, live: &Live, stdio: &Stdio, report: BorrowedFd<'_>) -> ! 
             .and_then(|()| rustix::stdio::dup2_stdout(stdout))
             .and_then(|()| rustix::stdio::dup2_stderr(stderr));
         if let Err(e) = placed {
-            send(report, Phase::Exec, 0, Failure::new(e, "standard descriptors"));
-            process::exit(1);
+            fail(live, Phase::Exec, 0, Failure::new(e, "standard descriptors"));
         }
         let _ = rustix::process::setsid();
     }
     // Nothing of the host's stays open in the program (CVE-2024-21626).
-    if let Err(e) = process::close_on_exec_from(3) {
-        send(report, Phase::Exec, 0, Failure::new(e, "close_range"));
-        process::exit(1);
+    if let Err(e) = process::close_on_exec_from(3 + plan.spawn.keep_fds) {
+        fail(live, Phase::Exec, 0, Failure::new(e, "close_range"));
     }
     let failure = plan.exec.perform(live);
-    send(report, Phase::Exec, 0, failure);
+    fail(live, Phase::Exec, 0, failure)
+}
+
+/// Tells it, and ends.
+fn fail(live: &Live, phase: Phase, index: usize, failure: Failure) -> ! {
+    send(process::borrow_raw(live.report.get()), phase, index, failure);
     process::exit(1)
 }
 

@@ -3,9 +3,9 @@
 
 use crate::GroupPaths;
 use kernel::bpf::DeviceRule;
-use kernel::mount::Attr;
+use kernel::mount::{Attr, Propagation};
 use std::collections::BTreeMap;
-use steps::{Credentials, IdRange, Join, Node, Step};
+use steps::{Credentials, IdRange, Join, Node, RunHook, Step, TimeOffset};
 
 /// One container.
 #[derive(Debug, Clone, Default)]
@@ -16,8 +16,13 @@ pub struct Spec {
     /// `CLONE_NEW…` of the new namespaces.
     pub namespaces: u64,
     pub join: Vec<Join>,
-    /// Empty without a user namespace; the same for users and groups.
+    /// Of users; empty without a user namespace.
     pub ids: Vec<IdRange>,
+    /// Of groups; empty: as for users.
+    pub group_ids: Vec<IdRange>,
+    pub time_offsets: Vec<TimeOffset>,
+    /// How mounts cross between host and container: private, if nothing is said.
+    pub propagation: Option<(Propagation, Recursive)>,
     pub hostname: String,
     pub domainname: String,
     /// In this order.
@@ -27,7 +32,10 @@ pub struct Spec {
     /// An empty, unreadable file and directory of the engine's, to cover with.
     pub empty_file: String,
     pub empty_dir: String,
+    /// In `/dev`, by their names there.
     pub devices: Vec<Node>,
+    /// Elsewhere below the root, by their absolute paths.
+    pub nodes: Vec<Node>,
     pub device_rules: Vec<DeviceRule>,
     /// Its control groups; those above them are made, too.
     pub groups: GroupPaths,
@@ -39,14 +47,23 @@ pub struct Spec {
     pub host: Vec<Step>,
     pub joined: Vec<Step>,
     pub inside: Vec<Step>,
+    /// Run when all is mounted, before the host's tree is left.
+    pub hooks: Vec<RunHook>,
+    /// The path of a socket: the container is made, and waits there for its start.
+    pub begin: Option<String>,
+    /// Descriptors from 3 on that the program keeps.
+    pub keep_fds: u32,
     pub process: Process,
 }
+
+/// Whether a flag of mounts goes for those below, too.
+pub type Recursive = bool;
 
 /// Where the root file system comes from.
 #[derive(Debug, Clone)]
 pub enum Root {
     /// A directory of the host.
-    Directory(String),
+    Directory { path: String, idmap: Idmap },
     Overlay {
         /// Topmost first.
         lower: Vec<Lower>,
@@ -59,7 +76,7 @@ pub enum Root {
 
 impl Default for Root {
     fn default() -> Root {
-        Root::Directory("/".to_owned())
+        Root::Directory { path: "/".to_owned(), idmap: Idmap::Yes }
     }
 }
 
@@ -91,13 +108,52 @@ pub enum Idmap {
 #[derive(Debug, Clone)]
 pub enum Mount {
     /// A new kernel file system.
-    Fs { fstype: String, source: String, options: Vec<(String, String)>, attr: Attr, target: String },
+    Fs {
+        fstype: String,
+        source: String,
+        options: Vec<(String, String)>,
+        attr: Attr,
+        target: String,
+        extra: Extra,
+    },
     /// A directory or file of the host.
-    Bind { source: String, target: String, attr: Attr, recursive: bool, idmap: Idmap, file: bool },
-    /// `/dev`, filled.
-    Dev { attr: Attr },
+    Bind {
+        source: String,
+        target: String,
+        attr: Attr,
+        recursive: bool,
+        idmap: Idmap,
+        file: bool,
+        extra: Extra,
+    },
+    /// `/dev`, filled; the options are those of its tmpfs.
+    Dev { attr: Attr, options: Vec<(String, String)> },
     /// The control groups of the container.
-    Cgroup { attr: Attr },
+    Cgroup { attr: Attr, target: String },
+}
+
+/// What few mounts have.
+#[derive(Debug, Clone, Default)]
+pub struct Extra {
+    /// Flags that are cleared.
+    pub clear: Attr,
+    /// Flags that are set and cleared on the mount and all below it.
+    pub below: (Attr, Attr),
+    pub propagation: Option<(Propagation, Recursive)>,
+    /// What the root has at the target is copied into the new file system.
+    pub copy_up: bool,
+    /// A mapping of its own instead of the container's.
+    pub mapping: Option<Mapping>,
+    /// The target must not be reached by a link.
+    pub strict: bool,
+}
+
+/// Ids on disk, and those of the host that they are seen as.
+#[derive(Debug, Clone, Default)]
+pub struct Mapping {
+    pub uids: Vec<IdRange>,
+    pub gids: Vec<IdRange>,
+    pub recursive: bool,
 }
 
 /// Limits. `None`: not set.

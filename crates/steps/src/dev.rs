@@ -21,6 +21,8 @@ pub struct DevTmpfs {
     /// Empty files: places for mounts.
     pub files: Vec<Text>,
     pub attr: mount::Attr,
+    /// Of the tmpfs: `mode`, `size`.
+    pub options: Vec<(Text, Text)>,
 }
 
 /// One device node below `/dev`. See mknod(2).
@@ -28,6 +30,8 @@ pub struct DevTmpfs {
 pub struct Node {
     pub name: Text,
     pub block: bool,
+    /// A FIFO, which has no numbers.
+    pub fifo: bool,
     pub major: u32,
     pub minor: u32,
     pub mode: u32,
@@ -38,9 +42,9 @@ pub struct Node {
 
 impl DevTmpfs {
     pub fn perform(&self, live: &Live) -> Outcome {
-        let options: [(&std::ffi::CStr, &std::ffi::CStr); 2] = [(c"mode", c"755"), (c"size", c"65536k")];
-        let fd =
-            mount::new_fs(c"tmpfs", c"tmpfs", &options, self.attr).map_err(|e| Failure::new(e, "tmpfs"))?;
+        let options = self.options.iter().map(|(k, v)| (k.as_c(), v.as_c()));
+        let fd = mount::new_fs_texts(c"tmpfs", c"tmpfs", options, self.attr)
+            .map_err(|e| Failure::new(e, "tmpfs"))?;
         let mode = Mode::from_raw_mode;
         let own = |name: &Text, uid: u32, gid: u32| {
             let ids = (Some(Uid::from_raw(self.uid + uid)), Some(Gid::from_raw(self.gid + gid)));
@@ -53,7 +57,11 @@ impl DevTmpfs {
                 own(name, 0, 0)?;
             }
             for node in &self.nodes {
-                let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+                let kind = match (node.fifo, node.block) {
+                    (true, _) => FileType::Fifo,
+                    (_, true) => FileType::BlockDevice,
+                    _ => FileType::CharacterDevice,
+                };
                 rustix::fs::mknodat(
                     &fd,
                     node.name.as_c(),
@@ -84,22 +92,20 @@ impl DevTmpfs {
 
     pub fn shell(&self) -> Shell {
         let place = format!("$T/t/{}", self.slot.0);
+        let mut options = vec![self.attr.options()];
+        options.extend(self.options.iter().map(|(k, v)| format!("{k}={v}")));
+        let options = options.join(",");
         let mut lines = vec![
             format!("mkdir {place}"),
-            format!(
-                "mount -t tmpfs -o {},mode=755,size=65536k,uid={},gid={} tmpfs {place}",
-                self.attr.options(),
-                self.uid,
-                self.gid
-            ),
+            format!("mount -t tmpfs -o {options},uid={},gid={} tmpfs {place}", self.uid, self.gid),
         ];
         lines.extend(self.dirs.iter().map(|name| format!("mkdir {place}/{name}")));
         for node in &self.nodes {
-            let kind = if node.block { 'b' } else { 'c' };
-            lines.push(format!(
-                "mknod -m {:04o} {place}/{} {kind} {} {}",
-                node.mode, node.name, node.major, node.minor
-            ));
+            let numbers = match (node.fifo, node.block) {
+                (true, _) => "p".to_owned(),
+                (_, block) => format!("{} {} {}", if block { 'b' } else { 'c' }, node.major, node.minor),
+            };
+            lines.push(format!("mknod -m {:04o} {place}/{} {numbers}", node.mode, node.name));
         }
         lines.extend(self.links.iter().map(|(name, to)| format!("ln -s {to} {place}/{name}")));
         lines.extend(self.files.iter().map(|name| format!("touch {place}/{name}")));
@@ -127,5 +133,60 @@ impl DevTmpfs {
 
     pub fn draw(&self, picture: &mut Picture) {
         picture.add("mount", "/dev", format!("tmpfs with {} devices", self.nodes.len()));
+    }
+}
+
+/// One device at any place below the root, where there is no `/dev` of ours: made by the container's side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MakeNode {
+    /// `name` is the absolute path, as the container will name it.
+    pub node: Node,
+}
+
+impl MakeNode {
+    pub fn perform(&self, _: &Live) -> Outcome {
+        let node = &self.node;
+        let old = rustix::process::umask(Mode::empty());
+        let kind = match (node.fifo, node.block) {
+            (true, _) => FileType::Fifo,
+            (_, true) => FileType::BlockDevice,
+            _ => FileType::CharacterDevice,
+        };
+        let device = makedev(node.major, node.minor);
+        let made = mount::make_node_in_root(
+            node.name.as_c(),
+            kind,
+            Mode::from_raw_mode(node.mode),
+            device,
+            (node.uid, node.gid),
+        );
+        rustix::process::umask(old);
+        made.map_err(|e| Failure::new(e, "mknod"))
+    }
+
+    pub fn shell(&self) -> Shell {
+        let node = &self.node;
+        let path = crate::shell::quote(&format!(".{}", node.name));
+        let mode = node.mode;
+        let make = match (node.fifo, node.block) {
+            (true, _) => format!("mknod -m {mode:04o} {path} p"),
+            (_, block) => {
+                let kind = if block { 'b' } else { 'c' };
+                format!("mknod -m {mode:04o} {path} {kind} {} {}", node.major, node.minor)
+            }
+        };
+        let mut lines = vec![format!("mkdir -p $(dirname {path}); [ -e {path} ] || {make}")];
+        if (node.uid, node.gid) != (0, 0) {
+            lines.push(format!("chown {}:{} {path}", node.uid, node.gid));
+        }
+        Shell::lines(lines, format!("the device {}", node.name), "mknod(2)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, picture: &mut Picture) {
+        picture.add("device", self.node.name.as_str(), format!("{}:{}", self.node.major, self.node.minor));
     }
 }

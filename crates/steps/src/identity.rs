@@ -1,6 +1,8 @@
 //! Who the container is: its range of user and group ids. See user_namespaces(7).
 
 use crate::{Failure, Live, Outcome, Picture, Shell, Step};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,31 @@ impl WriteIdMaps {
             );
         }
     }
+}
+
+/// A user namespace that nobody lives in, for a mapping of ids. It is held by the descriptor alone.
+pub(crate) fn user_namespace(uids: &[IdRange], gids: &[IdRange]) -> Result<OwnedFd, Errno> {
+    use kernel::process::{CLONE_NEWUSER, Side, clone, exit};
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let (pid, pidfd) = match clone(CLONE_NEWUSER, None)? {
+        Side::Parent { pid, pidfd } => (pid, pidfd),
+        Side::Child => {
+            drop(write);
+            // Until the parent has what it wants, or is gone.
+            let _ = rustix::io::read(&read, &mut [0u8; 1]);
+            exit(0)
+        }
+    };
+    drop(read);
+    let made = kernel::process::write_proc(pid, "gid_map", map_text(gids).as_bytes())
+        .and_then(|()| kernel::process::write_proc(pid, "uid_map", map_text(uids).as_bytes()))
+        .and_then(|()| kernel::process::open_namespace(pid, "user"));
+    drop(write);
+    let _ = rustix::process::waitid(
+        rustix::process::WaitId::PidFd(pidfd.as_fd()),
+        rustix::process::WaitIdOptions::EXITED,
+    );
+    made
 }
 
 fn map_text(ranges: &[IdRange]) -> String {

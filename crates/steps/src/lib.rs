@@ -4,12 +4,15 @@
 //! To add a step: one struct in the file of its kernel idea, the four faces, one line in `steps!` below.
 
 mod address;
+mod begin;
 mod bridge;
 mod cgroup;
+mod copy_up;
 mod credentials;
 mod dev;
 mod exec;
 mod files;
+mod hook;
 mod identity;
 mod journal;
 mod live;
@@ -30,32 +33,36 @@ mod uts;
 mod veth;
 
 pub use address::{ConfigureLinks, Configured};
+pub use begin::{AwaitStart, Listen};
 pub use bridge::EnsureBridge;
 pub use cgroup::{
     EnsureCgroup, FilterDevices, JoinCgroup, MakeCgroup, OpenCgroup, RemoveCgroup, SetCgroup, UnshareCgroup,
 };
 pub use credentials::{Credentials, Limit};
-pub use dev::{DevTmpfs, Node};
+
+pub use dev::{DevTmpfs, MakeNode, Node};
 pub use exec::Exec;
 pub use files::{MakeDir, MakeInside, RemoveFile, RemoveTree, WriteFile};
+pub use hook::RunHook;
 pub use identity::{BecomeRoot, IdRange, OomScore, WriteIdMaps};
 pub use journal::Journal;
+pub use kernel::mount::Propagation;
 pub use live::{Failure, Live, Outcome, Slot};
-pub use meet::{Await, Release};
+pub use meet::{Arrive, Await, Expect, Release};
 pub use memory::{Content, MemoryFile};
-pub use mount::{EnterRoot, MakeFs, MakePrivate, MountFs, PivotRoot, Seal};
+pub use mount::{EnterRoot, MakeFs, MountFs, PivotRoot, Propagate, Seal};
 pub use nft::{EnsureFirewall, Forward, Protocol, Publish, Unpublish};
 pub use overlay::{EnterMounts, LeaveMounts, Overlay};
 pub use picture::Picture;
-pub use plan::{Join, Phase, Plan, Spawn};
+pub use plan::{Join, Phase, Plan, Spawn, TimeOffset};
 pub use protect::{Mask, ReadOnly};
 pub use shell::{Fidelity, Shell, nsenter, numbered, quote, script, unshare_flags};
 pub use sysctl::{EnsureSysctl, SetSysctl};
 pub use terminal::OpenTerminal;
 pub use text::Text;
-pub use tree::{AttachAt, AttachTree, IdmapTree, OpenTree};
+pub use tree::{AttachAt, AttachTree, ChangeTree, IdmapTree, IdmapTreeBy, OpenTree};
 pub use uts::SetHostname;
-pub use veth::CreateVeth;
+pub use veth::{CreateVeth, MoveLink};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,15 +124,18 @@ steps!(
     // detached mount trees
     OpenTree,
     IdmapTree,
+    IdmapTreeBy,
+    ChangeTree,
     AttachAt,
     AttachTree,
     DevTmpfs,
+    MakeNode,
     // the root file system
     EnterMounts,
     Overlay,
     LeaveMounts,
     EnterRoot,
-    MakePrivate,
+    Propagate,
     MountFs,
     Mask,
     ReadOnly,
@@ -135,6 +145,11 @@ steps!(
     BecomeRoot,
     Await,
     Release,
+    Arrive,
+    Expect,
+    RunHook,
+    Listen,
+    AwaitStart,
     OpenTerminal,
     MakeFs,
     Seal,
@@ -149,4 +164,5 @@ steps!(
     Unpublish,
     CreateVeth,
     ConfigureLinks,
+    MoveLink,
 );

@@ -43,6 +43,10 @@ pub struct Live {
     pub home: Cell<RawFd>,
     /// The pipe between the two sides: where the container waits, where the host releases it.
     pub gate: Cell<(RawFd, RawFd)>,
+    /// The pipe the other way: where the host waits, where the container says that it is there.
+    pub back: Cell<(RawFd, RawFd)>,
+    /// In the container: where it tells that it failed; it closes by itself at the exec.
+    pub report: Cell<RawFd>,
     slots: Box<[Cell<RawFd>]>,
 }
 
@@ -53,6 +57,8 @@ impl Live {
             pid: Cell::new(0),
             home: Cell::new(-1),
             gate: Cell::new((-1, -1)),
+            back: Cell::new((-1, -1)),
+            report: Cell::new(-1),
             slots: vec![Cell::new(-1); usize::from(slots)].into(),
         }
     }
@@ -84,8 +90,11 @@ impl Drop for Live {
             kernel::process::close_raw(cell.replace(-1));
         }
         kernel::process::close_raw(self.home.replace(-1));
-        let (read, write) = self.gate.replace((-1, -1));
-        kernel::process::close_raw(read);
-        kernel::process::close_raw(write);
+        kernel::process::close_raw(self.report.replace(-1));
+        for pipe in [&self.gate, &self.back] {
+            let (read, write) = pipe.replace((-1, -1));
+            kernel::process::close_raw(read);
+            kernel::process::close_raw(write);
+        }
     }
 }

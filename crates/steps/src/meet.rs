@@ -55,3 +55,55 @@ impl Await {
 
     pub fn draw(&self, _: &mut Picture) {}
 }
+
+/// The container tells the host's side that it is so far, and waits at the next [`Await`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Arrive {
+    pub point: u8,
+}
+
+impl Arrive {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        rustix::io::write(kernel::process::borrow_raw(live.back.get().1), &[self.point])?;
+        Ok(())
+    }
+
+    pub fn shell(&self) -> Shell {
+        Shell::exact(format!("echo >$T/here{}", self.point), "it is the host's turn", "fifo(7)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// The host's side waits for [`Arrive`] of that number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Expect {
+    pub point: u8,
+}
+
+impl Expect {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        // The container's end of the pipe is the only one: its death is seen.
+        kernel::process::close_raw(live.back.replace((live.back.get().0, -1)).1);
+        let mut byte = [0u8; 1];
+        match rustix::io::read(kernel::process::borrow_raw(live.back.get().0), &mut byte)? {
+            1 if byte[0] == self.point => Ok(()),
+            1 => Err(Failure::new(Errno::PROTO, "another meeting point")),
+            _ => Err(Failure::new(Errno::PIPE, "the container's side ended")),
+        }
+    }
+
+    pub fn shell(&self) -> Shell {
+        Shell::exact(format!("read -r _ <$T/here{}", self.point), "wait for the container", "fifo(7)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}

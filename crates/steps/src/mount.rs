@@ -2,7 +2,8 @@
 
 use crate::shell::quote;
 use crate::{Failure, Live, Outcome, Picture, Shell, Slot, Step, Text};
-use kernel::mount::{self, Attr};
+use kernel::mount::{self, Attr, Propagation};
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 /// Goes to the directory that will be the root. Every later target is resolved below it, never as a path of the host.
@@ -29,26 +30,34 @@ impl EnterRoot {
     }
 }
 
-/// Cuts the container's mount table off the host's: no mount crosses over from now on. When the root is a plain
-/// directory it is made a mount of its own, as pivot_root(2) wants it.
+/// How mounts cross between the host and the container, for a mount of the container's and (`recursive`) all below it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MakePrivate {
-    /// `private`, or `slave` where mounts of the host shall appear inside.
-    pub slave: bool,
+pub struct Propagate {
+    /// Below the present directory, as the container will name it; `None` is the process's own `/`.
+    pub target: Option<Text>,
+    pub kind: Propagation,
+    pub recursive: bool,
 }
 
-impl MakePrivate {
+impl Propagate {
     pub fn perform(&self, _: &Live) -> Outcome {
-        mount::set_propagation(c"/", self.slave).map_err(Failure::from)
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let mount = match &self.target {
+            Some(target) => mount::find_in_root(target.as_c()),
+            None => rustix::fs::open(c"/", flags, Mode::empty()),
+        }?;
+        mount::set_propagation(mount, self.kind, self.recursive).map_err(Failure::from)
     }
 
     pub fn shell(&self) -> Shell {
-        let kind = if self.slave { "rslave" } else { "rprivate" };
-        Shell::exact(
-            format!("mount --make-{kind} /"),
-            "no mount crosses between host and container",
-            "mount_namespaces(7)",
-        )
+        let kind = format!("{}{}", if self.recursive { "r" } else { "" }, self.kind.word());
+        let place = self.target.as_ref().map_or("/".to_owned(), |t| format!(".{t}"));
+        let why = match (self.kind, &self.target) {
+            (Propagation::Private, None) => "no mount crosses between host and container".to_owned(),
+            (Propagation::Slave, None) => "mounts of the host reach the container, none come back".to_owned(),
+            _ => format!("mounts at {place} are {}", self.kind.word()),
+        };
+        Shell::exact(format!("mount --make-{kind} {}", quote(&place)), why, "mount_namespaces(7)")
     }
 
     pub fn undo(&self) -> Option<Step> {
@@ -72,6 +81,8 @@ pub struct MountFs {
     pub keep: Option<Slot>,
     /// The target must not be reached by a link.
     pub strict: bool,
+    /// What the root has there is copied into it before it is covered.
+    pub copy_up: bool,
 }
 
 impl MountFs {
@@ -85,6 +96,11 @@ impl MountFs {
         .map_err(|e| Failure::new(e, "fsopen"))?;
         let target = mount::place_in_root(self.target.as_c(), false, self.strict)
             .map_err(|e| Failure::new(e, "make the mount point"))?;
+        if self.copy_up {
+            use rustix::fd::AsFd;
+            crate::copy_up::copy_tree(target.as_fd(), fd.as_fd())
+                .map_err(|e| Failure::new(e, "copy what is there"))?;
+        }
         mount::attach(&fd, &target).map_err(|e| Failure::new(e, "move_mount"))?;
         if let Some(slot) = self.keep {
             live.fill(slot, fd);
@@ -98,6 +114,10 @@ impl MountFs {
         let flag = options_flag(Attr { read_only: false, ..self.attr }, &self.options);
         let mount = format!("mount -t {} {flag}{} {target}", self.fstype, self.source);
         let mut lines = vec![format!("mkdir -p {target}"), mount];
+        if self.copy_up {
+            lines.insert(1, format!("C=$(mktemp -d); cp -a {target}/. $C"));
+            lines.push(format!("cp -a $C/. {target}; rm -rf $C"));
+        }
         if self.attr.read_only {
             lines.push(format!("mount -o remount,bind,{} {target}", self.attr.options()));
         }

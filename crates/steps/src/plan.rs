@@ -32,6 +32,19 @@ pub struct Spawn {
     pub join: Vec<Join>,
     /// The cgroup v2 directory, opened by an [`crate::OpenCgroup`] before.
     pub cgroup: Option<Slot>,
+    /// Of a new time namespace.
+    pub time_offsets: Vec<TimeOffset>,
+    /// Descriptors from 3 on that the program keeps.
+    pub keep_fds: u32,
+}
+
+/// How far a clock of the container is from the host's. See time_namespaces(7).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimeOffset {
+    /// `monotonic` or `boottime`.
+    pub clock: String,
+    pub seconds: i64,
+    pub nanoseconds: u32,
 }
 
 /// A namespace that exists.

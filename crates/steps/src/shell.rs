@@ -111,6 +111,9 @@ pub fn script(plan: &Plan) -> String {
         plan.name
     );
     out.push_str("set -euo pipefail\nT=$(mktemp -d)  # keeps the two sides in step\nchmod 755 $T; mkdir $T/t; mkfifo -m 666 $T/go1 $T/go2\n");
+    if plan.joined.iter().any(|step| matches!(step, Step::Expect(_))) {
+        out.push_str("mkfifo -m 666 $T/go3 $T/here1\n");
+    }
     out.push_str(&cleanup(plan));
     out.push_str("\n### on the host, before the container exists\n");
     let mut later = Vec::new();
@@ -234,7 +237,14 @@ pub fn unshare_flags(plan: &Plan) -> String {
     let mut flags: Vec<&str> =
         names.iter().filter(|(bit, _)| plan.spawn.namespaces & bit != 0).map(|(_, name)| *name).collect();
     flags.push("--fork --kill-child");
-    flags.join(" ")
+    let mut flags = flags.join(" ");
+    if !plan.spawn.time_offsets.is_empty() {
+        flags.push_str(" --time");
+        for offset in &plan.spawn.time_offsets {
+            flags.push_str(&format!(" --{} {}", offset.clock, offset.seconds));
+        }
+    }
+    flags
 }
 
 /// One line of a step's trace or of `--explain`'s coloured text.

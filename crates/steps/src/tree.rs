@@ -2,7 +2,7 @@
 //! container. What has no place cannot be left behind. See open_tree(2), move_mount(2), mount_setattr(2).
 
 use crate::shell::quote;
-use crate::{Failure, Live, Outcome, Picture, Shell, Slot, Step, Text};
+use crate::{Failure, IdRange, Live, Outcome, Picture, Shell, Slot, Step, Text};
 use kernel::mount::{self, Attr};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,82 @@ impl IdmapTree {
         Shell::exact(
             format!("mount --{bind} -o X-mount.idmap=/proc/$PID/ns/user {place} {place}{or_not}"),
             format!("owners of {} seen through the container's ids", self.source),
+            "mount_setattr(2)",
+        )
+        .later()
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// Maps the owners of a detached tree by ranges of its own, whatever ids the container has: `inside` are those on disk,
+/// `outside` those of the host that they are seen as.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IdmapTreeBy {
+    pub slot: Slot,
+    pub source: Text,
+    pub uids: Vec<IdRange>,
+    pub gids: Vec<IdRange>,
+    pub recursive: bool,
+}
+
+impl IdmapTreeBy {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let user = crate::identity::user_namespace(&self.uids, &self.gids)
+            .map_err(|e| Failure::new(e, "a user namespace for the mapping"))?;
+        mount::idmap(live.fd(self.slot)?, &user, self.recursive)
+            .map_err(|e| Failure::new(e, "mount_setattr(MOUNT_ATTR_IDMAP)"))
+    }
+
+    pub fn shell(&self) -> Shell {
+        let bind = if self.recursive { "rbind" } else { "bind" };
+        let place = format!("$T/t/{}", self.slot.0);
+        let words = |kind: char, all: &[IdRange]| {
+            all.iter().map(|r| format!("{kind}:{}:{}:{}", r.inside, r.outside, r.count)).collect::<Vec<_>>()
+        };
+        let map = [words('u', &self.uids), words('g', &self.gids)].concat().join(" ");
+        Shell::exact(
+            format!("mount --{bind} -o {} {place} {place}", quote(&format!("X-mount.idmap={map}"))),
+            format!("owners of {} seen through ids of its own", self.source),
+            "mount_setattr(2)",
+        )
+        .later()
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// Sets and clears flags of a detached tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangeTree {
+    pub slot: Slot,
+    pub source: Text,
+    pub set: Attr,
+    pub clear: Attr,
+    pub recursive: bool,
+}
+
+impl ChangeTree {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        mount::change_attr(live.fd(self.slot)?, &self.set, &self.clear, self.recursive)
+            .map_err(|e| Failure::new(e, "mount_setattr"))
+    }
+
+    pub fn shell(&self) -> Shell {
+        let bind = if self.recursive { "rbind" } else { "bind" };
+        let words = [self.set.options(), self.clear.cleared()];
+        let words: Vec<&str> = words.iter().map(String::as_str).filter(|w| !w.is_empty()).collect();
+        Shell::exact(
+            format!("mount -o remount,{bind},{} $T/t/{}", words.join(","), self.slot.0),
+            format!("the flags of {}", self.source),
             "mount_setattr(2)",
         )
         .later()

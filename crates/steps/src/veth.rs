@@ -80,3 +80,64 @@ impl CreateVeth {
         picture.add("network", self.host.as_str(), about);
     }
 }
+
+/// A link of the host's that moves into the container, with the addresses that were given to it; it comes back when the
+/// container's network namespace ends, if it is a physical one. See the OCI runtime specification, `linux.netDevices`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MoveLink {
+    pub name: Text,
+    /// Its name in the container.
+    pub to: Text,
+}
+
+impl MoveLink {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let failed = |f: kernel::netlink::Failure| Failure::from(f.errno);
+        let index = route::link_index(self.name.as_str())?;
+        let addresses: Vec<_> = kernel::netlink::dump::addresses()
+            .map_err(failed)?
+            .into_iter()
+            .filter(|a| a.link == index && a.permanent)
+            .collect();
+        let there = kernel::process::open_namespace(live.pid.get(), "net")?;
+        let mut batch = Batch::new();
+        route::move_link(&mut batch, index, &there, self.to.as_str());
+        Socket::route()?.send(&batch.finish()?).map_err(failed)?;
+        let home = kernel::process::open_own_namespace("net")?;
+        kernel::process::set_namespace(&there, kernel::process::CLONE_NEWNET)?;
+        let configured = (|| {
+            let index = route::link_index(self.to.as_str())?;
+            let mut batch = Batch::new();
+            for address in &addresses {
+                route::add_address(&mut batch, index, address.address, address.prefix);
+            }
+            route::set_link_up(&mut batch, index);
+            Socket::route()?.send(&batch.finish()?).map_err(failed)
+        })();
+        kernel::process::set_namespace(&home, kernel::process::CLONE_NEWNET)?;
+        configured
+    }
+
+    pub fn shell(&self) -> Shell {
+        let (name, to) = (quote(self.name.as_str()), quote(self.to.as_str()));
+        Shell::lines(
+            vec![
+                format!("ADDRESSES=$(ip -o addr show dev {name} scope global | awk '{{print $4}}')"),
+                format!("ip link set {name} netns $PID name {to}"),
+                format!(
+                    "nsenter -t $PID -n sh -c 'for a in '\"$ADDRESSES\"'; do ip addr add $a dev {to}; done; ip link set {to} up'"
+                ),
+            ],
+            format!("the link {} moves into the container", self.name),
+            "ip-link(8)",
+        )
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, picture: &mut Picture) {
+        picture.add("network", self.name.as_str(), format!("moved, as {}", self.to));
+    }
+}

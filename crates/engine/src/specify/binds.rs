@@ -2,7 +2,7 @@
 
 use crate::{Container, Engine, Error, MountKind, Result};
 use kernel::mount::Attr;
-use runtime::{Idmap, Mount};
+use runtime::{Extra, Idmap, Mount};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::path::{Path, PathBuf};
 
@@ -100,6 +100,7 @@ fn tmpfs(m: &crate::Mount) -> Mount {
         options,
         attr,
         target: m.target.clone(),
+        extra: Extra { strict: true, ..Extra::default() },
     }
 }
 
@@ -117,8 +118,17 @@ impl Bind {
     /// itself: what is mounted below may be a file system that knows no mapping, such as `/proc` below `/`.
     fn mount(self, container: &Container, table: &mut Option<Vec<Entry>>, mounts: &mut Vec<Mount>) {
         let Bind { source, target, attr, recursive, file } = self;
+        let extra = Extra::default();
         if container.id_base == 0 {
-            return mounts.push(Mount::Bind { source, target, attr, recursive, idmap: Idmap::No, file });
+            return mounts.push(Mount::Bind {
+                source,
+                target,
+                attr,
+                recursive,
+                idmap: Idmap::No,
+                file,
+                extra,
+            });
         }
         let table = table.get_or_insert_with(read_table);
         let real = std::fs::canonicalize(&source).unwrap_or_else(|_| PathBuf::from(&source));
@@ -127,7 +137,8 @@ impl Bind {
             Some(entry) if KERNEL.contains(&entry.fstype.as_str()) => Idmap::No,
             _ => Idmap::Yes,
         };
-        mounts.push(Mount::Bind { source, target: target.clone(), attr, recursive: false, idmap, file });
+        let own = target.clone();
+        mounts.push(Mount::Bind { source, target: own, attr, recursive: false, idmap, file, extra });
         if !recursive || file {
             return;
         }
@@ -145,6 +156,7 @@ impl Bind {
                 recursive: false,
                 idmap,
                 file: !entry.at.is_dir(),
+                extra: Extra::default(),
             });
         }
     }

@@ -6,6 +6,8 @@ use rustix::io::Errno;
 
 use super::{Attributes, Batch, Failure, Message, NLM_F_DUMP, Socket};
 
+const IFA_F_PERMANENT: u8 = 0x80;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     pub index: u32,
@@ -24,6 +26,8 @@ pub struct Address {
     pub link: u32,
     pub address: IpAddr,
     pub prefix: u8,
+    /// Given by somebody, for ever, and of use beyond the link.
+    pub permanent: bool,
 }
 
 /// A route of the main table. A default route has prefix 0.
@@ -71,7 +75,8 @@ pub fn addresses() -> Result<Vec<Address>, Failure> {
         let link = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
         let found = |wanted| message.attributes(8).find(|(kind, _)| *kind == wanted);
         let (_, value) = found(libc::IFA_LOCAL).or_else(|| found(libc::IFA_ADDRESS))?;
-        Some(Address { link, address: ip(value)?, prefix: header[1] })
+        let permanent = header[2] & IFA_F_PERMANENT != 0 && header[3] < libc::RT_SCOPE_LINK;
+        Some(Address { link, address: ip(value)?, prefix: header[1], permanent })
     })
 }
 

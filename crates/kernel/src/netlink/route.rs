@@ -123,6 +123,15 @@ pub fn set_hairpin(batch: &mut Batch, port: u32) {
     });
 }
 
+/// Moves a link to another network namespace, with a new name there.
+pub fn move_link(batch: &mut Batch, index: u32, namespace: &OwnedFd, name: &str) {
+    batch.message(libc::RTM_NEWLINK, 0, |m| {
+        m.raw(&link_header(libc::AF_UNSPEC, index, false));
+        m.u32(libc::IFLA_NET_NS_FD, namespace.as_raw_fd() as u32);
+        m.text(libc::IFLA_IFNAME, name);
+    });
+}
+
 pub fn set_link_up(batch: &mut Batch, index: u32) {
     batch.message(libc::RTM_NEWLINK, 0, |m| m.raw(&link_header(libc::AF_UNSPEC, index, true)));
 }

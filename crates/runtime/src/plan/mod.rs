@@ -13,9 +13,12 @@ use steps::*;
 pub use cgroup::ignored as ignored_limits;
 pub(crate) use process::candidates;
 
-/// The two meeting points of a start.
+/// The meeting points of a start.
 const ROOT_READY: u8 = 1;
 const ALL_READY: u8 = 2;
+/// Only with hooks: the container is there, and may go on.
+const MOUNTED: u8 = 1;
+const HOOKED: u8 = 3;
 
 /// Collects the four lists while slots are given out.
 #[derive(Debug, Default)]
@@ -44,7 +47,8 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
     lists.host.extend(spec.host.iter().cloned());
 
     if !spec.ids.is_empty() && !joins_user(spec) {
-        lists.joined.push(WriteIdMaps { uids: spec.ids.clone(), gids: spec.ids.clone() }.into());
+        let gids = if spec.group_ids.is_empty() { &spec.ids } else { &spec.group_ids };
+        lists.joined.push(WriteIdMaps { uids: spec.ids.clone(), gids: gids.clone() }.into());
     }
     if let Some(adjust) = spec.oom_score_adj {
         lists.joined.push(OomScore { adjust }.into());
@@ -55,11 +59,12 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
     lists.joined.push(Release { point: ROOT_READY }.into());
 
     lists.inside.insert(0, Await { point: ROOT_READY }.into());
-    lists.inside.push(MakePrivate { slave: false }.into());
     lists.inside.push(EnterRoot { path: root.as_str().into() }.into());
     lists.inside.push(BecomeRoot {}.into());
     let proc = mounts::plan(&mut lists, spec, host, socket);
-    if spec.namespaces & kernel::process::CLONE_NEWUTS != 0 {
+    if spec.namespaces & kernel::process::CLONE_NEWUTS != 0
+        && !(spec.hostname.is_empty() && spec.domainname.is_empty())
+    {
         let hostname =
             SetHostname { name: spec.hostname.as_str().into(), domain: spec.domainname.as_str().into() };
         lists.inside.push(hostname.into());
@@ -73,16 +78,42 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
     if cwd != "/" {
         lists.inside.push(MakeInside { path: cwd.into() }.into());
     }
+    if !spec.hooks.is_empty() {
+        lists.inside.push(Arrive { point: MOUNTED }.into());
+        lists.inside.push(Await { point: HOOKED }.into());
+        lists.joined.push(Expect { point: MOUNTED }.into());
+        lists.joined.extend(spec.hooks.iter().cloned().map(Step::from));
+        lists.joined.push(Release { point: HOOKED }.into());
+    }
     lists.inside.push(PivotRoot { read_only: spec.read_only }.into());
+    if let Some((kind, recursive)) = spec.propagation {
+        lists.inside.push(Propagate { target: None, kind, recursive }.into());
+    }
+    if let Some(path) = &spec.begin {
+        let slot = lists.slot();
+        let path: Text = path.as_str().into();
+        lists.host.push(Listen { slot, path: path.clone() }.into());
+        lists.inside.push(AwaitStart { slot, path }.into());
+    }
     lists.joined.splice(idmaps_at..idmaps_at, lists.idmaps.drain(..));
     let exec = process::plan(&mut lists, spec, proc.slave);
 
     // The cgroup namespace is made inside, after the group is entered: at the clone it would show the parent's group.
-    let namespaces = spec.namespaces & !kernel::process::CLONE_NEWCGROUP;
+    let mut namespaces = spec.namespaces & !kernel::process::CLONE_NEWCGROUP;
+    if !spec.time_offsets.is_empty() {
+        // Offsets are told to a namespace that nobody is in yet: it is made before the clone.
+        namespaces &= !kernel::process::CLONE_NEWTIME;
+    }
     Plan {
         name: spec.name.clone(),
         host: lists.host,
-        spawn: Spawn { namespaces, join: spec.join.clone(), cgroup },
+        spawn: Spawn {
+            namespaces,
+            join: spec.join.clone(),
+            cgroup,
+            time_offsets: spec.time_offsets.clone(),
+            keep_fds: spec.keep_fds,
+        },
         joined: lists.joined,
         inside: lists.inside,
         exec,
@@ -99,12 +130,18 @@ fn joins_user(spec: &Spec) -> bool {
 fn root(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) -> String {
     let idmap = if spec.ids.is_empty() { Idmap::No } else { Idmap::Yes };
     match &spec.root {
-        Root::Directory(path) => {
+        Root::Directory { path, idmap: wanted } => {
             let slot = lists.slot();
+            let idmap = if idmap == Idmap::No { idmap } else { *wanted };
             tree(lists, slot, path, true, idmap, Attr::default());
-            lists.joined.push(EnterMounts {}.into());
-            attach_covers(lists, spec, covers);
+            enter_mounts(lists, spec, covers);
             lists.joined.push(AttachAt { slot, at: path.as_str().into(), keep: false }.into());
+            // As a mount of the host's that is shared, it would show there what is mounted below it here.
+            let kind = cut(spec);
+            if kind == Propagation::Slave {
+                let target = Some(path.as_str().into());
+                lists.joined.push(Propagate { target, kind, recursive: true }.into());
+            }
             lists.joined.push(LeaveMounts {}.into());
             path.clone()
         }
@@ -136,8 +173,7 @@ fn root(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) -> String 
                 attach.push(AttachAt { slot, at: writable.dir.as_str().into(), keep: false }.into());
             }
             let lower = lower.iter().map(|layer| layer.at.as_str().into()).collect();
-            lists.joined.push(EnterMounts {}.into());
-            attach_covers(lists, spec, covers);
+            enter_mounts(lists, spec, covers);
             lists.joined.append(&mut attach);
             lists.joined.push(
                 Overlay {
@@ -162,6 +198,21 @@ fn tree(lists: &mut Lists, slot: Slot, source: &str, recursive: bool, idmap: Idm
     if idmap != Idmap::No {
         let optional = idmap == Idmap::IfPossible;
         lists.idmaps.push(IdmapTree { slot, source, recursive, optional }.into());
+    }
+}
+
+/// The host's side goes to the container's mounts; from then on none crosses over.
+fn enter_mounts(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) {
+    lists.joined.push(EnterMounts {}.into());
+    lists.joined.push(Propagate { target: None, kind: cut(spec), recursive: true }.into());
+    attach_covers(lists, spec, covers);
+}
+
+/// How the container's mounts hang on the host's: not at all, or so that those of the host appear inside.
+fn cut(spec: &Spec) -> Propagation {
+    match spec.propagation {
+        None | Some((Propagation::Private | Propagation::Unbindable, _)) => Propagation::Private,
+        Some((Propagation::Slave | Propagation::Shared, _)) => Propagation::Slave,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The container's mounts, its terminal, and what is hidden from it.
 
 use super::{Lists, tree};
-use crate::{Cgroups, Host, Idmap, Mount, Spec};
+use crate::{Cgroups, Extra, Host, Idmap, Mapping, Mount, Spec};
 use kernel::mount::Attr;
 use kernel::process::{CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWPID};
 use steps::*;
@@ -21,9 +21,9 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host, socket: Slot) ->
     let mut devpts = None;
     for mount in &spec.mounts {
         match mount {
-            Mount::Fs { fstype, source, options, attr, target } => {
+            Mount::Fs { fstype, target, extra, .. } => {
                 let keep = match fstype.as_str() {
-                    "proc" if !spec.sysctls.is_empty() => {
+                    "proc" if !spec.sysctls.is_empty() && kept.slot.is_none() => {
                         kept.slot = Some(lists.slot());
                         kept.slot
                     }
@@ -33,31 +33,25 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host, socket: Slot) ->
                     }
                     _ => None,
                 };
-                let options = options.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
-                let (fstype, source, target) =
-                    (Text::from(fstype.as_str()), source.as_str().into(), Text::from(target.as_str()));
-                if foreign(spec, fstype.as_str()) {
-                    let slot = lists.slot();
-                    lists.host.push(MakeFs { slot, fstype, source, options, attr: *attr }.into());
-                    lists.inside.push(AttachTree { slot, target, file: false, strict: true }.into());
-                } else {
-                    lists.inside.push(
-                        MountFs { fstype, source, options, attr: *attr, target, keep, strict: true }.into(),
-                    );
-                }
+                file_system(lists, spec, mount, keep);
+                propagate(lists, target, extra);
             }
-            Mount::Bind { source, target, attr, recursive, idmap, file } => {
-                let slot = lists.slot();
-                let idmap = if spec.ids.is_empty() { Idmap::No } else { *idmap };
-                tree(lists, slot, source, *recursive, idmap, *attr);
-                lists.inside.push(
-                    AttachTree { slot, target: target.as_str().into(), file: *file, strict: false }.into(),
-                );
+            Mount::Bind { target, extra, .. } => {
+                bind(lists, spec, mount);
+                propagate(lists, target, extra);
             }
-            Mount::Dev { attr } => dev(lists, spec, *attr),
-            Mount::Cgroup { attr } => cgroup(lists, spec, host, *attr),
+            Mount::Dev { attr, options } => dev(lists, spec, *attr, options),
+            Mount::Cgroup { attr, target } => cgroup(lists, spec, host, *attr, target),
         }
     }
+    if kept.slot.is_none() && !spec.sysctls.is_empty() {
+        // The container has no /proc: one that has no place serves to write to.
+        let slot = lists.slot();
+        let (fstype, source, attr) = ("proc".into(), "proc".into(), Attr::NO_SUID_DEV_EXEC);
+        lists.inside.push(MakeFs { slot, fstype, source, options: Vec::new(), attr }.into());
+        kept.slot = Some(slot);
+    }
+    lists.inside.extend(spec.nodes.iter().map(|node| MakeNode { node: node.clone() }.into()));
     if let Some(devpts) = devpts {
         let slave = lists.slot();
         kept.slave = Some(slave);
@@ -65,6 +59,48 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host, socket: Slot) ->
         lists.inside.push(OpenTerminal { devpts, socket, slave, uid, console: true, size }.into());
     }
     kept
+}
+
+fn file_system(lists: &mut Lists, spec: &Spec, mount: &Mount, keep: Option<Slot>) {
+    let Mount::Fs { fstype, source, options, attr, target, extra } = mount else { return };
+    let options = options.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
+    let (fstype, source, target) =
+        (Text::from(fstype.as_str()), source.as_str().into(), Text::from(target.as_str()));
+    let (attr, strict) = (*attr, extra.strict);
+    if foreign(spec, fstype.as_str()) {
+        let slot = lists.slot();
+        lists.host.push(MakeFs { slot, fstype, source, options, attr }.into());
+        lists.inside.push(AttachTree { slot, target, file: false, strict }.into());
+    } else {
+        let copy_up = extra.copy_up;
+        lists.inside.push(MountFs { fstype, source, options, attr, target, keep, strict, copy_up }.into());
+    }
+}
+
+fn bind(lists: &mut Lists, spec: &Spec, mount: &Mount) {
+    let Mount::Bind { source, target, attr, recursive, idmap, file, extra } = mount else { return };
+    let slot = lists.slot();
+    let idmap = if spec.ids.is_empty() { Idmap::No } else { *idmap };
+    tree(lists, slot, source, *recursive, idmap, *attr);
+    let source: Text = source.as_str().into();
+    let none = Attr::default();
+    for (set, clear, recursive) in [(none, extra.clear, *recursive), (extra.below.0, extra.below.1, true)] {
+        if (set, clear) != (none, none) {
+            lists.host.push(ChangeTree { slot, source: source.clone(), set, clear, recursive }.into());
+        }
+    }
+    if let Some(Mapping { uids, gids, recursive }) = &extra.mapping {
+        let (uids, gids, recursive) = (uids.clone(), gids.clone(), *recursive);
+        lists.host.push(IdmapTreeBy { slot, source, uids, gids, recursive }.into());
+    }
+    let target = target.as_str().into();
+    lists.inside.push(AttachTree { slot, target, file: *file, strict: extra.strict }.into());
+}
+
+fn propagate(lists: &mut Lists, target: &str, extra: &Extra) {
+    if let Some((kind, recursive)) = extra.propagation {
+        lists.inside.push(Propagate { target: Some(target.into()), kind, recursive }.into());
+    }
 }
 
 /// A file system whose namespace the container does not own must be made by the host's side.
@@ -80,7 +116,7 @@ fn foreign(spec: &Spec, fstype: &str) -> bool {
     }
 }
 
-fn dev(lists: &mut Lists, spec: &Spec, attr: Attr) {
+fn dev(lists: &mut Lists, spec: &Spec, attr: Attr, options: &[(String, String)]) {
     let slot = lists.slot();
     let id = spec.ids.first().map_or(0, |range| range.outside);
     let links = [
@@ -102,24 +138,24 @@ fn dev(lists: &mut Lists, spec: &Spec, attr: Attr) {
         }
     }
     let files = if spec.process.terminal { vec!["console".into()] } else { Vec::new() };
-    lists.host.push(
-        DevTmpfs { slot, uid: id, gid: id, nodes: spec.devices.clone(), links, dirs, files, attr }.into(),
-    );
+    let options = options.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
+    let gid = spec.group_ids.first().map_or(id, |range| range.outside);
+    let nodes = spec.devices.clone();
+    lists.host.push(DevTmpfs { slot, uid: id, gid, nodes, links, dirs, files, attr, options }.into());
     lists.inside.push(AttachTree { slot, target: "/dev".into(), file: false, strict: true }.into());
 }
 
 /// `/sys/fs/cgroup`: in a cgroup namespace of its own the container sees its own group as the root. One that shares the
 /// host's may not mount groups itself: the host's side does it.
-fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr) {
+fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr, base: &str) {
     let own = spec.ids.is_empty() || spec.namespaces & CLONE_NEWCGROUP != 0;
-    let base = "/sys/fs/cgroup";
     let fs =
         |lists: &mut Lists, fstype: &str, options: Vec<(Text, Text)>, attr: Attr, target: String, keep| {
             let (fstype, source, target) = (Text::from(fstype), fstype.into(), Text::from(target));
             if own || fstype.as_str() == "tmpfs" {
-                lists
-                    .inside
-                    .push(MountFs { fstype, source, options, attr, target, keep, strict: true }.into());
+                let (strict, copy_up) = (true, false);
+                let step = MountFs { fstype, source, options, attr, target, keep, strict, copy_up };
+                lists.inside.push(step.into());
             } else {
                 let slot = lists.slot();
                 lists.host.push(MakeFs { slot, fstype, source, options, attr }.into());

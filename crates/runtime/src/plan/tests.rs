@@ -30,6 +30,7 @@ fn spec() -> Spec {
             recursive: true,
             idmap: crate::Idmap::Yes,
             file: false,
+            extra: crate::Extra::default(),
         }],
         masked: vec!["/proc/kcore".to_owned()],
         ..Spec::default()
@@ -60,7 +61,12 @@ fn the_inside_is_in_order() {
         inside.iter().position(|n| *n == name).unwrap_or_else(|| panic!("no {name} in {inside:?}"))
     };
     assert_eq!(at("Await"), 0);
-    assert!(at("UnshareCgroup") < at("MakePrivate") && at("MakePrivate") < at("EnterRoot"));
+    assert!(at("UnshareCgroup") < at("EnterRoot"));
+    // No mount crosses over from before the first one is made.
+    let joined = names(&plan.joined);
+    let cut = joined.iter().position(|n| *n == "Propagate").unwrap();
+    assert_eq!(joined[cut - 1], "EnterMounts");
+    assert!(joined.iter().position(|n| *n == "AttachAt").unwrap() > cut);
     assert!(
         at("EnterRoot") < at("BecomeRoot")
             && at("BecomeRoot") < at("AttachTree")
