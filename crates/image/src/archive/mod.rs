@@ -9,7 +9,8 @@ pub use source::Input;
 use crate::config::ImageConfig;
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result, invalid};
-use crate::layer::{Blob, Job, confined, settle_implied};
+use crate::layer::compress::{Compression, MAGIC};
+use crate::layer::{self, Blob, Job, confined, settle_implied};
 use crate::limits::Limits;
 use crate::reference::Reference;
 use crate::store::commit::{NewImage, NewLayer};
@@ -17,7 +18,7 @@ use crate::store::tmp::Tmp;
 use crate::store::{Image, Layer, Store};
 use rustix::fd::OwnedFd;
 use source::Source;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// An image that was loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,11 +82,11 @@ fn load_inner(
     let tmp = Tmp::new(store)?;
     let source = Source::open(input, tmp.fd(), limits)?;
     let images = parse(&source, limits)?;
-    let mut fresh = HashMap::new();
+    let mut made = Made::default();
     for _ in 0..TRIES {
-        unpack_missing(store, &tmp, &images, &mut fresh, limits, progress)?;
+        unpack_missing(store, &tmp, &images, &mut made, limits, progress)?;
         let new: Vec<NewImage> = images.iter().map(new_image).collect();
-        if store.commit(&tmp, &fresh, &new)? {
+        if store.commit(&tmp, &made.layers, &made.blobs, &new)? {
             return Ok(images.iter().map(loaded).collect());
         }
     }
@@ -105,30 +106,66 @@ fn parse(source: &Source, limits: &Limits) -> Result<Vec<Parsed>> {
     invalid("it is not an image archive: neither 'manifest.json' nor 'index.json' is in it")
 }
 
-/// Unpack the layers that neither the store nor `fresh` has, into directories of `tmp` named by their chain ids.
+/// What lies in the temporary directory, ready to be published.
+#[derive(Default)]
+struct Made {
+    /// By chain id.
+    layers: HashMap<String, NewLayer>,
+    /// Compressed layers, by their digests.
+    blobs: HashSet<String>,
+}
+
+/// A layer that is being unpacked: its chain, and those below it, nearest first.
+struct Place {
+    chain: Digest,
+    diff_id: Digest,
+    below: Vec<Digest>,
+}
+
+/// Unpack the layers that neither the store nor `made` has, into directories of `tmp` named by their chain ids, and keep the blobs of
+/// compressed layers: nobody could compress them again to the same digest.
 fn unpack_missing(
     store: &Store,
     tmp: &Tmp,
     images: &[Parsed],
-    fresh: &mut HashMap<String, NewLayer>,
+    made: &mut Made,
     limits: &Limits,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
     let mut jobs = Vec::new();
-    // What each job makes: its chain, and the chains below it, nearest first.
-    let mut made: Vec<(Digest, Digest, Vec<Digest>)> = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
+    let mut blobs = HashSet::new();
     for image in images {
         let mut below: Vec<Digest> = Vec::new();
         for layer in &image.layers {
             let chain = chain_id(below.first(), &layer.diff_id);
-            let known = fresh.contains_key(chain.hex()) || made.iter().any(|(c, ..)| *c == chain);
-            if !known && store.layer_record(chain.hex()).is_some() {
+            let known = made.layers.contains_key(chain.hex()) || places.iter().any(|p| p.chain == chain);
+            let stored = !known && store.layer_record(chain.hex()).is_some();
+            if stored {
                 progress(Progress::Exists { layer: layer.diff_id.hex() });
-            } else if !known {
-                let root = tmp.layer_dir(chain.hex())?;
-                let (blob, blob_digest) = (layer.blob.clone(), layer.digest.clone());
-                jobs.push(Job { blob, blob_digest, diff_id: layer.diff_id.clone(), root });
-                made.push((chain.clone(), layer.diff_id.clone(), below.clone()));
+            }
+            let digest = layer.digest.as_ref().map(|d| d.hex().to_string());
+            let keep = digest.filter(|hex| {
+                image.manifest.is_some()
+                    && !made.blobs.contains(hex)
+                    && !blobs.contains(hex)
+                    && !store.has_blob(hex)
+                    && is_compressed(&layer.blob)
+            });
+            if keep.is_some() || !(known || stored) {
+                jobs.push(Job {
+                    source: layer::Source::Blob(layer.blob.clone()),
+                    blob_digest: layer.digest.clone(),
+                    diff_id: Some(layer.diff_id.clone()),
+                    layer: if known || stored { None } else { Some(tmp.layer_dir(chain.hex())?) },
+                    keep: keep.as_deref().map(|hex| tmp.kept_file(hex)).transpose()?,
+                });
+                places.push(Place {
+                    chain: chain.clone(),
+                    diff_id: layer.diff_id.clone(),
+                    below: below.clone(),
+                });
+                blobs.extend(keep);
             }
             below.insert(0, chain);
         }
@@ -136,27 +173,42 @@ fn unpack_missing(
     if jobs.is_empty() {
         return Ok(());
     }
-    let done = confined::unpack(jobs, limits, &mut |p| {
-        progress(Progress::Layer { layer: made[p.job].1.hex(), done: p.done, total: p.total });
+    let unpacked: Vec<bool> = jobs.iter().map(|job| job.layer.is_some()).collect();
+    let done = confined::unpack(jobs, tmp.fd(), limits, &mut |p| {
+        progress(Progress::Layer { layer: places[p.job].diff_id.hex(), done: p.done, total: p.total });
     })?;
-    for ((chain, diff_id, below), done) in made.iter().zip(&done) {
-        let record = NewLayer { diff_id: diff_id.clone(), size: done.unpacked.size, tar_size: done.tar_size };
-        fresh.insert(chain.hex().to_string(), record);
-        if done.unpacked.implied.is_empty() {
-            continue;
-        }
-        // Layers come lowest first, so what lies below is settled already.
-        let open = |chain: &Digest| -> Result<OwnedFd> {
-            if fresh.contains_key(chain.hex()) {
-                tmp.open_layer(chain.hex())
-            } else {
-                store.open_layer(chain.hex())
-            }
-        };
-        let lower = below.iter().map(open).collect::<Result<Vec<_>>>()?;
-        settle_implied(tmp.open_layer(chain.hex())?, &done.unpacked.implied, &lower)?;
+    made.blobs.extend(blobs);
+    for ((place, done), _) in places.into_iter().zip(done).zip(unpacked).filter(|(_, unpacked)| *unpacked) {
+        settle(store, tmp, made, place, done)?;
     }
     Ok(())
+}
+
+/// Note a layer as made. Layers come lowest first, so what lies below is settled already.
+fn settle(store: &Store, tmp: &Tmp, made: &mut Made, place: Place, done: layer::Done) -> Result<()> {
+    let (chain, size) = (place.chain.hex(), done.unpacked.size);
+    let new = NewLayer { diff_id: place.diff_id, size, tar_size: done.tar_size };
+    made.layers.insert(chain.to_string(), new);
+    if done.unpacked.implied.is_empty() {
+        return Ok(());
+    }
+    let open = |chain: &Digest| -> Result<OwnedFd> {
+        if made.layers.contains_key(chain.hex()) {
+            tmp.open_layer(chain.hex())
+        } else {
+            store.open_layer(chain.hex())
+        }
+    };
+    let lower = place.below.iter().map(open).collect::<Result<Vec<_>>>()?;
+    settle_implied(tmp.open_layer(chain)?, &done.unpacked.implied, &lower)
+}
+
+/// Formats that we can't read are refused by who unpacks them.
+fn is_compressed(blob: &Blob) -> bool {
+    let mut magic = [0; MAGIC];
+    let n = blob.size.min(MAGIC as u64) as usize;
+    let read = std::os::unix::fs::FileExt::read_exact_at(&*blob.file, &mut magic[..n], blob.offset);
+    read.is_ok() && Compression::detect(&magic[..n]) != Ok(Compression::Plain)
 }
 
 fn new_image(parsed: &Parsed) -> NewImage<'_> {

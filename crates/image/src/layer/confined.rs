@@ -1,5 +1,5 @@
-//! Unpacking where it can do no harm (rule R20): a process of its own that has no network, no file system but the trees that it fills (Landlock),
-//! and of root's capabilities only those that owners, devices and overlay attributes take.
+//! Unpacking where it can do no harm (rule R20): a process of its own that has no network, no file system but the directory that all
+//! trees are in (Landlock), and of root's capabilities only those that owners, devices and overlay attributes take.
 
 use super::unpack::umask;
 use super::{Done, Job, LayerProgress, unpack_all};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
 
 /// What unpacking needs of root. SYS_ADMIN is for `trusted.overlay.opaque`; Landlock denies the mounts that it would allow.
 const KEPT: CapSet = CapSet::of(&[
@@ -38,53 +39,90 @@ enum Message {
     Failed(String),
 }
 
-/// [`unpack_all`], confined.
+/// An unpacking that has been started. Dropped before its end, it is killed.
+pub struct Unpacking(Option<Way>);
+
+enum Way {
+    Child { pidfd: OwnedFd, reports: OwnedFd },
+    Thread(JoinHandle<Result<Vec<Done>>>),
+}
+
+/// [`unpack_all`], confined to `place`, the directory that all trees are in.
 ///
 /// A process with several threads can't fork safely; there a thread confines itself and the threads that it starts: the kernel then
 /// stops what climbs out all the same, but memory is shared.
-pub fn unpack(jobs: Vec<Job>, limits: &Limits, progress: &mut dyn FnMut(LayerProgress)) -> Result<Vec<Done>> {
+pub fn start(jobs: Vec<Job>, place: BorrowedFd, limits: &Limits) -> Result<Unpacking> {
     let umask = umask();
-    if is_single_threaded() {
-        in_child(jobs, limits, umask, progress)
+    let way = if is_single_threaded() {
+        in_child(jobs, place, limits, umask)?
     } else {
-        in_thread(jobs, limits, umask)
+        in_thread(jobs, place, limits, umask)?
+    };
+    Ok(Unpacking(Some(way)))
+}
+
+/// [`start`] and [`Unpacking::finish`].
+pub fn unpack(
+    jobs: Vec<Job>,
+    place: BorrowedFd,
+    limits: &Limits,
+    progress: &mut dyn FnMut(LayerProgress),
+) -> Result<Vec<Done>> {
+    start(jobs, place, limits)?.finish(progress)
+}
+
+impl Unpacking {
+    /// Wait for the end.
+    pub fn finish(mut self, progress: &mut dyn FnMut(LayerProgress)) -> Result<Vec<Done>> {
+        match self.0.take() {
+            Some(Way::Thread(thread)) => thread.join().unwrap_or_else(|_| invalid("the unpacking panicked")),
+            Some(Way::Child { pidfd, reports }) => {
+                let result = listen(reports, progress);
+                if result.is_err() {
+                    // It may be somewhere in the middle.
+                    let _ = process::send_signal(&pidfd, sigkill());
+                }
+                let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+                result
+            }
+            None => invalid("the unpacking has ended"),
+        }
     }
 }
 
-fn in_thread(jobs: Vec<Job>, limits: &Limits, umask: u32) -> Result<Vec<Done>> {
-    let run = || {
-        let confined = process::unshare(CLONE_NEWNET | CLONE_NEWIPC).and_then(|()| confine(&jobs));
-        confined.map_err(io("confine the unpacking"))?;
-        unpack_all(jobs, limits, umask, &mut |_| {})
-    };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("unpack".into()).spawn_scoped(scope, run);
-        let thread = thread.map_err(io("start a thread"))?;
-        thread.join().unwrap_or_else(|_| invalid("the unpacking panicked"))
-    })
+impl Drop for Unpacking {
+    fn drop(&mut self) {
+        match self.0.take() {
+            Some(Way::Child { pidfd, .. }) => {
+                let _ = process::send_signal(&pidfd, sigkill());
+                let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            }
+            // It ends with its sources.
+            Some(Way::Thread(thread)) => drop(thread.join()),
+            None => {}
+        }
+    }
 }
 
-fn in_child(
-    jobs: Vec<Job>,
-    limits: &Limits,
-    umask: u32,
-    progress: &mut dyn FnMut(LayerProgress),
-) -> Result<Vec<Done>> {
-    let (reader, writer) =
+fn in_thread(jobs: Vec<Job>, place: BorrowedFd, limits: &Limits, umask: u32) -> Result<Way> {
+    let place = place.try_clone_to_owned().map_err(io("start a thread"))?;
+    let limits = limits.clone();
+    let run = move || {
+        let confined = process::unshare(CLONE_NEWNET | CLONE_NEWIPC).and_then(|()| confine(place.as_fd()));
+        confined.map_err(io("confine the unpacking"))?;
+        unpack_all(jobs, &limits, umask, &mut |_| {})
+    };
+    let thread = std::thread::Builder::new().name("unpack".into()).spawn(run);
+    thread.map(Way::Thread).map_err(io("start a thread"))
+}
+
+fn in_child(jobs: Vec<Job>, place: BorrowedFd, limits: &Limits, umask: u32) -> Result<Way> {
+    let (reports, writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io("make a pipe"))?;
     let side = process::clone(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWUTS, None);
     match side.map_err(io("start a process to unpack in"))? {
-        Side::Child => child(jobs, limits, umask, writer),
-        Side::Parent { pidfd, .. } => {
-            drop((jobs, writer));
-            let result = listen(reader, progress);
-            if result.is_err() {
-                // It may be somewhere in the middle.
-                let _ = process::send_signal(&pidfd, sigkill());
-            }
-            let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-            result
-        }
+        Side::Child => child(jobs, place, limits, umask, writer),
+        Side::Parent { pidfd, .. } => Ok(Way::Child { pidfd, reports }),
     }
 }
 
@@ -105,10 +143,10 @@ fn listen(reader: OwnedFd, progress: &mut dyn FnMut(LayerProgress)) -> Result<Ve
 }
 
 /// The child: never returns, and never unwinds into what was the parent's stack.
-fn child(jobs: Vec<Job>, limits: &Limits, umask: u32, writer: OwnedFd) -> ! {
+fn child(jobs: Vec<Job>, place: BorrowedFd, limits: &Limits, umask: u32, writer: OwnedFd) -> ! {
     let worked = catch_unwind(AssertUnwindSafe(|| {
         let mut pipe = File::from(writer);
-        let result = prepare(&jobs, &pipe).map_err(io("confine the unpacking")).and_then(|()| {
+        let result = prepare(&jobs, place, &pipe).map_err(io("confine the unpacking")).and_then(|()| {
             unpack_all(jobs, limits, umask, &mut |p| drop(say(&mut pipe, &Message::Progress(p))))
         });
         let message = match result {
@@ -127,13 +165,11 @@ fn say(pipe: &mut File, message: &Message) -> Result<()> {
 }
 
 /// Die with the parent, keep no descriptor but those of the jobs and the pipe, and give up the rest.
-fn prepare(jobs: &[Job], pipe: &File) -> rustix::io::Result<()> {
+fn prepare(jobs: &[Job], place: BorrowedFd, pipe: &File) -> rustix::io::Result<()> {
     process::die_with_parent(sigkill())?;
     // Stderr stays for a panic.
-    let mut keep: Vec<u32> = vec![2, pipe.as_raw_fd() as u32];
-    for job in jobs {
-        keep.extend([job.root.as_raw_fd() as u32, job.blob.file.as_raw_fd() as u32]);
-    }
+    let mut keep: Vec<u32> = vec![2, pipe.as_raw_fd() as u32, place.as_raw_fd() as u32];
+    keep.extend(jobs.iter().flat_map(Job::fds).map(|fd| fd.as_raw_fd() as u32));
     keep.sort_unstable();
     keep.dedup();
     let mut next = 0;
@@ -144,15 +180,14 @@ fn prepare(jobs: &[Job], pipe: &File) -> rustix::io::Result<()> {
         next = fd + 1;
     }
     process::close_range(next, u32::MAX)?;
-    confine(jobs)
+    confine(place)
 }
 
 /// Confine this thread and those that it starts.
-fn confine(jobs: &[Job]) -> rustix::io::Result<()> {
-    let roots: Vec<_> = jobs.iter().map(|job| job.root.as_fd()).collect();
-    match landlock::confine(&roots) {
-        // A kernel without Landlock: the directory that all trees are in becomes the root.
-        Err(Errno::NOSYS | Errno::OPNOTSUPP) => imprison(&roots)?,
+fn confine(place: BorrowedFd) -> rustix::io::Result<()> {
+    match landlock::confine(&[place]) {
+        // A kernel without Landlock.
+        Err(Errno::NOSYS | Errno::OPNOTSUPP) => imprison(place)?,
         other => other?,
     }
     let (_, permitted, _) = caps::current()?;
@@ -160,12 +195,11 @@ fn confine(jobs: &[Job]) -> rustix::io::Result<()> {
     caps::set(kept, kept, CapSet::EMPTY)
 }
 
-/// chroot(2) to the directory two levels above the trees, for this thread and those that it starts.
-fn imprison(roots: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
-    let Some(root) = roots.first() else { return Ok(()) };
+/// chroot(2) for this thread and those that it starts.
+fn imprison(place: BorrowedFd) -> rustix::io::Result<()> {
     process::unshare(CLONE_FS)?;
-    rustix::process::fchdir(root)?;
-    rustix::process::chroot("../..")?;
+    rustix::process::fchdir(place)?;
+    rustix::process::chroot(".")?;
     rustix::process::chdir("/")?;
     caps::no_new_privs()
 }
@@ -186,29 +220,27 @@ fn is_single_threaded() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::Blob;
-    use std::sync::Arc;
 
-    fn trees(name: &str) -> (std::path::PathBuf, Vec<Job>) {
+    fn trees(name: &str) -> (std::path::PathBuf, File, [File; 2]) {
         let dir = std::env::temp_dir().join(format!("image-confined-{name}-{}", std::process::id()));
-        let jobs = ["a", "b"].map(|chain| {
-            std::fs::create_dir_all(dir.join(chain).join("diff")).unwrap();
-            let root = File::open(dir.join(chain).join("diff")).unwrap();
-            let file = Arc::new(File::open("/dev/null").unwrap());
-            let diff_id = crate::digest::Digest::of(b"");
-            Job { blob: Blob { file, offset: 0, size: 0 }, blob_digest: None, diff_id, root: root.into() }
+        let trees = ["a", "b"].map(|chain| {
+            std::fs::create_dir_all(dir.join("place").join(chain)).unwrap();
+            File::open(dir.join("place").join(chain)).unwrap()
         });
-        (dir, jobs.into())
+        let place = File::open(dir.join("place")).unwrap();
+        (dir, place, trees)
     }
 
     /// What is true of a confined thread, however it was confined.
-    fn look_around(jobs: &[Job]) {
+    fn look_around(trees: &[File; 2]) {
         use rustix::fs::{Mode, mkdirat};
-        mkdirat(&jobs[0].root, "x", Mode::RWXU).unwrap();
-        mkdirat(&jobs[1].root, "x", Mode::RWXU).unwrap();
-        let up = "../../../image-confined-escaped";
-        let escaped = mkdirat(&jobs[0].root, up, Mode::RWXU);
-        assert!(escaped.is_err() || !std::env::temp_dir().join("image-confined-escaped").exists());
+        mkdirat(&trees[0], "x", Mode::RWXU).unwrap();
+        mkdirat(&trees[1], "x", Mode::RWXU).unwrap();
+        let escaped = mkdirat(&trees[0], "../../escaped", Mode::RWXU);
+        assert!(
+            escaped.is_err()
+                || rustix::fs::statat(&trees[0], "../escaped", rustix::fs::AtFlags::empty()).is_ok()
+        );
         assert!(std::fs::read("/etc/passwd").is_err());
         let (effective, permitted, _) = caps::current().unwrap();
         assert!(!effective.has(Cap::SysChroot) && !permitted.has(Cap::NetAdmin) && effective.has(Cap::Mknod));
@@ -219,17 +251,18 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        let (dir, jobs) = trees("landlock");
+        let (dir, place, trees) = trees("landlock");
         std::thread::scope(|s| {
             s.spawn(|| {
-                confine(&jobs).unwrap();
-                look_around(&jobs);
+                confine(place.as_fd()).unwrap();
+                look_around(&trees);
                 // And so do the threads that it starts.
                 std::thread::scope(|s| {
                     s.spawn(|| assert!(std::fs::read("/etc/passwd").is_err())).join().unwrap()
                 });
             });
         });
+        assert!(!dir.join("escaped").exists());
         std::fs::remove_dir_all(dir).unwrap();
     }
 
@@ -238,16 +271,15 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        let (dir, jobs) = trees("chroot");
+        let (dir, place, trees) = trees("chroot");
         std::thread::scope(|s| {
             s.spawn(|| {
-                let roots: Vec<_> = jobs.iter().map(|job| job.root.as_fd()).collect();
-                imprison(&roots).unwrap();
+                imprison(place.as_fd()).unwrap();
                 caps::set(KEPT, KEPT, CapSet::EMPTY).unwrap();
-                look_around(&jobs);
+                look_around(&trees);
             });
         });
-        assert!(std::fs::read("/etc/passwd").is_ok());
+        assert!(std::fs::read("/etc/passwd").is_ok() && !dir.join("escaped").exists());
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

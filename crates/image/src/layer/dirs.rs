@@ -3,7 +3,7 @@
 use super::tar::show;
 use crate::error::{Error, Result, invalid};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, unlinkat};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,10 +14,17 @@ use std::rc::Rc;
 /// (CVE-2018-15664, CVE-2021-32760 and their many cousins). A descriptor in the cache stays right because only we write to the tree,
 /// and [`Dirs::forget`] is called before anything is removed.
 pub struct Dirs {
-    root: Rc<OwnedFd>,
-    open: HashMap<Vec<u8>, Rc<OwnedFd>>,
+    root: Rc<Dir>,
+    open: HashMap<Vec<u8>, Rc<Dir>>,
     /// Directories that no entry named but that had to be made, by path.
     pub implied: Vec<Vec<u8>>,
+}
+
+/// An open directory.
+pub struct Dir {
+    pub fd: OwnedFd,
+    /// Where it is in the tree, with no link on the way; `""` is the root.
+    pub path: Vec<u8>,
 }
 
 /// Descriptors kept open for each layer; sixteen layers at once stay well below the usual limit of 1,024.
@@ -28,22 +35,23 @@ const DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC)
 
 impl Dirs {
     pub fn new(root: OwnedFd) -> Dirs {
+        let root = Dir { fd: root, path: Vec::new() };
         Dirs { root: Rc::new(root), open: HashMap::new(), implied: Vec::new() }
     }
 
-    pub fn root(&self) -> &Rc<OwnedFd> {
-        &self.root
+    pub fn root(&self) -> &OwnedFd {
+        &self.root.fd
     }
 
     /// The directory at `path`, made with its parents if there is none. Symbolic links on the way are followed inside the root.
-    pub fn get(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>> {
+    pub fn get(&mut self, path: &[u8]) -> Result<Rc<Dir>> {
         if path.is_empty() {
             return Ok(self.root.clone());
         }
-        if let Some(fd) = self.open.get(path) {
-            return Ok(fd.clone());
+        if let Some(dir) = self.open.get(path) {
+            return Ok(dir.clone());
         }
-        let fd = Rc::new(self.open_or_make(path)?);
+        let dir = Rc::new(self.open_or_make(path)?);
         if self.open.len() >= OPEN {
             // Archives go depth first: what is above this directory will be wanted again.
             self.open
@@ -52,24 +60,33 @@ impl Dirs {
                 self.open.clear();
             }
         }
-        self.open.insert(path.to_vec(), fd.clone());
-        Ok(fd)
+        self.open.insert(path.to_vec(), dir.clone());
+        Ok(dir)
     }
 
-    fn open_or_make(&mut self, path: &[u8]) -> Result<OwnedFd> {
+    fn open_or_make(&mut self, path: &[u8]) -> Result<Dir> {
         let (parent, name) = split(path);
         if let Some(parent) = self.open.get(parent) {
             // One component below a known directory, and not a link: no need to walk from the root.
-            if let Ok(fd) = openat(&**parent, name, DIR | OFlags::NOFOLLOW, Mode::empty()) {
-                return Ok(fd);
+            if let Ok(fd) = openat(&parent.fd, name, DIR | OFlags::NOFOLLOW, Mode::empty()) {
+                return Ok(Dir { fd, path: join(&parent.path, name) });
             }
         }
-        match openat2(&*self.root, path, DIR, Mode::empty(), IN_ROOT) {
-            Ok(fd) => Ok(fd),
+        let plain = IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let opened = match openat2(self.root(), path, DIR, Mode::empty(), plain) {
+            Ok(fd) => return Ok(Dir { fd, path: path.to_vec() }),
+            Err(Errno::LOOP) => openat2(self.root(), path, DIR, Mode::empty(), IN_ROOT),
+            Err(e) => Err(e),
+        };
+        match opened {
+            Ok(fd) => {
+                let path = real_path(self.root(), path).map_err(|e| failed("open directory", path, e))?;
+                Ok(Dir { fd, path })
+            }
             Err(Errno::NOENT) => {
                 let parent = self.get(parent)?;
                 // The final mode is set at the end; until then nobody but us gets in.
-                match mkdirat(&*parent, name, Mode::RWXU) {
+                match mkdirat(&parent.fd, name, Mode::RWXU) {
                     Ok(()) => self.implied.push(path.to_vec()),
                     Err(Errno::EXIST) => {
                         return invalid(format!(
@@ -79,8 +96,9 @@ impl Dirs {
                     }
                     Err(e) => return Err(failed("make directory", path, e)),
                 }
-                openat(&*parent, name, DIR | OFlags::NOFOLLOW, Mode::empty())
-                    .map_err(|e| failed("open directory", path, e))
+                let fd = openat(&parent.fd, name, DIR | OFlags::NOFOLLOW, Mode::empty())
+                    .map_err(|e| failed("open directory", path, e))?;
+                Ok(Dir { fd, path: join(&parent.path, name) })
             }
             Err(Errno::NOTDIR) => {
                 invalid(format!("'{}' is not a directory, and entries lie below it", show(path)))
@@ -94,35 +112,45 @@ impl Dirs {
     pub fn forget(&mut self) {
         self.open.clear();
     }
-
-    /// Remove `name` in `dir`, with all below it if it is a directory.
-    pub fn remove(&mut self, dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
-        self.forget();
-        match unlinkat(dir, name, AtFlags::empty()) {
-            Err(Errno::ISDIR) => remove_tree(dir, name, 0),
-            other => other,
-        }
-    }
 }
 
-fn remove_tree(dir: &OwnedFd, name: &[u8], depth: usize) -> rustix::io::Result<()> {
-    if depth > 4096 {
-        return Err(Errno::NAMETOOLONG);
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = openat(dir, name, flags, Mode::empty())?;
-    for entry in rustix::fs::Dir::read_from(&fd)? {
-        let entry = entry?;
-        let child = entry.file_name().to_bytes();
-        if child == b"." || child == b".." {
-            continue;
+/// Where a path leads to in the tree, links taken; all of it must be there.
+fn real_path(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<Vec<u8>> {
+    let mut real = Vec::new();
+    let mut links = 0;
+    let mut ahead: Vec<Vec<u8>> = path.split(|b| *b == b'/').rev().map(<[u8]>::to_vec).collect();
+    while let Some(part) = ahead.pop() {
+        match &*part {
+            b"" | b"." => {}
+            b".." => real.truncate(split(&real).0.len()),
+            part => {
+                let here = join(&real, part);
+                match readlinkat(root, &*here, Vec::new()) {
+                    Ok(target) => {
+                        links += 1;
+                        if links > MAX_LINKS {
+                            return Err(Errno::LOOP);
+                        }
+                        if target.to_bytes().first() == Some(&b'/') {
+                            real.clear();
+                        }
+                        ahead.extend(target.to_bytes().split(|b| *b == b'/').rev().map(<[u8]>::to_vec));
+                    }
+                    Err(Errno::INVAL) => real = here,
+                    Err(e) => return Err(e),
+                }
+            }
         }
-        match unlinkat(&fd, child, AtFlags::empty()) {
-            Err(Errno::ISDIR) => remove_tree(&fd, child, depth + 1)?,
-            other => other?,
-        }
     }
-    unlinkat(dir, name, AtFlags::REMOVEDIR)
+    Ok(real)
+}
+
+/// As many as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// `name` below `dir`, which may be the root `""`.
+pub fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
 }
 
 /// `usr/bin/env` → (`usr/bin`, `env`).

@@ -5,6 +5,8 @@ pub mod confined;
 pub mod dirs;
 pub mod pax;
 pub mod pipe;
+pub mod record;
+pub mod replay;
 pub mod tar;
 pub mod unpack;
 pub mod xattrs;
@@ -13,7 +15,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result, invalid, io};
 use crate::limits::Limits;
 use dirs::{IN_ROOT, failed};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, Uid, fgetxattr, flistxattr, syncfs};
 use rustix::fs::{
     Mode, OFlags, Timespec, Timestamps, XattrFlags, fchmod, fchown, fsetxattr, fstat, futimens, openat2,
@@ -35,16 +37,62 @@ pub struct Blob {
     pub size: u64,
 }
 
+/// Where a layer comes from, perhaps compressed.
+#[derive(Debug)]
+pub enum Source {
+    Blob(Blob),
+    /// Something that is still arriving; so many bytes will come.
+    Pipe {
+        pipe: File,
+        size: u64,
+    },
+}
+
+impl Source {
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Source::Blob(blob) => blob.size,
+            Source::Pipe { size, .. } => *size,
+        }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Source::Blob(blob) => blob.file.as_fd(),
+            Source::Pipe { pipe, .. } => pipe.as_fd(),
+        }
+    }
+}
+
 /// One layer to unpack.
 #[derive(Debug)]
 pub struct Job {
-    pub blob: Blob,
-    /// The digest of the blob as it lies there, where something names it.
+    pub source: Source,
+    /// The digest of the blob as it comes, where something names it.
     pub blob_digest: Option<Digest>,
-    /// The digest of the tar stream in it.
-    pub diff_id: Digest,
-    /// An empty directory.
-    pub root: OwnedFd,
+    /// The digest of the tar stream in it; None where nobody knows it yet.
+    pub diff_id: Option<Digest>,
+    /// A directory with the empty directory `diff`, in which the tree is made; beside it appear `frame.zst` and perhaps `lost`.
+    /// None: only the digests are checked.
+    pub layer: Option<OwnedFd>,
+    /// An empty file that gets a copy of the blob.
+    pub keep: Option<File>,
+}
+
+impl Job {
+    /// For messages.
+    fn name(&self) -> String {
+        let digest = self.diff_id.as_ref().or(self.blob_digest.as_ref());
+        digest.map_or_else(|| "of the archive".into(), Digest::to_string)
+    }
+
+    /// All descriptors that it takes.
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let layer = self.layer.as_ref().map(AsFd::as_fd);
+        let keep = self.keep.as_ref().map(AsFd::as_fd);
+        [Some(self.source.fd()), layer, keep].into_iter().flatten()
+    }
 }
 
 /// What became of a job.
@@ -53,6 +101,8 @@ pub struct Done {
     pub unpacked: Unpacked,
     /// Bytes of the tar stream.
     pub tar_size: u64,
+    /// Its digest, 64 hexadecimal digits.
+    pub diff_id: String,
 }
 
 /// How far a layer is: bytes read of its blob.
@@ -74,7 +124,7 @@ pub fn unpack_all(
     progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<Vec<Done>> {
     let counters: Vec<AtomicU64> = jobs.iter().map(|_| AtomicU64::new(0)).collect();
-    let totals: Vec<u64> = jobs.iter().map(|j| j.blob.size).collect();
+    let totals: Vec<u64> = jobs.iter().map(|j| j.source.size()).collect();
     // The longest first, so that no core ends up alone with it.
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(totals[*at]));
@@ -100,7 +150,7 @@ pub fn unpack_all(
             });
         }
         drop(report);
-        let store = jobs.first().and_then(|job| job.root.try_clone().ok());
+        let store = jobs.iter().find_map(|job| job.layer.as_ref()?.try_clone().ok());
         let (flushing, stop) = mpsc::channel();
         scope.spawn(|| flush(store, stop));
         let mut shown = vec![0; jobs.len()];
@@ -123,7 +173,7 @@ pub fn unpack_all(
         drop(flushing);
     });
     if let Some((job, e)) = failure {
-        return Err(Error::Layer { digest: jobs[job].diff_id.to_string(), cause: Box::new(e) });
+        return Err(Error::Layer { digest: jobs[job].name(), cause: Box::new(e) });
     }
     match done.into_iter().collect() {
         Some(done) => Ok(done),

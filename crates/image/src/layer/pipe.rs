@@ -1,14 +1,18 @@
 //! One layer as two threads: this one unpacks, the other reads, decompresses and hashes a few chunks ahead.
 
 use super::compress::{Compression, MAGIC};
+use super::record::Recorder;
 use super::tar::Stream;
-use super::unpack::unpack;
-use super::{Blob, Done, Job};
+use super::unpack::{Unpacked, unpack};
+use super::{Done, Job, Source};
 use crate::digest::Digest;
 use crate::error::{Result, invalid, io};
 use crate::limits::Limits;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, openat};
 use sha2::{Digest as _, Sha256};
-use std::io::{self as stdio, BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{self as stdio, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -24,7 +28,6 @@ pub fn unpack_one(job: &Job, limits: &Limits, umask: u32, read: &AtomicU64) -> R
     let (chunks, receiver) = sync_channel::<Chunk>(AHEAD);
     let (used, empty) = channel::<Vec<u8>>();
     let limit = room(job, limits)?;
-    let root = job.root.try_clone().map_err(io("unpack a layer"))?;
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new()
             .name("layer".into())
@@ -33,7 +36,10 @@ pub fn unpack_one(job: &Job, limits: &Limits, umask: u32, read: &AtomicU64) -> R
             })
             .map_err(io("start a thread"))?;
         let mut stream = ChunkStream { receiver, used, chunk: Vec::new(), at: 0, failed: false };
-        let unpacked = unpack(&mut stream, root, limits, umask);
+        let unpacked = match &job.layer {
+            Some(layer) => unpack_recorded(&mut stream, layer, limits, umask),
+            None => Ok(Unpacked::default()),
+        };
         // What comes after the end of the archive belongs to the digest, too.
         if unpacked.is_ok() {
             stream.drain();
@@ -42,7 +48,9 @@ pub fn unpack_one(job: &Job, limits: &Limits, umask: u32, read: &AtomicU64) -> R
         drop(stream);
         let read = reader.join().unwrap_or_else(|_| invalid("the reader of the layer panicked"));
         match (unpacked, read) {
-            (Ok(unpacked), Ok(tar_size)) => Ok(Done { unpacked, tar_size }),
+            (Ok(unpacked), Ok((tar_size, diff_id))) => {
+                Ok(Done { unpacked, tar_size, diff_id: diff_id.hex().into() })
+            }
             // A failed read is seen by the unpacker, too, which knows the entry; a plain mismatch of digests isn't.
             (Err(e), Ok(_)) => Err(e),
             (Err(e), Err(_)) if failed => Err(e),
@@ -51,9 +59,27 @@ pub fn unpack_one(job: &Job, limits: &Limits, umask: u32, read: &AtomicU64) -> R
     })
 }
 
+/// Unpack into `layer`, and leave there the record by which the stream can be made again.
+fn unpack_recorded(
+    stream: &mut ChunkStream,
+    layer: &OwnedFd,
+    limits: &Limits,
+    umask: u32,
+) -> Result<Unpacked> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let frame = openat(layer, "frame.zst", flags, Mode::RUSR | Mode::WUSR);
+    let frame = frame.map_err(io("write the frame of a layer"))?;
+    let mut recorder = Recorder::new(stream, frame.into()).map_err(io("write the frame of a layer"))?;
+    let unpacked = unpack(&mut recorder, layer, limits, umask)?;
+    // An error of the stream itself is the reader's to tell.
+    recorder.finish().map_err(io("write the frame of a layer"))?;
+    Ok(unpacked)
+}
+
 /// How long the layer's tar stream may get: a bomb ends before it has filled the disk.
 fn room(job: &Job, limits: &Limits) -> Result<u64> {
-    let stat = rustix::fs::fstatvfs(&job.root).map_err(io("stat the store"))?;
+    let Some(layer) = &job.layer else { return Ok(limits.layer_bytes) };
+    let stat = rustix::fs::fstatvfs(layer).map_err(io("stat the store"))?;
     Ok(limits.layer_bytes.min(stat.f_bavail.saturating_mul(stat.f_frsize)))
 }
 
@@ -68,26 +94,26 @@ struct Pump<'a> {
 }
 
 impl Pump<'_> {
-    /// Read the blob to its end and check its digests. Returns the bytes of the tar stream.
-    fn run(mut self, job: &Job) -> Result<u64> {
+    /// Read the blob to its end and check its digests. Returns the bytes of the tar stream, and its digest.
+    fn run(mut self, job: &Job) -> Result<(u64, Digest)> {
+        let mut blob = BlobReader::new(&job.source, self.read, job.blob_digest.is_some(), job.keep.as_ref());
         let mut magic = [0; MAGIC];
-        let n = job.blob.size.min(MAGIC as u64) as usize;
-        job.blob.file.read_exact_at(&mut magic[..n], job.blob.offset).map_err(io("read the archive"))?;
+        let n = fill(&mut blob, &mut magic).map_err(io("read the archive"))?;
         let compression = Compression::detect(&magic[..n]);
-        let blob_hash = job.blob_digest.is_some() && compression != Ok(Compression::Plain);
-        let mut blob = BlobReader::new(&job.blob, self.read, blob_hash);
+        if compression == Ok(Compression::Plain) {
+            // The blob is the tar stream: once is enough.
+            blob.hash = None;
+        }
+        let mut buffered = BufReader::with_capacity(CHUNK, (&magic[..n]).chain(&mut blob));
         let result = match compression {
             Err(cause) => Err(stdio::Error::other(cause)),
-            Ok(Compression::Plain) => self.copy(&mut blob),
-            Ok(kind) => {
-                let mut buffered = BufReader::with_capacity(CHUNK, &mut blob);
-                kind.reader(&mut buffered).and_then(|mut decoder| self.copy(&mut decoder))
-            }
+            Ok(kind) => kind.reader(&mut buffered).and_then(|mut decoder| self.copy(&mut decoder)),
         };
+        drop(buffered);
         match result {
             Ok(true) => {}
             // The unpacker has gone, for reasons that it will tell.
-            Ok(false) => return Ok(self.size),
+            Ok(false) => return Ok((self.size, Digest::finish(self.hash))),
             Err(e) => {
                 let message = crate::error::words(&e);
                 let _ = self.chunks.send(Err(e));
@@ -96,21 +122,8 @@ impl Pump<'_> {
         }
         let (size, diff_id) = (self.size, Digest::finish(self.hash));
         drop(self.chunks);
-        if let Some(expected) = &job.blob_digest {
-            let got = if blob_hash {
-                stdio::copy(&mut blob, &mut stdio::sink()).map_err(io("read the archive"))?;
-                Digest::finish(blob.hash.unwrap_or_default())
-            } else {
-                diff_id.clone()
-            };
-            if got != *expected {
-                return invalid(format!("digest mismatch of blob {expected}: got {got}"));
-            }
-        }
-        if diff_id != job.diff_id {
-            return invalid(format!("digest mismatch: got {diff_id}"));
-        }
-        Ok(size)
+        check(job, blob, &diff_id)?;
+        Ok((size, diff_id))
     }
 
     /// Send everything on. False when nobody wants it any more.
@@ -163,33 +176,55 @@ fn fill(input: &mut dyn Read, buffer: &mut [u8]) -> stdio::Result<usize> {
     Ok(n)
 }
 
-/// Reads a blob by position, so that several threads can read one file; counts, and hashes if asked.
-pub struct BlobReader<'a> {
-    blob: &'a Blob,
+/// Both digests of what was read.
+fn check(job: &Job, mut blob: BlobReader, diff_id: &Digest) -> Result<()> {
+    if let Some(expected) = &job.blob_digest {
+        stdio::copy(&mut blob, &mut stdio::sink()).map_err(io("read the archive"))?;
+        let got = blob.hash.map_or_else(|| diff_id.clone(), Digest::finish);
+        if got != *expected {
+            return invalid(format!("digest mismatch of blob {expected}: got {got}"));
+        }
+    }
+    match &job.diff_id {
+        Some(expected) if expected != diff_id => invalid(format!("digest mismatch: got {diff_id}")),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a blob by position, so that several threads can read one file, or from a pipe; counts, hashes if asked, and keeps a copy.
+struct BlobReader<'a> {
+    source: &'a Source,
     at: u64,
     read: &'a AtomicU64,
     hash: Option<Sha256>,
+    keep: Option<&'a File>,
 }
 
 impl<'a> BlobReader<'a> {
-    pub fn new(blob: &'a Blob, read: &'a AtomicU64, hash: bool) -> Self {
-        BlobReader { blob, at: 0, read, hash: hash.then(Sha256::new) }
+    fn new(source: &'a Source, read: &'a AtomicU64, hash: bool, keep: Option<&'a File>) -> Self {
+        BlobReader { source, at: 0, read, hash: hash.then(Sha256::new), keep }
     }
 }
 
 impl Read for BlobReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> stdio::Result<usize> {
-        let want = (self.blob.size - self.at).min(buffer.len() as u64) as usize;
+        let want = (self.source.size() - self.at).min(buffer.len() as u64) as usize;
         if want == 0 {
             return Ok(0);
         }
-        let n = self.blob.file.read_at(&mut buffer[..want], self.blob.offset + self.at)?;
+        let n = match self.source {
+            Source::Blob(blob) => blob.file.read_at(&mut buffer[..want], blob.offset + self.at)?,
+            Source::Pipe { pipe, .. } => (&mut &*pipe).read(&mut buffer[..want])?,
+        };
         if n == 0 {
-            // Somebody cut the file while we read it.
+            // Somebody cut the file while we read it, or the other end of the pipe gave up.
             return Err(stdio::ErrorKind::UnexpectedEof.into());
         }
         if let Some(hash) = &mut self.hash {
             hash.update(&buffer[..n]);
+        }
+        if let Some(mut keep) = self.keep {
+            keep.write_all(&buffer[..n])?;
         }
         self.at += n as u64;
         self.read.store(self.at, Ordering::Relaxed);
@@ -247,4 +282,17 @@ impl BufRead for ChunkStream {
 }
 
 impl Stream for ChunkStream {}
-impl<S: Stream + ?Sized> Stream for &mut S {}
+
+impl<S: Stream + ?Sized> Stream for &mut S {
+    fn content(&mut self, path: &[u8], length: u64, extents: Option<&[(u64, u64)]>) -> Option<u32> {
+        (**self).content(path, length, extents)
+    }
+
+    fn pass(&mut self, n: usize) {
+        (**self).pass(n);
+    }
+
+    fn skip(&mut self, n: u64) -> stdio::Result<()> {
+        (**self).skip(n)
+    }
+}

@@ -24,6 +24,17 @@ pub trait Stream: BufRead {
         }
         Ok(())
     }
+
+    /// The next `length` bytes that are [passed](Self::pass) are the content of the file at this path of the tree: all of it, or the
+    /// extents (offset, length) that it has. Gives the number that the file gets in the record of the stream, if there is one.
+    fn content(&mut self, _path: &[u8], _length: u64, _extents: Option<&[(u64, u64)]>) -> Option<u32> {
+        None
+    }
+
+    /// Consume bytes that [`Self::content`] spoke of.
+    fn pass(&mut self, n: usize) {
+        self.consume(n);
+    }
 }
 
 impl Stream for &[u8] {}
@@ -160,9 +171,14 @@ impl<'a, R: Stream> TarReader<'a, R> {
         Ok(&bytes[..n])
     }
 
+    /// See [`Stream::content`].
+    pub fn content(&mut self, path: &[u8], length: u64, extents: Option<&[(u64, u64)]>) -> Option<u32> {
+        self.input.content(path, length, extents)
+    }
+
     /// Mark `n` bytes of [`Self::data`] as used.
     pub fn consume(&mut self, n: usize) {
-        self.input.consume(n);
+        self.input.pass(n);
         self.data -= n as u64;
         self.offset += n as u64;
     }

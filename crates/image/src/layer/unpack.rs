@@ -1,6 +1,6 @@
 //! The extractor: writes the members of one layer below a directory descriptor, exactly, and never outside of it.
 
-use super::dirs::{Dirs, IN_ROOT, clean, failed, split};
+use super::dirs::{Dirs, IN_ROOT, clean, failed, join, split};
 use super::tar::{Kind, Member, Stream, TarReader, show};
 use super::xattrs;
 use crate::error::{Result, invalid};
@@ -8,12 +8,12 @@ use crate::limits::Limits;
 use rustix::fd::OwnedFd;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmodat, chownat, fchmod,
-    fchown, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat, openat2, statat, symlinkat,
-    utimensat,
+    fchown, fstat, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat, openat2, renameat, statat,
+    symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What a layer turned into.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,12 +25,16 @@ pub struct Unpacked {
     pub implied: Vec<Vec<u8>>,
 }
 
-/// Unpack the whole stream below `root`, an empty directory that nobody else can reach.
+/// Unpack the whole stream into `diff` below `layer`, an empty directory that nobody else can reach.
 ///
-/// `umask` is the process's. Whiteouts become what overlayfs takes for them: a character device 0:0, and `trusted.overlay.opaque`.
-pub fn unpack<R: Stream>(input: R, root: OwnedFd, limits: &Limits, umask: u32) -> Result<Unpacked> {
+/// What a later entry replaces goes to `lost`, where the stream keeps a record of itself (see [`super::record`]). `umask` is the process's. Whiteouts become what overlayfs takes for them: a character device 0:0, and `trusted.overlay.opaque`.
+pub fn unpack<R: Stream>(input: R, layer: &OwnedFd, limits: &Limits, umask: u32) -> Result<Unpacked> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(layer, "diff", flags, Mode::empty()).map_err(|e| failed("open", b"diff", e))?;
     let mut tree = Tree {
+        layer,
         dirs: Dirs::new(root),
+        contents: HashMap::new(),
         attributes: BTreeMap::new(),
         whiteouts: BTreeSet::new(),
         climbing: BTreeSet::new(),
@@ -45,8 +49,11 @@ pub fn unpack<R: Stream>(input: R, root: OwnedFd, limits: &Limits, umask: u32) -
     tree.finish()
 }
 
-struct Tree {
+struct Tree<'a> {
+    layer: &'a OwnedFd,
     dirs: Dirs,
+    /// Files whose content the record of the stream refers to, by inode, with their numbers there.
+    contents: HashMap<u64, u32>,
     /// What directories get at the end, when nothing is written into them any more: path → attributes.
     attributes: BTreeMap<Vec<u8>, DirAttributes>,
     /// Paths that are whiteouts at present.
@@ -64,7 +71,7 @@ struct DirAttributes {
     opaque: bool,
 }
 
-impl Tree {
+impl Tree<'_> {
     fn member<R: Stream>(
         &mut self,
         mut member: Member,
@@ -103,26 +110,28 @@ impl Tree {
         if let Some(hidden) = name.strip_prefix(b".wh.") {
             return self.whiteout(parent, hidden, &member.path);
         }
-        let dir = self.dirs.get(parent)?;
+        let mut dir = self.dirs.get(parent)?;
         if !self.whiteouts.is_empty() && self.whiteouts.remove(&path) {
-            self.dirs.remove(&dir, name).map_err(|e| failed("remove", &path, e))?;
+            self.remove(&dir.fd, name).map_err(|e| failed("remove", &path, e))?;
+            dir = self.dirs.get(parent)?;
             if member.kind == Kind::Directory {
                 // The layer removed the name and made a directory: nothing of the old one may shine through.
                 self.attributes.entry(path.clone()).or_default().opaque = true;
             }
         }
-        let dir = self.dirs.get(parent).unwrap_or(dir);
+        let real = join(&dir.path, name);
+        let dir = &dir.fd;
         match member.kind {
-            Kind::Directory => return self.directory(&dir, name, path.clone(), member),
-            Kind::File => return self.file(&dir, name, &path, &member, tar),
-            Kind::HardLink => return self.hard_link(&dir, name, &path, &member),
-            Kind::Symlink => self.symlink(&dir, name, &path, &member)?,
-            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => self.node(&dir, name, &path, &member)?,
+            Kind::Directory => return self.directory(dir, name, path.clone(), member),
+            Kind::File => return self.file(dir, name, (&path, &real), &member, tar),
+            Kind::HardLink => return self.hard_link(dir, name, &path, &member),
+            Kind::Symlink => self.symlink(dir, name, &path, &member)?,
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => self.node(dir, name, &path, &member)?,
         }
         // Not a file: its attributes go by name. The name was made by us a moment ago, in a tree that is ours alone.
         let fail = |e| failed("set the attributes of", &path, e);
         chownat(
-            &*dir,
+            dir,
             name,
             Some(Uid::from_raw(member.uid)),
             Some(Gid::from_raw(member.gid)),
@@ -130,10 +139,10 @@ impl Tree {
         )
         .map_err(fail)?;
         if member.kind != Kind::Symlink {
-            chmodat(&*dir, name, Mode::from_raw_mode(member.mode), AtFlags::empty()).map_err(fail)?;
+            chmodat(dir, name, Mode::from_raw_mode(member.mode), AtFlags::empty()).map_err(fail)?;
         }
-        xattrs::set_at(&dir, name, &member.xattrs, &path)?;
-        utimensat(&*dir, name, &times(&member), AtFlags::SYMLINK_NOFOLLOW).map_err(fail)
+        xattrs::set_at(dir, name, &member.xattrs, &path)?;
+        utimensat(dir, name, &times(&member), AtFlags::SYMLINK_NOFOLLOW).map_err(fail)
     }
 
     /// Refuse what would be written through a symbolic link that climbs above the root. The kernel would clamp it to the root,
@@ -161,9 +170,9 @@ impl Tree {
         if matches!(hidden, b"" | b"." | b"..") {
             return invalid(format!("entry '{}' is a whiteout of no name", show(entry)));
         }
-        let path = if parent.is_empty() { hidden.to_vec() } else { [parent, b"/", hidden].concat() };
+        let path = join(parent, hidden);
         let dir = self.dirs.get(parent)?;
-        match mknodat(&*dir, hidden, FileType::CharacterDevice, Mode::empty(), makedev(0, 0)) {
+        match mknodat(&dir.fd, hidden, FileType::CharacterDevice, Mode::empty(), makedev(0, 0)) {
             Ok(()) => {
                 self.whiteouts.insert(path);
                 Ok(())
@@ -171,8 +180,8 @@ impl Tree {
             // A whiteout hides what lower layers have, never what its own layer brings. A directory of this layer
             // then stands in place of the hidden one, instead of merging with it.
             Err(Errno::EXIST) => {
-                let stat =
-                    statat(&*dir, hidden, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed("stat", &path, e))?;
+                let stat = statat(&dir.fd, hidden, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|e| failed("stat", &path, e))?;
                 if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                     self.attributes.entry(path).or_default().opaque = true;
                 }
@@ -203,7 +212,7 @@ impl Tree {
         &mut self,
         dir: &OwnedFd,
         name: &[u8],
-        path: &[u8],
+        (path, real): (&[u8], &[u8]),
         member: &Member,
         tar: &mut TarReader<R>,
     ) -> Result<()> {
@@ -218,6 +227,13 @@ impl Tree {
             other => other,
         };
         let file = file.map_err(|e| failed("create", path, e))?;
+        if member.size > 0 {
+            let extents = member.sparse.as_ref().map(|sparse| &*sparse.extents);
+            if let Some(number) = tar.content(real, member.size, extents) {
+                let inode = fstat(&file).map_err(|e| failed("stat", path, e))?.st_ino;
+                self.contents.insert(inode, number);
+            }
+        }
         let written = match &member.sparse {
             None => write_all(&file, tar, path)?,
             Some(sparse) => {
@@ -266,23 +282,22 @@ impl Tree {
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let parent = match parent {
-            b"" => self.dirs.root().clone(),
-            parent => match openat2(&**self.dirs.root(), parent, flags, Mode::empty(), IN_ROOT) {
-                Ok(fd) => fd.into(),
+            b"" => self.dirs.root().try_clone().map_err(|_| failed("open", &target, Errno::MFILE))?,
+            parent => match openat2(self.dirs.root(), parent, flags, Mode::empty(), IN_ROOT) {
+                Ok(fd) => fd,
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return missing(),
                 Err(e) => return Err(failed("open", &target, e)),
             },
         };
         // Without AT_SYMLINK_FOLLOW: a link to a symbolic link is a second name of that link.
-        match linkat(&*parent, target_name, dir, name, AtFlags::empty()) {
+        match linkat(&parent, target_name, dir, name, AtFlags::empty()) {
             Err(Errno::EXIST) => {
                 // The same file by another way (a linked parent) must not be removed.
                 if same_file(&parent, target_name, dir, name) {
                     return Ok(());
                 }
                 self.clear(dir, name, path)?;
-                linkat(&*parent, target_name, dir, name, AtFlags::empty())
-                    .map_err(|e| failed("link", path, e))
+                linkat(&parent, target_name, dir, name, AtFlags::empty()).map_err(|e| failed("link", path, e))
             }
             Err(Errno::NOENT) => missing(),
             Err(Errno::PERM) => {
@@ -335,7 +350,7 @@ impl Tree {
 
     /// Make room: a later entry of the same name wins, as in tar.
     fn clear(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<()> {
-        self.dirs.remove(dir, name).map_err(|e| failed("replace", path, e))?;
+        self.remove(dir, name).map_err(|e| failed("replace", path, e))?;
         let below = [path, b"/"].concat();
         let gone = |p: &[u8]| p == path || p.starts_with(&below);
         self.attributes.retain(|p, _| !gone(p));
@@ -345,6 +360,49 @@ impl Tree {
         Ok(())
     }
 
+    /// Remove `name` in `dir`, with all below it if it is a directory.
+    fn remove(&mut self, dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+        self.dirs.forget();
+        self.discard(dir, name, 0)
+    }
+
+    fn discard(&self, dir: &OwnedFd, name: &[u8], depth: usize) -> rustix::io::Result<()> {
+        if depth > 4096 {
+            return Err(Errno::NAMETOOLONG);
+        }
+        let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            if let Some(number) = self.contents.get(&stat.st_ino) {
+                return self.lose(dir, name, *number);
+            }
+            return unlinkat(dir, name, AtFlags::empty());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(dir, name, flags, Mode::empty())?;
+        for entry in rustix::fs::Dir::read_from(&fd)? {
+            let entry = entry?;
+            let child = entry.file_name().to_bytes();
+            if child != b"." && child != b".." {
+                self.discard(&fd, child, depth + 1)?;
+            }
+        }
+        unlinkat(dir, name, AtFlags::REMOVEDIR)
+    }
+
+    /// The file goes, its content is still wanted for the record of the stream.
+    fn lose(&self, dir: &OwnedFd, name: &[u8], number: u32) -> rustix::io::Result<()> {
+        match mkdirat(self.layer, "lost", Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(e),
+        }
+        renameat(dir, name, self.layer, format!("lost/{number}"))?;
+        // Where it was lost before by another name of it, rename(2) has done nothing.
+        match unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Directories get their owners, modes, xattrs and times now that nothing is written into them any more.
     fn finish(mut self) -> Result<Unpacked> {
         self.dirs.forget();
@@ -352,7 +410,7 @@ impl Tree {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for (path, attributes) in &self.attributes {
             let name: &[u8] = if path.is_empty() { b"." } else { path };
-            let dir = match openat2(&**self.dirs.root(), name, flags, Mode::empty(), IN_ROOT) {
+            let dir = match openat2(self.dirs.root(), name, flags, Mode::empty(), IN_ROOT) {
                 Ok(dir) => dir,
                 // A path through a link that was replaced later: the directory has gone with it, or has another name.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,

@@ -7,10 +7,11 @@ use crate::error::{Error, Result, io};
 use crate::reference::Reference;
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, flock, fsync, mkdirat, openat, renameat, syncfs, unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, flock, fstat, fsync, ftruncate, mkdirat, openat, renameat, statat,
+    syncfs, unlinkat,
 };
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A layer that was unpacked into the temporary directory.
 #[derive(Debug, Clone)]
@@ -28,9 +29,20 @@ pub struct NewImage<'a> {
     pub names: &'a [Reference],
 }
 
-/// The lock, while it lives.
+/// The lock, while it lives. Its file isn't empty while a change is being made that takes several steps: whoever finds it so cleans up.
 pub(crate) struct Lock {
-    _fd: OwnedFd,
+    fd: OwnedFd,
+}
+
+impl Lock {
+    /// From here on something may be left over.
+    pub fn begin(&mut self) -> Result<()> {
+        rustix::io::pwrite(&self.fd, b"unfinished\n", 0).map(drop).map_err(io("write the lock of the store"))
+    }
+
+    pub fn end(&mut self) -> Result<()> {
+        ftruncate(&self.fd, 0).map_err(io("write the lock of the store"))
+    }
 }
 
 /// What has become visible, to be taken back should the rest fail.
@@ -54,20 +66,27 @@ impl Store {
         Ok(())
     }
 
-    /// Wait for the lock of everything that changes the store.
+    /// Wait for the lock of everything that changes the store. What a killed process left half done is cleaned up first.
     pub(crate) fn lock(&self) -> Result<Lock> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
         let fail = || io(format!("lock '{}'", self.root.join("lock").display()));
         let fd = openat(&self.fd, "lock", flags, Mode::RUSR | Mode::WUSR).map_err(fail())?;
         rustix::io::retry_on_intr(|| flock(&fd, FlockOperation::LockExclusive)).map_err(fail())?;
-        Ok(Lock { _fd: fd })
+        let mut lock = Lock { fd };
+        // A store that can't be cleaned (a damaged record) is no reason to do nothing any more.
+        if fstat(&lock.fd).is_ok_and(|stat| stat.st_size > 0) && self.collect().is_ok() {
+            lock.end()?;
+        }
+        Ok(lock)
     }
 
-    /// Make layers and images visible, all or none, and durable. False: a layer that was to be shared has gone, unpack it and try again.
+    /// Make layers, blobs that were kept, and images visible, all or none, and durable. False: a layer that was to be shared has
+    /// gone, unpack it and try again.
     pub(crate) fn commit(
         &self,
         tmp: &Tmp,
         fresh: &HashMap<String, NewLayer>,
+        kept: &HashSet<String>,
         images: &[NewImage],
     ) -> Result<bool> {
         // Content must be on disk before a record speaks of it. One syncfs instead of an fsync for each of ten thousand files;
@@ -78,28 +97,29 @@ impl Store {
             let path = format!("{}/{chain}/layer.json", tmp.path);
             std::fs::write(self.root.join(&path), record).map_err(io(format!("write '{path}'")))?;
         }
-        if !fresh.is_empty() {
+        if !fresh.is_empty() || !kept.is_empty() {
             syncfs(&self.fd).map_err(io("sync the store"))?;
         }
-        let _lock = self.lock()?;
+        let mut lock = self.lock()?;
         let shared = images.iter().flat_map(|i| &i.image.layers);
         if shared.clone().any(|l| !fresh.contains_key(&l.chain) && self.layer_record(&l.chain).is_none()) {
             return Ok(false);
         }
         let mut journal = Journal::default();
-        match self.publish(tmp, fresh, images, &mut journal) {
-            Ok(()) => Ok(true),
-            Err(e) => {
-                self.take_back(journal);
-                Err(e)
-            }
+        lock.begin()?;
+        let published = self.publish(tmp, fresh, kept, images, &mut journal);
+        if published.is_err() {
+            self.take_back(journal);
         }
+        lock.end()?;
+        published.map(|()| true)
     }
 
     fn publish(
         &self,
         tmp: &Tmp,
         fresh: &HashMap<String, NewLayer>,
+        kept: &HashSet<String>,
         images: &[NewImage],
         journal: &mut Journal,
     ) -> Result<()> {
@@ -111,6 +131,14 @@ impl Store {
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {}
                 Err(e) => return Err(io(format!("publish layer sha256:{chain}"))(e)),
             }
+        }
+        for hex in kept {
+            let path = format!("blobs/sha256/{hex}");
+            if !self.has_blob(hex) {
+                journal.files.push(path.clone());
+            }
+            renameat(&self.fd, format!("{}/kept/{hex}", tmp.path), &self.fd, path)
+                .map_err(io(format!("publish blob sha256:{hex}")))?;
         }
         for new in images {
             self.publish_blob(&new.image.id, new.config, journal)?;
@@ -178,6 +206,10 @@ impl Store {
         for layer in &journal.layers {
             let _ = std::fs::remove_dir_all(self.root.join("layers").join(layer));
         }
+    }
+
+    pub(crate) fn has_blob(&self, hex: &str) -> bool {
+        statat(&self.fd, format!("blobs/sha256/{hex}"), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Write a file under another name, sync it, rename it.

@@ -1,8 +1,10 @@
 //! The store: images and their unpacked layers under the data root, as files that a person can read.
 //!
 //! ```text
-//! blobs/sha256/<hex>        configs and manifests, by digest
+//! blobs/sha256/<hex>        configs, manifests, and layers that came compressed, by digest
 //! layers/<chain id>/diff    one unpacked layer, owners as in the image
+//! layers/<chain id>/frame.zst   what its tar stream is besides the contents of its files
+//! layers/<chain id>/lost/   contents that later entries of the same layer replaced, if there are any
 //! layers/<chain id>/layer.json
 //! images/<image id>.json    what `run` needs of an image
 //! tags/<name>               one name of an image: its id, then the name
@@ -10,15 +12,19 @@
 //! lock                      taken by what changes the store
 //! ```
 //! Everything is written under another name and renamed. Looking something up takes no lock. What refers to what is found by reading,
-//! never counted. The layers' tar streams are not kept: `layer.json` has their digest and length, and making the same stream again from the
-//! tree needs what tar-split records (order, padding, headers), which isn't recorded yet.
+//! never counted. A layer's tar stream isn't kept: [`Store::layer_tar`] makes it again, bit by bit, from the frame and the tree. A layer that
+//! came compressed is kept as it came, too ([`Store::blob`]): compressing it again would give another digest.
 
+mod blobs;
+mod collect;
 pub mod commit;
 mod inspect;
 mod remove;
 pub(crate) mod tags;
 pub(crate) mod tmp;
+pub mod usage;
 
+pub use blobs::BlobStream;
 pub use remove::{Removed, User};
 
 use crate::archive::{self, Input, Loaded, Progress};

@@ -1,7 +1,8 @@
 //! Removing names, images, and what nothing refers to any more.
 
+use super::commit::Lock;
 use super::{Image, Store};
-use crate::error::{Error, Result, io};
+use crate::error::{Error, Result};
 use crate::reference::Reference;
 use std::collections::HashSet;
 
@@ -47,7 +48,7 @@ impl Store {
             return Err(Error::Conflict(format!("{name} is built in and cannot be removed")));
         }
         self.prepare()?;
-        let _lock = self.lock()?;
+        let mut lock = self.lock()?;
         let image = Image { reference: image.reference, ..self.image(&image.id)? };
         let names: Vec<Reference> =
             self.all_tags()?.into_iter().filter(|(_, id)| *id == image.id).map(|(name, _)| name).collect();
@@ -100,7 +101,7 @@ impl Store {
             return self.untag(going);
         }
         let mut removed = self.untag(going)?;
-        removed.extend(self.delete(&image)?);
+        removed.extend(self.delete(&mut lock, &image)?);
         Ok(removed)
     }
 
@@ -113,39 +114,14 @@ impl Store {
     }
 
     /// Delete an image's record, then what it alone referred to: at any moment what is left is whole.
-    fn delete(&self, image: &Image) -> Result<Vec<Removed>> {
+    fn delete(&self, lock: &mut Lock, image: &Image) -> Result<Vec<Removed>> {
+        lock.begin()?;
         self.unlink(&format!("images/{}.json", image.id))?;
         self.sync_dir("images")?;
-        let mut removed = vec![Removed::Deleted(format!("sha256:{}", image.id))];
-        let mut kept = HashSet::new();
-        for id in self.ids()? {
-            let other = self.image(&id)?;
-            kept.extend(other.manifest.into_iter().chain([other.id]));
-            kept.extend(other.layers.into_iter().map(|l| l.chain));
-        }
-        for layer in image.layers.iter().rev().filter(|l| !kept.contains(&l.chain)) {
-            self.delete_layer(&layer.chain)?;
-            removed.push(Removed::Deleted(format!("sha256:{}", layer.chain)));
-        }
-        for blob in image.manifest.iter().chain([&image.id]).filter(|b| !kept.contains(*b)) {
-            self.unlink(&format!("blobs/sha256/{blob}"))?;
-        }
-        Ok(removed)
-    }
-
-    /// Out of the way by one rename, so that half a layer is never found; then deleted.
-    fn delete_layer(&self, chain: &str) -> Result<()> {
-        let fail = || io(format!("remove layer sha256:{chain}"));
-        let from = self.root.join("layers").join(chain);
-        let to = self.root.join("tmp").join(super::tmp::random_name()?);
-        match std::fs::rename(&from, &to) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(fail())?,
-        }
-        match std::fs::remove_dir_all(&to) {
-            // A load swept it away for us.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(fail()),
-        }
+        let gone = self.collect()?.layers;
+        lock.end()?;
+        let own = image.layers.iter().rev().filter(|l| gone.contains(&l.chain));
+        let layers = own.map(|l| Removed::Deleted(format!("sha256:{}", l.chain)));
+        Ok([Removed::Deleted(format!("sha256:{}", image.id))].into_iter().chain(layers).collect())
     }
 }

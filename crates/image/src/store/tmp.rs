@@ -3,8 +3,9 @@
 use super::{DIR, Store};
 use crate::error::{Result, invalid, io};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FlockOperation, Mode, fchmod, flock, fstat, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
+use std::fs::File;
 
 pub(crate) struct Tmp<'a> {
     store: &'a Store,
@@ -15,7 +16,7 @@ pub(crate) struct Tmp<'a> {
 
 impl<'a> Tmp<'a> {
     pub fn new(store: &'a Store) -> Result<Tmp<'a>> {
-        sweep(store);
+        sweep(store, false);
         for _ in 0..64 {
             let path = format!("tmp/{}", random_name()?);
             match mkdirat(&store.fd, &path, Mode::RWXU) {
@@ -45,7 +46,7 @@ impl<'a> Tmp<'a> {
         self.fd.as_fd()
     }
 
-    /// Make `<chain>/diff`, the empty tree of a layer.
+    /// Make `<chain>` with `diff`, the empty tree of a layer, in it.
     pub fn layer_dir(&self, chain: &str) -> Result<OwnedFd> {
         let fail = || io("make the directory of a layer");
         mkdirat(&self.fd, chain, Mode::RWXU).map_err(fail())?;
@@ -53,7 +54,19 @@ impl<'a> Tmp<'a> {
         let root = self.open_layer(chain)?;
         // The root of an image that doesn't describe it; mkdir's mode went through the umask.
         fchmod(&root, Mode::from_raw_mode(0o755)).map_err(fail())?;
-        Ok(root)
+        openat(&self.fd, chain, DIR, Mode::empty()).map_err(fail())
+    }
+
+    /// Make `kept/<hex>`, the empty file of a blob that the store shall keep.
+    pub fn kept_file(&self, hex: &str) -> Result<File> {
+        let fail = || io("make the file of a blob");
+        match mkdirat(&self.fd, "kept", Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(fail()(e)),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, format!("kept/{hex}"), flags, Mode::RUSR | Mode::WUSR);
+        fd.map(File::from).map_err(fail())
     }
 
     pub fn open_layer(&self, chain: &str) -> Result<OwnedFd> {
@@ -68,8 +81,9 @@ impl Drop for Tmp<'_> {
     }
 }
 
-/// Remove what killed processes left: directories that nobody holds locked. Failures are left for the next time.
-fn sweep(store: &Store) {
+/// Remove what killed processes left: directories that nobody holds locked. Failures are left for the next time. `locked`: the caller
+/// holds the lock of the store.
+pub(crate) fn sweep(store: &Store, locked: bool) {
     for name in store.names_in("tmp").unwrap_or_default() {
         let path = format!("tmp/{name}");
         match openat(&store.fd, &path, DIR, Mode::empty()) {
@@ -80,7 +94,8 @@ fn sweep(store: &Store) {
             }
             // A file: half a write of somebody who holds the lock, or did when it died.
             Err(_) => {
-                if let Ok(_lock) = store.lock() {
+                let lock = if locked { None } else { store.lock().ok() };
+                if locked || lock.is_some() {
                     let _ = unlinkat(&store.fd, &path, rustix::fs::AtFlags::empty());
                 }
             }
