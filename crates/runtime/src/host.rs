@@ -28,6 +28,8 @@ pub struct Host {
     pub cpuset: (String, String),
     /// How many CPUs there are (for the masks of each).
     pub cpus: usize,
+    /// Whether we are in a user namespace ourselves. Nobody there may make devices, nor say who may use which.
+    pub user_namespace: bool,
 }
 
 /// The controllers of v1, and the named hierarchy that systemd keeps its units in.
@@ -80,6 +82,7 @@ impl Host {
             controllers,
             cpuset,
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            user_namespace: in_user_namespace(),
         }
     }
 }
@@ -108,4 +111,10 @@ fn hierarchies() -> Vec<Hierarchy> {
 
 fn read_word(path: &str) -> String {
     std::fs::read_to_string(path).map(|s| s.trim().to_owned()).unwrap_or_default()
+}
+
+/// The first has all ids.
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
 }

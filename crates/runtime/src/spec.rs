@@ -1,6 +1,10 @@
 //! What the runtime is asked for: everything resolved, nothing left to look up. An OCI `config.json` and the engine's
 //! settings both end here.
 
+mod resources;
+
+pub use resources::*;
+
 use crate::GroupPaths;
 use kernel::bpf::DeviceRule;
 use kernel::mount::{Attr, Propagation};
@@ -39,6 +43,10 @@ pub struct Spec {
     pub device_rules: Vec<DeviceRule>,
     /// Its control groups; those above them are made, too.
     pub groups: GroupPaths,
+    /// The groups above its own may be others': they get what they lack, as far as that goes, and keep what they have.
+    pub groups_shared: bool,
+    /// The user of the host who may divide its group of v2 further.
+    pub group_owner: Option<u32>,
     pub resources: Resources,
     /// Keys with dots.
     pub sysctls: BTreeMap<String, String>,
@@ -154,26 +162,6 @@ pub struct Mapping {
     pub uids: Vec<IdRange>,
     pub gids: Vec<IdRange>,
     pub recursive: bool,
-}
-
-/// Limits. `None`: not set.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Resources {
-    /// Bytes; −1 is unlimited. See cgroups(7).
-    pub memory: Option<i64>,
-    /// Bytes of memory and swap together.
-    pub memory_swap: Option<i64>,
-    pub memory_reservation: Option<i64>,
-    pub swappiness: Option<u64>,
-    pub oom_kill_disable: bool,
-    pub cpu_shares: Option<u64>,
-    /// Microseconds.
-    pub cpu_quota: Option<i64>,
-    pub cpu_period: Option<u64>,
-    pub cpuset_cpus: String,
-    pub cpuset_mems: String,
-    pub pids: Option<i64>,
-    pub blkio_weight: Option<u16>,
 }
 
 /// The program.

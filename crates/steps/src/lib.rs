@@ -36,7 +36,8 @@ pub use address::{ConfigureLinks, Configured};
 pub use begin::{AwaitStart, Listen};
 pub use bridge::EnsureBridge;
 pub use cgroup::{
-    EnsureCgroup, FilterDevices, JoinCgroup, MakeCgroup, OpenCgroup, RemoveCgroup, SetCgroup, UnshareCgroup,
+    DelegateCgroup, EnsureCgroup, FilterDevices, InheritCpuset, JoinCgroup, MakeCgroup, OpenCgroup,
+    RemoveCgroup, SetCgroup, UnshareCgroup, processes_of, signal_group,
 };
 pub use credentials::{Credentials, Limit};
 
@@ -116,6 +117,8 @@ steps!(
     EnsureCgroup,
     MakeCgroup,
     RemoveCgroup,
+    InheritCpuset,
+    DelegateCgroup,
     SetCgroup,
     FilterDevices,
     OpenCgroup,

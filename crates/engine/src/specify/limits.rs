@@ -25,6 +25,7 @@ pub(super) fn resources(r: &Resources) -> Result<runtime::Resources> {
         cpuset_mems: r.cpuset_mems.clone(),
         pids: r.pids_limit.filter(|p| *p != 0),
         blkio_weight: r.blkio_weight.filter(|w| *w != 0),
+        ..runtime::Resources::default()
     })
 }
 

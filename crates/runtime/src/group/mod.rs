@@ -1,6 +1,10 @@
 //! The control groups of a container, by name: made by a plan, and read, changed and frozen as long as it runs.
 //! Nothing here knows whose container it is.
 
+mod values;
+
+pub use values::{Value, v1 as v1_values, v2 as v2_values};
+
 use crate::host::Hierarchy;
 use crate::{Cgroups, Host, Resources};
 use serde::{Deserialize, Serialize};
@@ -71,6 +75,40 @@ impl GroupPaths {
         }
     }
 
+    /// Where `cgroupsPath` of a `config.json` says, in all hierarchies, as runc has it: an absolute path is below the root of
+    /// each; any other, and the id where there is none, below the runtime's own group, on v2 beside it (there are processes
+    /// in it, so that it gives no controllers on). `own` is the text of `/proc/self/cgroup`.
+    pub fn of_bundle(cgroups_path: &str, id: &str, host: &Host, own: &str) -> GroupPaths {
+        let below = match cgroups_path {
+            "" => clean(id),
+            path => clean(path),
+        };
+        let alone = matches!(host.cgroups, Cgroups::V2 { .. });
+        GroupPaths::each(host, |h| {
+            if cgroups_path.starts_with('/') {
+                return Some(below.clone());
+            }
+            let own = own_group(own, h.controllers.first().copied().unwrap_or_default());
+            let own = if alone { own.rsplit_once('/').map_or("", |(above, _)| above) } else { own };
+            // Of a mount that begins below the root, as in a container without a cgroup namespace, our path is unknown.
+            let there = own.is_empty() || std::path::Path::new(&format!("{}/{own}", h.mount)).is_dir();
+            let parts = [if there { own } else { "" }, &below];
+            Some(parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join("/"))
+        })
+    }
+
+    /// Without those groups that this user may not make: for whoever has no rights, and has asked for no limits.
+    pub fn possible(mut self) -> GroupPaths {
+        use rustix::fs::{Access, AtFlags, CWD, accessat};
+        self.0.retain(|path| {
+            let dir = path.dir();
+            let there = std::path::Path::new(&dir).ancestors().find(|dir| dir.exists());
+            let access = Access::WRITE_OK | Access::EXEC_OK;
+            there.is_some_and(|dir| accessat(CWD, dir, access, AtFlags::EACCESS).is_ok())
+        });
+        self
+    }
+
     /// Where a further process of the container belongs: in those groups that there are, and on v2 in that which its first
     /// process is in. It may have moved below its own, to give controllers on, and then nobody can be born in the upper one
     /// any more.
@@ -110,3 +148,31 @@ impl GroupPaths {
         self.0.iter().find(|path| path.is_v2())
     }
 }
+
+/// A path without its slashes at both ends, `.` and what `..` takes back; it never leads above where it starts.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            _ => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// The group of `/proc/self/cgroup` in the hierarchy of a controller (of v2: none), without slashes at both ends. What lies
+/// above our cgroup namespace has no name here.
+fn own_group<'a>(text: &'a str, controller: &str) -> &'a str {
+    let group = |line: &'a str| {
+        let mut fields = line.splitn(3, ':');
+        let controllers = fields.nth(1)?;
+        controllers.split(',').any(|c| c == controller).then(|| fields.next()).flatten()
+    };
+    let group = text.lines().find_map(group).unwrap_or_default().trim_matches('/');
+    if group.split('/').any(|part| part == "..") { "" } else { group }
+}
+
+#[cfg(test)]
+mod tests;

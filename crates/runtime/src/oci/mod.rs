@@ -2,12 +2,13 @@
 //!
 //! The file is trusted, the root file system that it names is not.
 
+mod devices;
 mod process;
 mod resources;
 mod seccomp;
 
 pub use process::process;
-pub use resources::resources;
+pub use resources::{check, limits, resources};
 pub use seccomp::seccomp;
 
 /// What is wrong with a `config.json`, and where.
