@@ -4,10 +4,12 @@
 pub mod bpf;
 pub mod caps;
 pub mod clock;
+pub mod keys;
 pub mod landlock;
 pub mod mount;
 pub mod netlink;
 pub mod nft;
 pub mod process;
 pub mod pty;
+pub mod schedule;
 pub mod seccomp;

@@ -3,8 +3,12 @@
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::CStr;
 use std::os::fd::RawFd;
+
+mod program;
+
+pub use program::{Strings, execve, execve_with, execveat, execveat_with};
 
 /// Namespace bits of clone3(2), unshare(2) and setns(2). 64 bits wide: libc's `CLONE_INTO_CGROUP` overflows a C int.
 pub const CLONE_NEWTIME: u64 = 0x80;
@@ -78,7 +82,7 @@ pub(crate) fn last_errno() -> Errno {
     Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
 }
 
-fn done(result: i64) -> Result<(), Errno> {
+pub(crate) fn done(result: i64) -> Result<(), Errno> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
@@ -104,95 +108,35 @@ pub fn open_own_namespace(kind: &str) -> Result<OwnedFd, Errno> {
     rustix::fs::open(format!("/proc/self/ns/{kind}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// The root of the proc that this process sees, and not of anything that is mounted in its place. Later opens go
+/// through [`write_own`].
+pub fn open_proc() -> Result<OwnedFd, Errno> {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    const PROC_ROOT_INO: u64 = 1;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let proc = rustix::fs::open(c"/proc", flags, Mode::empty())?;
+    let real = rustix::fs::fstatfs(&proc)?.f_type == PROC_SUPER_MAGIC
+        && rustix::fs::fstat(&proc)?.st_ino == PROC_ROOT_INO;
+    if real { Ok(proc) } else { Err(Errno::NODEV) }
+}
+
+/// Writes a file of the calling thread's own, such as `attr/exec`, in one call, in the proc that `proc` is the root of;
+/// refused when something is mounted over the way to it (CVE-2019-16884). Allocates nothing.
+pub fn write_own(proc: impl AsFd, file: &CStr, content: &[u8]) -> Result<(), Errno> {
+    use rustix::fs::{ResolveFlags, openat2};
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let own = openat2(&proc, c"thread-self", directory, Mode::empty(), resolve)?;
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = openat2(own, file, flags, Mode::empty(), resolve)?;
+    rustix::io::write(file, content).map(drop)
+}
+
 /// Writes a file of another process's `/proc` directory in one call, as `uid_map` wants it.
 pub fn write_proc(pid: i32, file: &'static str, content: &[u8]) -> Result<(), Errno> {
     let fd =
         rustix::fs::open(format!("/proc/{pid}/{file}"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(fd, content).map(drop)
-}
-
-/// Strings for execve(2), made once: an array of pointers, ended by a null.
-#[derive(Default)]
-pub struct Strings {
-    texts: Vec<CString>,
-    pointers: Vec<*const c_char>,
-}
-
-impl Strings {
-    /// Copies the strings; what follows a zero byte is cut.
-    pub fn new<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Strings {
-        let text = |s: S| {
-            let bytes = s.as_ref();
-            let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-            CString::new(&bytes[..end]).unwrap_or_default()
-        };
-        let texts: Vec<CString> = strings.into_iter().map(text).collect();
-        let pointers = texts.iter().map(|t| t.as_ptr()).chain(std::iter::once(std::ptr::null())).collect();
-        Strings { texts, pointers }
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.texts.iter().map(|t| t.to_str().unwrap_or("\u{fffd}"))
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-}
-
-/// A clone points to its own copies.
-impl Clone for Strings {
-    fn clone(&self) -> Strings {
-        Strings::new(self.texts.iter().map(|t| t.as_bytes()))
-    }
-}
-
-impl std::fmt::Debug for Strings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-impl PartialEq for Strings {
-    fn eq(&self, other: &Strings) -> bool {
-        self.texts == other.texts
-    }
-}
-
-impl serde::Serialize for Strings {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.iter())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Strings {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Strings, D::Error> {
-        Vec::<String>::deserialize(d).map(Strings::new)
-    }
-}
-
-/// Becomes another program; returns only the reason why not. See execve(2).
-pub fn execve(path: &CStr, argv: &Strings, env: &Strings) -> Errno {
-    // SAFETY: both arrays are null-terminated and their strings live in `argv` and `env`; pointers into a CString's
-    // heap stay valid when the CString moves.
-    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
-    last_errno()
-}
-
-/// As [`execve`], of the program that a descriptor is open on. See execveat(2).
-pub fn execveat(program: impl AsFd, argv: &Strings, env: &Strings) -> Errno {
-    // SAFETY: as for execve; the path is empty and terminated.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            program.as_fd().as_raw_fd(),
-            c"".as_ptr(),
-            argv.pointers.as_ptr(),
-            env.pointers.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
-    last_errno()
 }
 
 /// Supplementary groups, replacing all. By system call: libc's wrapper would signal other threads.
@@ -228,15 +172,16 @@ pub fn as_owner<T>(id: u32, work: impl FnOnce() -> Result<T, Errno>) -> Result<T
     result
 }
 
-/// One resource limit; `None` is unlimited. See setrlimit(2).
-pub fn set_limit(resource: u32, soft: Option<u64>, hard: Option<u64>) -> Result<(), Errno> {
+/// One resource limit of the process (0: the caller); `None` is unlimited. EPERM without CAP_SYS_RESOURCE in the first
+/// user namespace for a harder one than it has. See prlimit(2).
+pub fn set_limit(pid: i32, resource: u32, soft: Option<u64>, hard: Option<u64>) -> Result<(), Errno> {
     let value = |v: Option<u64>| v.unwrap_or(libc::RLIM64_INFINITY);
     let limit = libc::rlimit64 { rlim_cur: value(soft), rlim_max: value(hard) };
     // SAFETY: `limit` is a valid rlimit64; no old value is asked for.
     done(unsafe {
         libc::syscall(
             libc::SYS_prlimit64,
-            0,
+            pid,
             resource,
             &raw const limit,
             std::ptr::null_mut::<libc::rlimit64>(),
@@ -244,21 +189,20 @@ pub fn set_limit(resource: u32, soft: Option<u64>, hard: Option<u64>) -> Result<
     })
 }
 
-/// The present soft and hard limit.
-pub fn limit(resource: u32) -> Result<(Option<u64>, Option<u64>), Errno> {
+/// The present soft and hard limit of the process (0: the caller).
+pub fn limit(pid: i32, resource: u32) -> Result<(Option<u64>, Option<u64>), Errno> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for the old value; no new value is given.
     done(unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit)
+        libc::syscall(libc::SYS_prlimit64, pid, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit)
     })?;
     let value = |v: u64| (v != libc::RLIM64_INFINITY).then_some(v);
     Ok((value(limit.rlim_cur), value(limit.rlim_max)))
 }
 
-/// Goes to `path` and makes sure that it is below the present root: a directory of the host, reached by an inherited
+/// Makes sure that the working directory is below the present root: a directory of the host, reached by an inherited
 /// descriptor, has no path and answers `ENOENT` (CVE-2024-21626).
-pub fn enter_directory(path: &CStr) -> Result<(), Errno> {
-    rustix::process::chdir(path)?;
+pub fn is_inside() -> Result<(), Errno> {
     let mut buffer = [0u8; 4096];
     // SAFETY: the buffer is as long as is said.
     let n = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
@@ -349,6 +293,16 @@ pub fn next_signal(fd: impl AsFd) -> Option<i32> {
     }
 }
 
+/// A copy of a descriptor that another process has under that number. Needs to be allowed to trace it. See
+/// pidfd_getfd(2).
+pub fn take_descriptor(pidfd: impl AsFd, number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes numbers only; the new descriptor belongs to nobody else.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_fd().as_raw_fd(), number, 0);
+        if fd < 0 { Err(last_errno()) } else { Ok(OwnedFd::from_raw_fd(fd as RawFd)) }
+    }
+}
+
 /// Sends a signal by number (0 only asks whether the process is there). See pidfd_send_signal(2).
 pub fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), Errno> {
     let info = std::ptr::null::<libc::siginfo_t>();
@@ -413,24 +367,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_end_with_null_and_survive_a_move() {
-        let strings = Strings::new(["a", "b\0c"]);
-        let moved = Box::new(strings.clone());
-        assert_eq!(moved.iter().collect::<Vec<_>>(), ["a", "b"]);
-        // The clone has pointers of its own.
-        assert_eq!(serde_json::to_string(&*moved).unwrap(), r#"["a","b"]"#);
-    }
-
-    #[test]
     fn a_limit_reads_back() {
-        let (soft, hard) = limit(libc::RLIMIT_CORE).unwrap();
-        set_limit(libc::RLIMIT_CORE, soft, hard).unwrap();
-        assert_eq!(limit(libc::RLIMIT_CORE).unwrap(), (soft, hard));
+        let (soft, hard) = limit(0, libc::RLIMIT_CORE).unwrap();
+        set_limit(0, libc::RLIMIT_CORE, soft, hard).unwrap();
+        let pid = std::process::id().cast_signed();
+        assert_eq!(limit(pid, libc::RLIMIT_CORE).unwrap(), (soft, hard));
     }
 
     #[test]
-    fn a_directory_outside_the_root_is_refused() {
-        enter_directory(c"/tmp").unwrap();
-        assert_eq!(enter_directory(c"/no/such"), Err(Errno::NOENT));
+    fn a_file_of_its_own_is_written() {
+        let proc = open_proc().unwrap();
+        let name = std::thread::spawn(move || {
+            write_own(&proc, c"comm", b"renamed").unwrap();
+            assert_eq!(write_own(&proc, c"attr/nosuch", b""), Err(Errno::NOENT));
+            assert_eq!(write_own(&proc, c"../../version", b""), Err(Errno::XDEV));
+            assert_eq!(write_own(&proc, c"root/x", b""), Err(Errno::LOOP));
+            std::fs::read_to_string("/proc/thread-self/comm").unwrap()
+        });
+        assert_eq!(name.join().unwrap(), "renamed\n");
+    }
+
+    #[test]
+    fn a_descriptor_is_copied_from_another_process() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let pid = rustix::process::getpid();
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        let copy = take_descriptor(&pidfd, writer.as_raw_fd()).unwrap();
+        drop(writer);
+        rustix::io::write(copy, b"x").unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut reader, &mut text).unwrap();
+        assert_eq!(text, "x");
+        assert_eq!(take_descriptor(&pidfd, 1 << 20).unwrap_err(), Errno::BADF);
+    }
+
+    #[test]
+    fn the_tests_directory_is_inside() {
+        is_inside().unwrap();
     }
 }
