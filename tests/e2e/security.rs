@@ -48,6 +48,21 @@ fn seccomp_and_no_new_privileges() {
 }
 
 #[test]
+fn the_hosts_keys_stay_outside() {
+    // Without a session keyring of its own a program finds the keys of whoever started the engine.
+    let s = Sandbox::with(&["busybox"]);
+    let id = s.corten("run -d --name box --userns host busybox sleep 100").ok().to_owned();
+    let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
+    // A kernel without keys has none to keep outside.
+    let own = || fs::read_to_string("/proc/keys").unwrap_or_default().matches(&format!("_ses.{id}")).count();
+    assert!(keys.is_empty() || own() == 1, "{keys}");
+    s.corten("exec box true").ok();
+    assert!(own() <= 1, "exec has joined another keyring");
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
 fn a_seccomp_profile_of_the_users() {
     let s = Sandbox::with(&["busybox"]);
     let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13}]}"#;

@@ -2,10 +2,10 @@
 
 use crate::attach::{AttachEnd, AttachOptions, DetachKeys, pump_pipes, pump_terminal};
 use crate::group;
-use crate::specify::{credentials, namespaces};
+use crate::specify::{credentials, keyring, namespaces};
 use crate::{Container, Engine, Error, Network, Result, Share, users};
 use kernel::process;
-use runtime::{Enter, GroupPaths, Host, Launched, Stdio};
+use runtime::{Enter, GroupPaths, Host, Launched, Process, Stdio};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
@@ -60,15 +60,25 @@ impl Engine {
         if container.id_base != 0 {
             flags |= process::CLONE_NEWUSER;
         }
+        let mut credentials = credentials(s, &user, what.privileged)?;
+        credentials.keyring = Some(keyring(container, None));
+        let process = Process {
+            argv: what.argv.clone(),
+            env,
+            cwd: if what.workdir.is_empty() { s.workdir.clone() } else { what.workdir.clone() },
+            terminal: what.tty,
+            terminal_size: crate::attach::terminal_size().filter(|_| what.tty),
+            credentials,
+            ..Process::default()
+        };
         let enter = Enter {
             pidfd: pidfd.as_fd(),
             namespaces: flags,
             groups: GroupPaths::everywhere(&group::of(container), &Host::read()).beside(pid),
-            argv: &what.argv,
-            env: &env,
-            cwd: if what.workdir.is_empty() { &s.workdir } else { &what.workdir },
-            credentials: credentials(s, &user, what.privileged)?,
-            terminal_size: crate::attach::terminal_size().filter(|_| what.tty),
+            process: &process,
+            oom_score_adj: None,
+            first_cpus: None,
+            keep_fds: 0,
         };
         if what.detach {
             return detached(&enter);
@@ -93,7 +103,7 @@ impl Engine {
 }
 
 fn terminal(enter: &Enter<'_>, options: &AttachOptions) -> Result<AttachEnd> {
-    let Launched { pidfd, master, .. } = runtime::enter(enter, Stdio::Terminal)?;
+    let Launched { pidfd, master, .. } = runtime::enter(enter, Stdio::Terminal, None)?;
     let master = master.ok_or_else(|| Error::Invalid("no terminal came from the container".to_owned()))?;
     Ok(pump_terminal(master, pidfd, options)?)
 }
@@ -110,7 +120,7 @@ fn pipes(enter: &Enter<'_>, options: &AttachOptions, owner: u32) -> Result<Attac
     for fd in [&out_write, &err_write] {
         let _ = rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(owner)), None);
     }
-    let launched = runtime::enter(enter, Stdio::Given([theirs, out_write, err_write]))?;
+    let launched = runtime::enter(enter, Stdio::Given([theirs, out_write, err_write]), None)?;
     Ok(pump_pipes(ours, out_read, err_read, launched.pidfd, options)?)
 }
 
@@ -122,7 +132,7 @@ fn null() -> Result<OwnedFd> {
 /// In a process of its own, whose end leaves the program to the container's first process.
 fn detached(enter: &Enter<'_>) -> Result<i32> {
     let (read, write) = (null()?, null()?);
-    let launched = runtime::enter(enter, Stdio::Given([read, write, null()?]));
+    let launched = runtime::enter(enter, Stdio::Given([read, write, null()?]), None);
     launched?;
     Ok(0)
 }

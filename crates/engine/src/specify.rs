@@ -10,11 +10,12 @@ use crate::store::ID_COUNT;
 use crate::users::{self, User};
 use crate::{Container, Engine, Error, Network, Result, Settings, Share};
 use kernel::caps::CapSet;
+use kernel::keys::Searchers;
 use kernel::mount::Attr;
 use kernel::process as ns;
 use runtime::{Extra, GroupPaths, Host, Idmap, Lower, Mount, Process, Root, Spec, Writable};
 use std::net::IpAddr;
-use steps::{Credentials, IdRange, Join, Limit, WriteFile};
+use steps::{Credentials, IdRange, Join, Keyring, Limit, WriteFile};
 
 /// Hidden in every container that is not privileged: files that tell of the host or reach its hardware.
 pub(crate) const MASKED: [&str; 12] = [
@@ -322,7 +323,13 @@ pub(crate) fn credentials(s: &Settings, user: &User, privileged: bool) -> Result
         no_new_privileges: s.security.no_new_privileges,
         limits: s.ulimits.iter().map(limit).collect::<Result<_>>()?,
         seccomp: seccomp(s, caps, privileged)?,
+        ..Credentials::default()
     })
+}
+
+/// A session keyring of the container's own: the host's keys stay out, and `exec` finds those of the first process.
+pub(crate) fn keyring(container: &Container, searchers: Option<Searchers>) -> Keyring {
+    Keyring { name: format!("_ses.{}", container.id).into(), searchers, label: None }
 }
 
 fn seccomp(s: &Settings, caps: CapSet, privileged: bool) -> Result<Option<kernel::seccomp::Program>> {
@@ -355,6 +362,9 @@ fn process(container: &Container, user: &User) -> Result<Process> {
     }
     default("HOME", &user.home);
     let argv = s.entrypoint.iter().chain(&s.cmd).cloned().collect();
+    let mut credentials = credentials(s, user, false)?;
+    let searchers = if container.id_base == 0 { Searchers::Owner } else { Searchers::Others };
+    credentials.keyring = Some(keyring(container, Some(searchers)));
     Ok(Process {
         argv,
         env,
@@ -362,6 +372,7 @@ fn process(container: &Container, user: &User) -> Result<Process> {
         terminal: s.tty,
         terminal_size: crate::attach::terminal_size().filter(|_| s.tty),
         init: s.init,
-        credentials: credentials(s, user, false)?,
+        credentials,
+        ..Process::default()
     })
 }

@@ -327,7 +327,7 @@ impl Engine {
         };
         let told: runtime::Trace<'_> = if trace { Some(&mut told) } else { None };
         let (launched, io) = if container.settings.tty {
-            let launched = runtime::launch(plan, &mut journal, Stdio::Terminal, told)?;
+            let launched = runtime::launch(plan, &mut journal, Stdio::Terminal, told, None)?;
             (launched, None)
         } else {
             let (out_read, out_write) = pipe()?;
@@ -344,8 +344,8 @@ impl Engine {
             for fd in [&out_write, &err_write].into_iter().chain(ours.is_some().then_some(&theirs)) {
                 let _ = rustix::fs::fchown(fd, Some(uid), None);
             }
-            let launched =
-                runtime::launch(plan, &mut journal, Stdio::Given([theirs, out_write, err_write]), told)?;
+            let stdio = Stdio::Given([theirs, out_write, err_write]);
+            let launched = runtime::launch(plan, &mut journal, stdio, told, None)?;
             (launched, Some(ContainerIo::Pipes { stdin: ours, stdout: out_read, stderr: err_read }))
         };
         let mut launched = launched;

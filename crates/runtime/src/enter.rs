@@ -1,12 +1,13 @@
 //! A further program in a running container: `exec`. See setns(2).
 
-use crate::GroupPaths;
-use crate::execute::{Launched, StartError, Stdio, exec_error, reap, receive_master, report, send};
-use kernel::process::{self, Side, Strings};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::execute::{Agent, Launched, Reports, StartError, Stdio, exec_error, fail, reap, receive_master};
+use crate::{GroupPaths, Process, plan};
+use kernel::process::{self, CLONE_NEWPID, CLONE_NEWUSER, Side};
+use kernel::schedule::{self, BitSet};
+use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use steps::{Credentials, Exec, Failure, Live, OpenTerminal, Phase, Slot};
+use steps::{Exec, Failure, Live, OpenProc, OpenTerminal, Phase, RaiseLimits, Schedule, Slot, Step, Text};
 
 /// What to run, and where.
 #[derive(Debug)]
@@ -17,50 +18,110 @@ pub struct Enter<'a> {
     pub namespaces: u64,
     /// Its control groups.
     pub groups: GroupPaths,
-    pub argv: &'a [String],
-    pub env: &'a [String],
-    pub cwd: &'a str,
-    pub credentials: Credentials,
-    /// Rows and columns of its terminal, when it gets one.
-    pub terminal_size: Option<(u16, u16)>,
+    pub process: &'a Process,
+    /// See proc_pid_oom_score_adj(5).
+    pub oom_score_adj: Option<i32>,
+    /// The processors on which the engine itself goes on, and the program begins its way into the container's groups.
+    pub first_cpus: Option<BitSet>,
+    /// Descriptors from 3 on that the program keeps.
+    pub keep_fds: u32,
 }
 
 const SOCKET: Slot = Slot(0);
 const DEVPTS: Slot = Slot(1);
 const SLAVE: Slot = Slot(2);
+const PROC: Slot = Slot(3);
+const SLOTS: u16 = 4;
 
 /// Runs a program in the namespaces and groups of a container. The caller must have one thread; its own children are
 /// born in the container's pid namespace from then on.
-pub fn enter(what: &Enter<'_>, stdio: Stdio) -> Result<Launched, StartError> {
-    attempt(what, stdio)
-        .map_err(|failure| exec_error(what.argv.first().map_or("", String::as_str), what.cwd, failure))
+pub fn enter(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched, StartError> {
+    let word = what.process.argv.first().map_or("", String::as_str);
+    attempt(what, stdio, agent).map_err(|failure| exec_error(word, &what.process.cwd, failure))
 }
 
-fn attempt(what: &Enter<'_>, stdio: Stdio) -> Result<Launched, Failure> {
+/// All that the new process needs, made before it is born.
+struct Ready<'a> {
+    what: &'a Enter<'a>,
+    exec: Exec,
+    live: Live,
+    stdio: Stdio,
+    /// `tasks` or `cgroup.procs` of the groups that it is not born in.
+    groups: Vec<OwnedFd>,
+    /// What only a process of the host's may have, before it joins a user namespace.
+    privileges: Vec<Step>,
+    oom_score_adj: Option<Text>,
+}
+
+fn attempt(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched, Failure> {
+    let labelled = plan::labelled(&what.process.credentials) || what.oom_score_adj.is_some();
     let exec = Exec {
-        credentials: what.credentials.clone(),
-        cwd: if what.cwd.is_empty() { "/".into() } else { what.cwd.into() },
-        candidates: crate::plan::candidates(what.argv, what.env),
-        argv: Strings::new(what.argv),
-        env: Strings::new(what.env),
         terminal: matches!(stdio, Stdio::Terminal).then_some(SLAVE),
-        init: None,
+        proc: labelled.then_some(PROC),
+        ..plan::exec(what.process)
     };
-    let live = Live::new(3);
-    let receiver = if exec.terminal.is_some() {
-        let (ours, theirs) = rustix::net::socketpair(
-            rustix::net::AddressFamily::UNIX,
-            rustix::net::SocketType::SEQPACKET,
-            rustix::net::SocketFlags::CLOEXEC,
-            None,
-        )?;
-        live.fill(SOCKET, theirs);
-        Some(ours)
-    } else {
-        None
+    let live = Live::new(SLOTS);
+    if labelled {
+        OpenProc { slot: PROC }.perform(&live)?;
+    }
+    let receiver = match &stdio {
+        Stdio::Terminal => {
+            let (ours, theirs) = rustix::net::socketpair(
+                rustix::net::AddressFamily::UNIX,
+                rustix::net::SocketType::SEQPACKET,
+                rustix::net::SocketFlags::CLOEXEC,
+                None,
+            )?;
+            live.fill(SOCKET, theirs);
+            Some(ours)
+        }
+        Stdio::Given(_) => None,
     };
+    let gate = exec.credentials.notifies().then(pipe).transpose()?;
+    let (report_read, report_write) = pipe()?;
+    let (groups, born) = open_groups(&what.groups)?;
+    let oom_score_adj = what.oom_score_adj.map(|adjust| adjust.to_string().into());
+    let mut ready =
+        Ready { what, exec, live, stdio, groups, privileges: privileges(what.process), oom_score_adj };
+    if let Some(cpus) = &what.first_cpus {
+        schedule::set_affinity(0, cpus).map_err(|e| Failure::new(e, "first cpu affinity"))?;
+    }
+    process::set_namespace(what.pidfd, what.namespaces & CLONE_NEWPID)
+        .map_err(|e| Failure::new(e, "join the pid namespace"))?;
+    let (pid, pidfd) = match birth(&mut ready, born.as_ref())? {
+        Side::Parent { pid, pidfd } => (pid, pidfd),
+        Side::Child => {
+            ready.live.report.set(report_write.into_raw_fd());
+            if let Some((read, write)) = gate {
+                drop(write);
+                ready.live.gate.set((read.into_raw_fd(), -1));
+            }
+            inside(&ready)
+        }
+    };
+    drop((report_write, ready));
+    let gate = gate.map(|(_, write)| write.into_raw_fd());
+    let mut reports = Reports { from: report_read, child: (pid, pidfd.as_fd()), gate, agent };
+    let outcome = reports.wait();
+    process::close_raw(gate.unwrap_or(-1));
+    if let Err((_, _, failure)) = outcome {
+        // It has told its failure and is on its way out, or waits for an answer that nobody will give.
+        let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+        reap(pidfd.as_fd());
+        return Err(failure);
+    }
+    let master = receiver.map(receive_master).transpose()?;
+    Ok(Launched { pid, pidfd, master })
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+}
+
+/// Files to enter the groups by, and the directory of v2's.
+fn open_groups(paths: &GroupPaths) -> Result<(Vec<OwnedFd>, Option<OwnedFd>), Failure> {
     let (mut groups, mut born) = (Vec::new(), None);
-    for group in what.groups.iter() {
+    for group in paths.iter() {
         let (path, flags) = if group.is_v2() {
             (group.dir(), OFlags::PATH | OFlags::DIRECTORY)
         } else {
@@ -70,69 +131,91 @@ fn attempt(what: &Enter<'_>, stdio: Stdio) -> Result<Launched, Failure> {
             .map_err(|e| Failure::new(e, "open its control group"))?;
         if group.is_v2() { born = Some(opened) } else { groups.push(opened) }
     }
-    let (report_read, report_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    process::set_namespace(what.pidfd, what.namespaces & process::CLONE_NEWPID)
-        .map_err(|e| Failure::new(e, "join the pid namespace"))?;
-    let born = born.as_ref().map(AsFd::as_fd);
-    let (pid, pidfd) = match process::clone(0, born).map_err(|e| Failure::new(e, "clone3"))? {
-        Side::Parent { pid, pidfd } => (pid, pidfd),
-        Side::Child => inside(what, &exec, &live, &groups, &stdio, report_write.as_fd()),
-    };
-    drop((report_write, stdio, live));
-    if let Err((_, _, failure)) = report(report_read.as_fd()) {
-        reap(pidfd.as_fd());
-        return Err(failure);
+    Ok((groups, born))
+}
+
+fn privileges(process: &Process) -> Vec<Step> {
+    let mut list = Vec::new();
+    if !process.credentials.limits.is_empty() {
+        list.push(RaiseLimits { limits: process.credentials.limits.clone() }.into());
     }
-    let master = receiver.map(receive_master).transpose()?;
-    Ok(Launched { pid, pidfd, master })
+    if let Some(scheduler) = process.scheduler {
+        list.push(Schedule { scheduler }.into());
+    }
+    list.extend(process.io_priority.clone().map(Step::from));
+    list
+}
+
+/// The clone, into the group of v2; where that is refused it enters the group like any other.
+fn birth(ready: &mut Ready<'_>, born: Option<&OwnedFd>) -> Result<Side, Failure> {
+    let failed = |e| Failure::new(e, "clone3");
+    match (process::clone(0, born.map(AsFd::as_fd)), born) {
+        (Err(Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::INVAL), Some(born)) => {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(born, c"cgroup.procs", flags, Mode::empty())
+                .map_err(|e| Failure::new(e, "open its control group"))?;
+            ready.groups.push(file);
+            process::clone(0, None).map_err(failed)
+        }
+        (side, _) => side.map_err(failed),
+    }
 }
 
 /// The new process, until it becomes the program. Allocates nothing.
-fn inside(
-    what: &Enter<'_>,
-    exec: &Exec,
-    live: &Live,
-    groups: &[OwnedFd],
-    stdio: &Stdio,
-    to: BorrowedFd<'_>,
-) -> ! {
+fn inside(ready: &Ready<'_>) -> ! {
     process::default_signals();
     process::block_all_signals(false);
-    if let Err(failure) = join(what, live, groups, stdio, exec) {
-        send(to, Phase::Exec, 0, failure);
-        process::exit(1);
-    }
-    let failure = exec.perform(live);
-    send(to, Phase::Exec, 0, failure);
-    process::exit(1)
+    let failure = match join(ready).and_then(|()| ready.exec.prepare(&ready.live)) {
+        Ok(program) => ready.exec.become_program(&ready.live, &program),
+        Err(failure) => failure,
+    };
+    fail(&ready.live, Phase::Exec, 0, failure)
 }
 
-fn join(
-    what: &Enter<'_>,
-    live: &Live,
-    groups: &[OwnedFd],
-    stdio: &Stdio,
-    exec: &Exec,
-) -> Result<(), Failure> {
+fn join(ready: &Ready<'_>) -> Result<(), Failure> {
+    let (what, live) = (ready.what, &ready.live);
     // Whoever is in the container may not look into this process while host memory is in it (CVE-2016-9962).
     process::set_dumpable(false)?;
-    for group in groups {
+    for group in &ready.groups {
         rustix::io::write(group, b"0").map_err(|e| Failure::new(e, "enter its control group"))?;
     }
-    process::set_namespace(what.pidfd, what.namespaces & !process::CLONE_NEWPID)
+    for step in &ready.privileges {
+        step.perform(live)?;
+    }
+    if let Some(adjust) = &ready.oom_score_adj {
+        process::write_own(live.fd(PROC)?, c"oom_score_adj", adjust.as_bytes())
+            .map_err(|e| Failure::new(e, "oom_score_adj"))?;
+    }
+    // All at once: the kernel takes the user namespace first.
+    process::set_namespace(what.pidfd, what.namespaces & !CLONE_NEWPID)
         .map_err(|e| Failure::new(e, "join its namespaces"))?;
-    process::set_groups(&[])?;
-    process::set_ids(0, 0)?;
-    match stdio {
+    if what.namespaces & CLONE_NEWUSER != 0 {
+        become_root()?;
+    }
+    match &ready.stdio {
         Stdio::Given([stdin, stdout, stderr]) => {
             rustix::stdio::dup2_stdin(stdin)?;
             rustix::stdio::dup2_stdout(stdout)?;
             rustix::stdio::dup2_stderr(stderr)?;
             rustix::process::setsid().map(drop).map_err(Failure::from)?;
         }
-        Stdio::Terminal => open_terminal(live, exec.credentials.uid, what.terminal_size)?,
+        Stdio::Terminal => {
+            open_terminal(live, ready.exec.credentials.uid, what.process.terminal_size)?;
+        }
     }
-    process::close_on_exec_from(3).map_err(|e| Failure::new(e, "close_range"))
+    process::close_on_exec_from(3 + what.keep_fds).map_err(|e| Failure::new(e, "close_range"))
+}
+
+/// Root of the user namespace, as far as it has one: all rights over it are there since it was joined.
+fn become_root() -> Result<(), Failure> {
+    match process::set_groups(&[]) {
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(e) => return Err(Failure::new(e, "setgroups")),
+    }
+    match process::set_ids(0, 0) {
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(e) => Err(Failure::new(e, "setuid")),
+    }
 }
 
 /// A terminal of the container's devpts. Its mount is found by a path, so its kind is checked before it is trusted.

@@ -1,16 +1,19 @@
 //! The executor: performs a plan, and takes it back when a step fails.
 
 mod away;
+mod report;
 
 use away::Away;
 use kernel::process::{self, Side};
+pub use report::Agent;
+pub(crate) use report::{Reports, fail};
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
-use steps::{Failure, Journal, Live, Phase, Plan, Slot, Step};
+use steps::{Failure, Journal, Live, Phase, Plan, Ready, Slot, Step};
 
 /// What the program reads from and writes to.
 #[derive(Debug)]
@@ -54,9 +57,10 @@ pub fn launch(
     journal: &mut Journal,
     stdio: Stdio,
     mut trace: Trace<'_>,
+    agent: Agent<'_>,
 ) -> Result<Launched, StartError> {
     let live = Live::new(plan.slots);
-    let result = attempt(plan, &live, journal, stdio, &mut trace);
+    let result = attempt(plan, &live, journal, stdio, &mut trace, agent);
     drop(live);
     result.map_err(|(phase, index, failure)| {
         let undone = Journal::replay(journal.path());
@@ -72,6 +76,7 @@ fn attempt(
     journal: &mut Journal,
     stdio: Stdio,
     trace: &mut Trace<'_>,
+    agent: Agent<'_>,
 ) -> Result<Launched, Broken> {
     let setup = |e: Errno| (Phase::Exec, 0, Failure::new(e, "prepare the clone"));
     let away = Away::go(plan).map_err(|f| (Phase::Exec, 0, f))?;
@@ -122,12 +127,14 @@ fn attempt(
         let _ = rustix::io::read(&read, &mut [0u8; 1]);
     }
     live.gate.set((-1, gate_write.into_raw_fd()));
+    let mut reports =
+        Reports { from: report_read, child: (pid, pidfd.as_fd()), gate: Some(live.gate.get().1), agent };
     let outcome = away
         .come_back()
         .map_err(|f| (Phase::Exec, 0, f))
         .and_then(|()| perform(&plan.joined, Phase::Joined, plan.host.len(), live, journal, trace))
-        .or_else(|broken| blame(broken, report_read.as_fd()))
-        .and_then(|()| report(report_read.as_fd()));
+        .or_else(|broken| reports.blame(broken))
+        .and_then(|()| reports.wait());
     if let Err(broken) = outcome {
         let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
         reap(pidfd.as_fd());
@@ -171,11 +178,23 @@ fn perform(
 fn inside(plan: &Plan, live: &Live, stdio: &Stdio) -> ! {
     process::default_signals();
     process::block_all_signals(false);
+    let mut ready = None;
     for (index, step) in plan.inside.iter().enumerate() {
+        if let Step::AwaitStart(_) = step {
+            // What can fail is tried before: it is an error of whoever creates the container.
+            ready = Some(prepare(plan, live, stdio));
+        }
         if let Err(failure) = step.perform(live) {
             fail(live, Phase::Inside, index, failure);
         }
     }
+    let ready = ready.unwrap_or_else(|| prepare(plan, live, stdio));
+    let failure = plan.exec.become_program(live, &ready);
+    fail(live, Phase::Exec, 0, failure)
+}
+
+/// All of the exec but the program.
+fn prepare(plan: &Plan, live: &Live, stdio: &Stdio) -> Ready {
     if let Stdio::Given([stdin, stdout, stderr]) = stdio {
         let placed = rustix::stdio::dup2_stdin(stdin)
             .and_then(|()| rustix::stdio::dup2_stdout(stdout))
@@ -189,67 +208,9 @@ fn inside(plan: &Plan, live: &Live, stdio: &Stdio) -> ! {
     if let Err(e) = process::close_on_exec_from(3 + plan.spawn.keep_fds) {
         fail(live, Phase::Exec, 0, Failure::new(e, "close_range"));
     }
-    let failure = plan.exec.perform(live);
-    fail(live, Phase::Exec, 0, failure)
-}
-
-/// Tells it, and ends.
-fn fail(live: &Live, phase: Phase, index: usize, failure: Failure) -> ! {
-    send(process::borrow_raw(live.report.get()), phase, index, failure);
-    process::exit(1)
-}
-
-/// A failure as bytes of a fixed size: phase, index, error number, note.
-const REPORT: usize = 64;
-
-pub(crate) fn send(to: BorrowedFd<'_>, phase: Phase, index: usize, failure: Failure) {
-    let mut bytes = [0u8; REPORT];
-    bytes[0] = phase as u8;
-    bytes[1..5].copy_from_slice(&(index as u32).to_ne_bytes());
-    bytes[5..9].copy_from_slice(&failure.errno.raw_os_error().to_ne_bytes());
-    let note = &failure.note.as_bytes()[..failure.note.len().min(REPORT - 10)];
-    bytes[9] = note.len() as u8;
-    bytes[10..10 + note.len()].copy_from_slice(note);
-    let _ = rustix::io::write(to, &bytes);
-}
-
-/// Waits until the program runs (the pipe closes at the exec) or a failure is told.
-pub(crate) fn report(from: BorrowedFd<'_>) -> Result<(), Broken> {
-    let mut bytes = [0u8; REPORT];
-    let n = loop {
-        match rustix::io::read(from, &mut bytes) {
-            Err(Errno::INTR) => {}
-            other => break other.map_err(|e| (Phase::Exec, 0, Failure::new(e, "report")))?,
-        }
-    };
-    if n == 0 {
-        return Ok(());
-    }
-    let number = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
-    let phase = match bytes[0] {
-        x if x == Phase::Inside as u8 => Phase::Inside,
-        _ => Phase::Exec,
-    };
-    let note =
-        std::str::from_utf8(&bytes[10..10 + usize::from(bytes[9]).min(REPORT - 10)]).unwrap_or_default();
-    let failure =
-        Failure { errno: Errno::from_raw_os_error(i32::from_ne_bytes(number(5))), note: leak(note) };
-    Err((phase, u32::from_ne_bytes(number(1)) as usize, failure))
-}
-
-/// Notes are constants of this very binary, a handful; the copy that came through the pipe lives on as one.
-fn leak(note: &str) -> &'static str {
-    if note.is_empty() { "" } else { Box::leak(note.to_owned().into_boxed_str()) }
-}
-
-/// A joined step that failed because the container's side had failed before: that one is to be named.
-fn blame(broken: Broken, from: BorrowedFd<'_>) -> Result<(), Broken> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut fds = [PollFd::from_borrowed_fd(from, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    match poll(&mut fds, Some(&now)) {
-        Ok(1) => report(from).and(Err(broken)),
-        _ => Err(broken),
+    match plan.exec.prepare(live) {
+        Ok(ready) => ready,
+        Err(failure) => fail(live, Phase::Exec, 0, failure),
     }
 }
 

@@ -10,7 +10,7 @@ mod plan;
 mod spec;
 
 pub use enter::{Enter, enter};
-pub use execute::{Launched, StartError, Stdio, Trace, launch};
+pub use execute::{Agent, Launched, StartError, Stdio, Trace, launch};
 pub use group::{GroupPath, GroupPaths};
 pub use host::{Cgroups, Host};
 pub use plan::{ignored_limits, plan};

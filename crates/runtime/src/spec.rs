@@ -8,8 +8,9 @@ pub use resources::*;
 use crate::GroupPaths;
 use kernel::bpf::DeviceRule;
 use kernel::mount::{Attr, Propagation};
+use kernel::schedule::Scheduler;
 use std::collections::BTreeMap;
-use steps::{Credentials, IdRange, Join, Node, RunHook, Step, TimeOffset};
+use steps::{Affinity, Credentials, IdRange, IoPriority, Join, Node, RunHook, Step, TimeOffset};
 
 /// One container.
 #[derive(Debug, Clone, Default)]
@@ -174,5 +175,10 @@ pub struct Process {
     /// The terminal's first rows and columns.
     pub terminal_size: Option<(u16, u16)>,
     pub init: bool,
+    /// `HOME`, where `env` has none, is that of the user in the container's `/etc/passwd`.
+    pub home: bool,
     pub credentials: Credentials,
+    pub scheduler: Option<Scheduler>,
+    pub io_priority: Option<IoPriority>,
+    pub affinity: Affinity,
 }

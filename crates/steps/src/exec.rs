@@ -1,68 +1,142 @@
 //! The last step: the process becomes the container's program.
 
-use crate::shell::quote;
-use crate::{Credentials, Failure, Live, Slot, Text};
+use crate::home::Home;
+use crate::shell::{by_path, quote};
+use crate::{Credentials, Failure, Live, Outcome, Slot, Text};
 use kernel::process::Strings;
+use kernel::schedule::{self, BitSet};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// What the container's process becomes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Exec {
     pub credentials: Credentials,
     pub cwd: Text,
     /// With `init`: its own name and `--` first.
     pub argv: Strings,
     pub env: Strings,
+    /// The user whose home in the container's `/etc/passwd` becomes `HOME`, which `env` lacks.
+    pub home: Option<u32>,
     /// The paths to try in turn: the word itself when it has a slash, else one for each directory of `PATH`.
     pub candidates: Vec<Text>,
     /// The slave that becomes the controlling terminal and the three standard descriptors.
     pub terminal: Option<Slot>,
     /// A descriptor of a small init that runs the program and reaps orphans (`--init`).
     pub init: Option<Slot>,
+    /// The host's proc, for labels.
+    pub proc: Option<Slot>,
+    pub affinity: Affinity,
+}
+
+/// On which processors.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub enum Affinity {
+    /// Those of whoever started the engine, as far as the container's group has them.
+    #[default]
+    Inherited,
+    /// All that the container's group has.
+    All(BitSet),
+    Set(BitSet),
+}
+
+/// A program that was found, and the last that it needs.
+pub struct Ready {
+    /// Which of the candidates.
+    program: usize,
+    home: Option<Home>,
 }
 
 impl Exec {
     /// Rights, directory, program; returns only when something failed. Allocates nothing.
     pub fn perform(&self, live: &Live) -> Failure {
-        let failed = |r: Result<(), Failure>| r.err();
-        if let Some(f) = self.terminal.and_then(|slave| take_terminal(live, slave).err()) {
-            return f;
+        match self.prepare(live) {
+            Ok(ready) => self.become_program(live, &ready),
+            Err(failure) => failure,
         }
-        if let Some(f) = failed(self.credentials.apply_limits()) {
-            return f;
-        }
-        if let Some(f) = failed(self.credentials.apply()) {
-            return f;
-        }
-        // As the user, so that a directory it may not enter is refused; and after the root is changed, so that a
-        // descriptor of the host is not a directory (CVE-2024-21626).
-        if let Err(e) = kernel::process::enter_directory(self.cwd.as_c()) {
-            return Failure::new(e, "working directory");
-        }
-        if let Some(init) = self.init {
-            return self.become_init(live, init);
-        }
-        let mut answer = Errno::NOENT;
-        for path in &self.candidates {
-            let e = kernel::process::execve(path.as_c(), &self.argv, &self.env);
-            // As execvp(3): what is not there is passed over, what is there but may not run is remembered.
-            match e {
-                Errno::NOENT | Errno::NOTDIR => {}
-                Errno::ACCESS => answer = e,
-                _ => return Failure::new(e, "exec"),
-            }
-        }
-        Failure::new(answer, "exec")
     }
 
-    fn become_init(&self, live: &Live, init: Slot) -> Failure {
-        // A signal that comes before it listens would be lost: nothing stops a process 1 that has no handler.
-        kernel::process::block_all_signals(true);
-        match live.fd(init) {
-            Ok(init) => Failure::new(kernel::process::execveat(init, &self.argv, &self.env), "exec the init"),
-            Err(e) => Failure::new(e, "the init"),
+    /// Everything but the program itself, which may be waited with from here on: it is known to be there. Allocates
+    /// nothing.
+    pub fn prepare(&self, live: &Live) -> Result<Ready, Failure> {
+        let c = &self.credentials;
+        if let Some(slave) = self.terminal {
+            take_terminal(live, slave)?;
         }
+        own_standard_descriptors(c.uid)?;
+        c.surround(live, self.proc)?;
+        match &self.affinity {
+            Affinity::Inherited => {}
+            // Where even this is refused, nobody has asked for it.
+            Affinity::All(cpus) => drop(schedule::set_affinity(0, cpus)),
+            Affinity::Set(cpus) => {
+                schedule::set_affinity(0, cpus).map_err(|e| Failure::new(e, "cpu affinity"))?;
+            }
+        }
+        let home = self.home.map(Home::of);
+        c.apply_limits()?;
+        // As root, who may enter what its user may not; and once more as the user, where it is the other way round.
+        let there = match rustix::process::chdir(self.cwd.as_c()) {
+            Err(Errno::ACCESS | Errno::PERM) => false,
+            other => other.map(|()| true).map_err(|e| Failure::new(e, WORKING_DIRECTORY))?,
+        };
+        c.apply()?;
+        if !there {
+            rustix::process::chdir(self.cwd.as_c()).map_err(|e| Failure::new(e, WORKING_DIRECTORY))?;
+        }
+        // After the root is changed, so that a descriptor of the host is not a directory (CVE-2024-21626).
+        kernel::process::is_inside().map_err(|e| Failure::new(e, WORKING_DIRECTORY))?;
+        let program = self.lookup()?;
+        if c.notifies() {
+            c.filter_with_listener(live)?;
+        }
+        Ok(Ready { program, home })
+    }
+
+    /// The program that runs; returns only the reason why not. Allocates nothing.
+    pub fn become_program(&self, live: &Live, ready: &Ready) -> Failure {
+        let home = ready.home.as_ref().map(Home::as_c);
+        if let Some(init) = self.init {
+            // A signal that comes before it listens would be lost: nothing stops a process 1 that has no handler.
+            kernel::process::block_all_signals(true);
+            let init = match live.fd(init) {
+                Ok(init) => init,
+                Err(e) => return Failure::new(e, "the init"),
+            };
+            if let Err(failure) = self.credentials.finish() {
+                return failure;
+            }
+            return Failure::new(
+                kernel::process::execveat_with(init, &self.argv, &self.env, home),
+                "exec the init",
+            );
+        }
+        if let Err(failure) = self.credentials.finish() {
+            return failure;
+        }
+        let Some(program) = self.candidates.get(ready.program) else {
+            return Failure::new(Errno::NOENT, "exec");
+        };
+        Failure::new(kernel::process::execve_with(program.as_c(), &self.argv, &self.env, home), "exec")
+    }
+
+    /// As execvp(3): what is not there is passed over, what is there but may not run is remembered.
+    fn lookup(&self) -> Result<usize, Failure> {
+        if self.init.is_some() {
+            // It looks for itself, and says how that ended.
+            return Ok(0);
+        }
+        let mut answer = Errno::NOENT;
+        for (index, path) in self.candidates.iter().enumerate() {
+            match executable(path) {
+                Ok(()) => return Ok(index),
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(e) => answer = e,
+            }
+        }
+        Err(Failure::new(answer, "exec"))
     }
 
     /// The command line that does the same.
@@ -74,28 +148,61 @@ impl Exec {
         }
         let c = &self.credentials;
         let umask = c.umask.map_or(String::new(), |u| format!("umask {u:04o}; "));
-        let host = |words: String| match words.split_once(' ') {
-            Some((program, rest)) => format!("$(command -v {program}) {rest} "),
+        let mut commands = c.commands();
+        if let Affinity::Set(cpus) = &self.affinity {
+            commands.insert(0, by_path(&format!("taskset -c {cpus}")));
+        }
+        let home = match self.home {
             None => String::new(),
+            Some(uid) => format!(" HOME=\"$(awk -F: '$3 == {uid} {{ print $6; exit }}' ./etc/passwd)\""),
         };
         // The user comes last: whoever is not root may not change the root.
         let user = if c.uid == 0 { String::new() } else { format!(" --setuid={}", c.uid) };
-        // The host's programs go by their paths: the container's PATH is for the last word.
-        format!(
-            "{umask}exec env -i {} {}{}$(command -v unshare) --root=. --wd={}{user} {}",
-            env.join(" "),
-            host(c.prlimit().trim_end().to_owned()),
-            host(c.setpriv()),
-            quote(self.cwd.as_str()),
-            argv.join(" ")
-        )
+        let wd = quote(self.cwd.as_str());
+        commands.push(format!("$(command -v unshare) --root=. --wd={wd}{user}"));
+        let (env, commands, argv) = (env.join(" "), commands.join(" "), argv.join(" "));
+        format!("{umask}exec env -i {env}{home} {commands} {argv}")
     }
 }
 
-fn take_terminal(live: &Live, slave: Slot) -> Result<(), Failure> {
+const WORKING_DIRECTORY: &str = "working directory";
+
+/// Whether this process may run the file of that name.
+fn executable(path: &Text) -> Result<(), Errno> {
+    let mode = rustix::fs::statat(CWD, path.as_c(), AtFlags::empty())?.st_mode;
+    if FileType::from_raw_mode(mode) == FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    rustix::fs::accessat(CWD, path.as_c(), Access::EXEC_OK, AtFlags::EACCESS)
+}
+
+fn take_terminal(live: &Live, slave: Slot) -> Outcome {
     let slave = live.fd(slave)?;
     kernel::pty::take_terminal(slave).map_err(|e| Failure::new(e, "controlling terminal"))?;
     rustix::stdio::dup2_stdin(slave)?;
     rustix::stdio::dup2_stdout(slave)?;
     rustix::stdio::dup2_stderr(slave).map_err(Failure::from)
+}
+
+/// The program opens its standard descriptors again, by `/dev/stdout` say: they have to be its user's own. What cannot
+/// be given to it stays as it is.
+fn own_standard_descriptors(uid: u32) -> Outcome {
+    // /dev/null is everybody's.
+    let null = rustix::fs::makedev(1, 3);
+    let own = |fd: BorrowedFd<'_>| {
+        let stat = rustix::fs::fstat(fd)?;
+        if stat.st_uid == uid || stat.st_rdev == null {
+            return Ok(());
+        }
+        let answer = rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), None);
+        // Its owner is nobody inside; a file system that is read-only or knows no owners.
+        let stays =
+            matches!(answer, Err(Errno::PERM | Errno::ROFS | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS));
+        if stays { Ok(()) } else { answer }
+    };
+    let failed = |e| Failure::new(e, "own its standard descriptors");
+    for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        own(fd.as_fd()).map_err(failed)?;
+    }
+    Ok(())
 }

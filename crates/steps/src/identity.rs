@@ -1,6 +1,6 @@
 //! Who the container is: its range of user and group ids. See user_namespaces(7).
 
-use crate::{Failure, Live, Outcome, Picture, Shell, Step};
+use crate::{Failure, Live, Outcome, Picture, Shell, Slot, Step};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
@@ -99,6 +99,30 @@ impl BecomeRoot {
             "root, of the container's own ids",
             "setuid(2)",
         )
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// Opens the host's own proc, through which the program is labelled when it is inside: no file there is the container's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenProc {
+    pub slot: Slot,
+}
+
+impl OpenProc {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let proc = kernel::process::open_proc().map_err(|e| Failure::new(e, "open /proc"))?;
+        live.fill(self.slot, proc);
+        Ok(())
+    }
+
+    pub fn shell(&self) -> Shell {
+        Shell::comment("the host's /proc, to write the program's label through", "proc(5)")
     }
 
     pub fn undo(&self) -> Option<Step> {

@@ -12,9 +12,11 @@ mod credentials;
 mod dev;
 mod exec;
 mod files;
+mod home;
 mod hook;
 mod identity;
 mod journal;
+mod limits;
 mod live;
 mod meet;
 mod memory;
@@ -23,6 +25,7 @@ pub mod nft;
 mod overlay;
 mod picture;
 mod plan;
+mod priority;
 mod protect;
 mod shell;
 mod sysctl;
@@ -39,16 +42,16 @@ pub use cgroup::{
     DelegateCgroup, EnsureCgroup, FilterDevices, InheritCpuset, JoinCgroup, MakeCgroup, OpenCgroup,
     RemoveCgroup, SetCgroup, UnshareCgroup, processes_of, signal_group,
 };
-pub use credentials::{Credentials, Limit};
-
+pub use credentials::{Credentials, Keyring, Label, MemoryPolicy, PER_LINUX32};
 pub use dev::{DevTmpfs, MakeNode, Node};
-pub use exec::Exec;
+pub use exec::{Affinity, Exec, Ready};
 pub use files::{MakeDir, MakeInside, RemoveFile, RemoveTree, WriteFile};
 pub use hook::RunHook;
-pub use identity::{BecomeRoot, IdRange, OomScore, WriteIdMaps};
+pub use identity::{BecomeRoot, IdRange, OomScore, OpenProc, WriteIdMaps};
 pub use journal::Journal;
 pub use kernel::mount::Propagation;
-pub use live::{Failure, Live, Outcome, Slot};
+pub use limits::{Limit, RaiseLimits};
+pub use live::{Failure, HAND_OVER, Live, Outcome, REPORT, Slot};
 pub use meet::{Arrive, Await, Expect, Release};
 pub use memory::{Content, MemoryFile};
 pub use mount::{EnterRoot, MakeFs, MountFs, PivotRoot, Propagate, Seal};
@@ -56,6 +59,7 @@ pub use nft::{EnsureFirewall, Forward, Protocol, Publish, Unpublish};
 pub use overlay::{EnterMounts, LeaveMounts, Overlay};
 pub use picture::Picture;
 pub use plan::{Join, Phase, Plan, Spawn, TimeOffset};
+pub use priority::{IoPriority, Schedule};
 pub use protect::{Mask, ReadOnly};
 pub use shell::{Fidelity, Shell, nsenter, numbered, quote, script, unshare_flags};
 pub use sysctl::{EnsureSysctl, SetSysctl};
@@ -157,6 +161,10 @@ steps!(
     MakeFs,
     Seal,
     OomScore,
+    RaiseLimits,
+    Schedule,
+    IoPriority,
+    OpenProc,
     SetHostname,
     // network
     EnsureBridge,

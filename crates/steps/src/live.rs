@@ -1,6 +1,6 @@
 //! What is learnt only while a plan is performed: the pid, and file descriptors. Names and choices are never here.
 
-use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -28,6 +28,13 @@ impl From<Errno> for Failure {
         Failure { errno, note: "" }
     }
 }
+
+/// The size of what the container's side writes into [`Live::report`]. The first byte is a [`crate::Phase`], or
+/// [`HAND_OVER`].
+pub const REPORT: usize = 64;
+
+/// The descriptor of that number, four bytes, is to be taken, and a byte to be sent through the gate then.
+pub const HAND_OVER: u8 = 0xff;
 
 /// A numbered place for a descriptor that one step opens and a later one uses. The container inherits those that were
 /// filled before the clone.
@@ -74,6 +81,22 @@ impl Live {
     pub fn fd(&self, slot: Slot) -> Result<BorrowedFd<'_>, Errno> {
         let raw = self.slots.get(usize::from(slot.0)).map_or(-1, Cell::get);
         if raw < 0 { Err(Errno::BADF) } else { Ok(kernel::process::borrow_raw(raw)) }
+    }
+
+    /// On the container's side: the host's side takes a copy of `fd`, which is closed then. One write(2) and one read(2),
+    /// because a filter may have been installed by now; the read may even wait for whoever gets the copy.
+    pub fn hand_over(&self, fd: OwnedFd) -> Outcome {
+        let mut message = [0u8; REPORT];
+        message[0] = HAND_OVER;
+        message[1..5].copy_from_slice(&fd.as_raw_fd().to_ne_bytes());
+        let report = kernel::process::borrow_raw(self.report.get());
+        rustix::io::write(report, &message).map_err(|e| Failure::new(e, "hand over a descriptor"))?;
+        let gate = kernel::process::borrow_raw(self.gate.get().0);
+        match rustix::io::read(gate, &mut [0u8; 1]) {
+            Ok(1) => Ok(()),
+            Ok(_) => Err(Failure::new(Errno::PIPE, "the host's side ended")),
+            Err(e) => Err(Failure::new(e, "hand over a descriptor")),
+        }
     }
 
     /// Closes what `slot` holds (a second closing is nothing).

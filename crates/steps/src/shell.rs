@@ -101,6 +101,12 @@ pub fn quote(s: &str) -> String {
     }
 }
 
+/// A command whose program goes by its path on the host: the container's `PATH` is for the last word of a line.
+pub(crate) fn by_path(words: &str) -> String {
+    let (program, rest) = words.split_once(' ').unwrap_or((words, ""));
+    format!("$(command -v {program}) {rest}").trim_end().to_owned()
+}
+
 /// The whole plan as a bash script that, run as root, makes the same container and cleans up after it.
 pub fn script(plan: &Plan) -> String {
     let mut out = String::new();

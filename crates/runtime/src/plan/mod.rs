@@ -11,7 +11,7 @@ use kernel::mount::Attr;
 use steps::*;
 
 pub use cgroup::ignored as ignored_limits;
-pub(crate) use process::candidates;
+pub(crate) use process::{exec, labelled};
 
 /// The meeting points of a start.
 const ROOT_READY: u8 = 1;
@@ -70,6 +70,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
         lists.inside.push(hostname.into());
     }
     lists.joined.extend(spec.joined.iter().cloned());
+    process::privileges(&mut lists, spec);
     lists.joined.push(Release { point: ALL_READY }.into());
     lists.inside.push(Await { point: ALL_READY }.into());
     lists.inside.extend(spec.inside.iter().cloned());

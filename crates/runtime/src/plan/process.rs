@@ -1,9 +1,9 @@
 //! The program, its environment, and where it is looked for.
 
 use super::Lists;
-use crate::Spec;
+use crate::{Process, Spec};
 use kernel::process::Strings;
-use steps::{Content, Exec, MemoryFile, Slot, Text};
+use steps::{Content, Credentials, Exec, MemoryFile, OpenProc, RaiseLimits, Schedule, Slot, Text};
 
 /// Used where the environment has no `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -19,16 +19,47 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, slave: Option<Slot>) -> Exec 
         let instead = "tini-static docker-init".into();
         lists.host.push(MemoryFile { slot, name, content, instead }.into());
     }
+    let proc = labelled(&process.credentials).then(|| lists.slot());
+    if let Some(slot) = proc {
+        lists.host.push(OpenProc { slot }.into());
+    }
+    Exec { terminal: slave, init, proc, ..exec(process) }
+}
+
+/// What a process becomes that needs nothing of the plan.
+pub(crate) fn exec(process: &Process) -> Exec {
     // Where Docker's stands, so that a list of processes reads the same.
-    let before: &[&str] = if init.is_some() { &["/sbin/corten-init", "--"] } else { &[] };
+    let before: &[&str] = if process.init { &["/sbin/corten-init", "--"] } else { &[] };
+    let no_home = process.env.iter().all(|e| !e.starts_with("HOME="));
     Exec {
         credentials: process.credentials.clone(),
         cwd: if process.cwd.is_empty() { "/".into() } else { process.cwd.as_str().into() },
         candidates: candidates(&process.argv, &process.env),
         argv: Strings::new(before.iter().copied().chain(process.argv.iter().map(String::as_str))),
         env: Strings::new(&process.env),
-        terminal: slave,
-        init,
+        home: (process.home && no_home).then_some(process.credentials.uid),
+        affinity: process.affinity.clone(),
+        ..Exec::default()
+    }
+}
+
+/// Whether something is written through the host's proc.
+pub(crate) fn labelled(credentials: &Credentials) -> bool {
+    !credentials.labels.is_empty() || credentials.keyring.as_ref().is_some_and(|k| k.label.is_some())
+}
+
+/// What only the host's side may give the first process: by the time when it is told to go on.
+pub(super) fn privileges(lists: &mut Lists, spec: &Spec) {
+    let process = &spec.process;
+    let own_user = !spec.ids.is_empty() || super::joins_user(spec);
+    if own_user && !process.credentials.limits.is_empty() {
+        lists.joined.push(RaiseLimits { limits: process.credentials.limits.clone() }.into());
+    }
+    if let Some(scheduler) = process.scheduler {
+        lists.joined.push(Schedule { scheduler }.into());
+    }
+    if let Some(priority) = &process.io_priority {
+        lists.joined.push(priority.clone().into());
     }
 }
 

@@ -1,0 +1,96 @@
+//! What the container's side tells the host's: that it failed, and with what; that it has a descriptor to pass on; and,
+//! by the end of the pipe, that its program runs.
+
+use super::Broken;
+use kernel::process;
+use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
+use rustix::io::Errno;
+use steps::{Failure, HAND_OVER, Live, Phase, REPORT};
+
+/// Told of the process (as this one sees it) and the listener of its seccomp filter, which is to go to whoever answers
+/// system calls for the container, before the process waits for an answer.
+pub type Agent<'a> = Option<&'a mut dyn FnMut(i32, OwnedFd) -> Result<(), Failure>>;
+
+/// Tells it, and ends. For the container's side: allocates nothing.
+pub(crate) fn fail(live: &Live, phase: Phase, index: usize, failure: Failure) -> ! {
+    let mut bytes = [0u8; REPORT];
+    bytes[0] = phase as u8;
+    bytes[1..5].copy_from_slice(&(index as u32).to_ne_bytes());
+    bytes[5..9].copy_from_slice(&failure.errno.raw_os_error().to_ne_bytes());
+    let note = &failure.note.as_bytes()[..failure.note.len().min(REPORT - 10)];
+    bytes[9] = note.len() as u8;
+    bytes[10..10 + note.len()].copy_from_slice(note);
+    let _ = rustix::io::write(process::borrow_raw(live.report.get()), &bytes);
+    process::exit(1)
+}
+
+/// The host's end.
+pub(crate) struct Reports<'c, 'a> {
+    pub from: OwnedFd,
+    /// Whoever writes.
+    pub child: (i32, BorrowedFd<'c>),
+    /// Where a process is told that its descriptor was taken.
+    pub gate: Option<RawFd>,
+    pub agent: Agent<'a>,
+}
+
+impl Reports<'_, '_> {
+    /// Waits until the program runs (the pipe closes at the exec) or a failure is told.
+    pub fn wait(&mut self) -> Result<(), Broken> {
+        let broken = |failure: Failure| (Phase::Exec, 0, failure);
+        loop {
+            let mut bytes = [0u8; REPORT];
+            let n = match rustix::io::read(&self.from, &mut bytes) {
+                Err(Errno::INTR) => continue,
+                other => other.map_err(|e| broken(Failure::new(e, "report")))?,
+            };
+            match bytes[0] {
+                _ if n == 0 => return Ok(()),
+                HAND_OVER => self.pass_on(i32::from_ne_bytes(number(&bytes, 1))).map_err(broken)?,
+                phase => return Err(failure(phase, &bytes)),
+            }
+        }
+    }
+
+    /// A joined step that failed because the container's side had failed before: that one is to be named.
+    pub fn blame(&mut self, broken: Broken) -> Result<(), Broken> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::new(&self.from, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match poll(&mut fds, Some(&now)) {
+            Ok(1) => self.wait().and(Err(broken)),
+            _ => Err(broken),
+        }
+    }
+
+    fn pass_on(&mut self, number: RawFd) -> Result<(), Failure> {
+        let (pid, pidfd) = self.child;
+        let listener = process::take_descriptor(pidfd, number)
+            .map_err(|e| Failure::new(e, "take the seccomp listener"))?;
+        // Not before the agent has it: who has no agent fails closed.
+        match &mut self.agent {
+            Some(agent) => agent(pid, listener)?,
+            None => return Err(Failure::new(Errno::DESTADDRREQ, "nobody listens to the seccomp filter")),
+        }
+        let gate = self.gate.ok_or_else(|| Failure::new(Errno::BADF, "gate"))?;
+        rustix::io::write(process::borrow_raw(gate), &[HAND_OVER])?;
+        Ok(())
+    }
+}
+
+fn number(bytes: &[u8; REPORT], at: usize) -> [u8; 4] {
+    [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]
+}
+
+fn failure(phase: u8, bytes: &[u8; REPORT]) -> Broken {
+    let phase = if phase == Phase::Inside as u8 { Phase::Inside } else { Phase::Exec };
+    let note = &bytes[10..10 + usize::from(bytes[9]).min(REPORT - 10)];
+    let note = leak(std::str::from_utf8(note).unwrap_or_default());
+    let errno = Errno::from_raw_os_error(i32::from_ne_bytes(number(bytes, 5)));
+    (phase, u32::from_ne_bytes(number(bytes, 1)) as usize, Failure { errno, note })
+}
+
+/// Notes are constants of this very binary, a handful; the copy that came through the pipe lives on as one.
+fn leak(note: &str) -> &'static str {
+    if note.is_empty() { "" } else { Box::leak(note.to_owned().into_boxed_str()) }
+}
