@@ -1,8 +1,20 @@
 //! The control groups of a container, by name: made by a plan, and read, changed and frozen as long as it runs.
 //! Nothing here knows whose container it is.
 
+mod error;
+mod freeze;
+mod kill;
+mod oom;
+mod stats;
+mod update;
 mod values;
 
+pub use error::GroupError;
+pub use freeze::{freeze, is_frozen, thaw};
+pub use kill::{kill_all, processes, signal_all};
+pub use oom::{OomWatch, Watched, oom_kills};
+pub use stats::*;
+pub use update::update;
 pub use values::{Value, v1 as v1_values, v2 as v2_values};
 
 use crate::host::Hierarchy;
