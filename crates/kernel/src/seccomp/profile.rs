@@ -35,6 +35,7 @@ pub fn parse(json: &[u8], caps: CapSet, kernel: (u32, u32)) -> Result<Filter, Pr
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
+    #[serde(default)]
     pub default_action: String,
     pub default_errno_ret: Option<u32>,
     /// libseccomp's names, e.g. `SCMP_ARCH_X86_64`. The native one is always meant, too.
@@ -45,6 +46,8 @@ pub struct Profile {
     pub flags: Option<Vec<String>>,
     /// The socket of the supervisor who answers `SCMP_ACT_NOTIFY`.
     pub listener_path: Option<String>,
+    /// What that supervisor is told beside.
+    pub listener_metadata: Option<String>,
     pub syscalls: Option<Vec<Calls>>,
 }
 
@@ -264,7 +267,7 @@ fn action(field: &str, name: &str, number: Option<u32>) -> Result<Action, Profil
 
 /// Ours for libseccomp's name. None in the middle: a machine on which we do not run, and x32, which stays closed.
 fn arch(name: &str) -> Option<Option<Arch>> {
-    const OTHERS: [&str; 17] = [
+    const OTHERS: [&str; 19] = [
         "X32",
         "MIPS",
         "MIPS64",
@@ -282,6 +285,8 @@ fn arch(name: &str) -> Option<Option<Arch>> {
         "RISCV64",
         "LOONGARCH64",
         "M68K",
+        "SH",
+        "SHEB",
     ];
     match name.strip_prefix("SCMP_ARCH_")? {
         "X86_64" => Some(Some(Arch::X86_64)),
@@ -400,7 +405,7 @@ mod tests {
                 r#"{"defaultAction": "SCMP_ACT_LOG", "flags": ["FAST"]}"#.to_string(),
                 "flags[0]: unknown flag 'FAST'",
             ),
-            ("{}".to_string(), "missing field `defaultAction` at line 1 column 2"),
+            ("{}".to_string(), "defaultAction: unknown action ''"),
         ] {
             assert_eq!(filter(&json, CapSet::EMPTY).unwrap_err(), expected, "{json}");
         }

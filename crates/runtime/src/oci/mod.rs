@@ -3,13 +3,13 @@
 //! The file is trusted, the root file system that it names is not.
 
 mod devices;
-mod process;
+pub mod process;
 mod resources;
 mod seccomp;
 
 pub use process::process;
 pub use resources::{check, limits, resources};
-pub use seccomp::seccomp;
+pub use seccomp::{Listener, seccomp};
 
 /// What is wrong with a `config.json`, and where.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
