@@ -7,6 +7,7 @@ pub mod group;
 mod host;
 pub mod oci;
 mod plan;
+pub mod ps;
 mod spec;
 
 pub use enter::{Enter, enter};

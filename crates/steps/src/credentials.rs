@@ -295,7 +295,7 @@ mod tests {
             labels: vec![Label::apparmor("docker-default"), Label::Selinux("a:b:c:s0".into())],
             ..Credentials::default()
         };
-        insta::assert_snapshot!(credentials.commands().join("\n"), @r#"
+        insta::assert_snapshot!(credentials.commands().join("\n"), @r"
         $(command -v setarch) linux32
         $(command -v numactl) --membind=0-1,3
         $(k=$(command -v keyctl) && echo $k session '_ses.a b')
@@ -303,7 +303,7 @@ mod tests {
         $(command -v setpriv) --regid=7 --groups=7,8 --inh-caps=-all,+net_raw --bounding-set=-all,+chown,+net_raw --ambient-caps=-all,+net_raw --no-new-privs
         $(command -v aa-exec) -p docker-default --
         $(command -v runcon) a:b:c:s0
-        "#);
+        ");
         insta::assert_snapshot!(Credentials::default().commands().join("\n"), @"$(command -v setpriv) --regid=0 --clear-groups --inh-caps=-all --bounding-set=-all");
     }
 }
