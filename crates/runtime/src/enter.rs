@@ -1,10 +1,12 @@
 //! A further program in a running container: `exec`. See setns(2).
 
-use crate::execute::{Agent, Launched, Reports, StartError, Stdio, exec_error, fail, reap, receive_master};
+use crate::execute::{
+    Agent, Launched, Reports, StartError, Stdio, exec_error, fail, reap, receive_master, report,
+};
 use crate::{GroupPaths, Process, plan};
 use kernel::process::{self, CLONE_NEWPID, CLONE_NEWUSER, Side};
 use kernel::schedule::{self, BitSet};
-use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use steps::{Exec, Failure, Live, OpenProc, OpenTerminal, Phase, RaiseLimits, Schedule, Slot, Step, Text};
@@ -100,10 +102,13 @@ fn attempt(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched,
         }
     };
     drop((report_write, ready));
-    let gate = gate.map(|(_, write)| write.into_raw_fd());
-    let mut reports = Reports { from: report_read, child: (pid, pidfd.as_fd()), gate, agent };
-    let outcome = reports.wait();
-    process::close_raw(gate.unwrap_or(-1));
+    let outcome = match &gate {
+        None => report(report_read.as_fd()),
+        Some((_, write)) => {
+            let (child, gate) = ((pid, pidfd.as_fd()), write.as_raw_fd());
+            Reports { from: report_read, child, gate, agent }.wait()
+        }
+    };
     if let Err((_, _, failure)) = outcome {
         // It has told its failure and is on its way out, or waits for an answer that nobody will give.
         let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);

@@ -6,7 +6,7 @@ mod report;
 use away::Away;
 use kernel::process::{self, Side};
 pub use report::Agent;
-pub(crate) use report::{Reports, fail};
+pub(crate) use report::{Reports, fail, report};
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
@@ -128,7 +128,7 @@ fn attempt(
     }
     live.gate.set((-1, gate_write.into_raw_fd()));
     let mut reports =
-        Reports { from: report_read, child: (pid, pidfd.as_fd()), gate: Some(live.gate.get().1), agent };
+        Reports { from: report_read, child: (pid, pidfd.as_fd()), gate: live.gate.get().1, agent };
     let outcome = away
         .come_back()
         .map_err(|f| (Phase::Exec, 0, f))

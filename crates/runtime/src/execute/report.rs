@@ -3,7 +3,7 @@
 
 use super::Broken;
 use kernel::process;
-use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use steps::{Failure, HAND_OVER, Live, Phase, REPORT};
 
@@ -30,26 +30,17 @@ pub(crate) struct Reports<'c, 'a> {
     /// Whoever writes.
     pub child: (i32, BorrowedFd<'c>),
     /// Where a process is told that its descriptor was taken.
-    pub gate: Option<RawFd>,
+    pub gate: RawFd,
     pub agent: Agent<'a>,
 }
 
 impl Reports<'_, '_> {
     /// Waits until the program runs (the pipe closes at the exec) or a failure is told.
     pub fn wait(&mut self) -> Result<(), Broken> {
-        let broken = |failure: Failure| (Phase::Exec, 0, failure);
-        loop {
-            let mut bytes = [0u8; REPORT];
-            let n = match rustix::io::read(&self.from, &mut bytes) {
-                Err(Errno::INTR) => continue,
-                other => other.map_err(|e| broken(Failure::new(e, "report")))?,
-            };
-            match bytes[0] {
-                _ if n == 0 => return Ok(()),
-                HAND_OVER => self.pass_on(i32::from_ne_bytes(number(&bytes, 1))).map_err(broken)?,
-                phase => return Err(failure(phase, &bytes)),
-            }
+        while let Some(number) = next(self.from.as_fd())? {
+            self.pass_on(number).map_err(|failure| (Phase::Exec, 0, failure))?;
         }
+        Ok(())
     }
 
     /// A joined step that failed because the container's side had failed before: that one is to be named.
@@ -72,9 +63,30 @@ impl Reports<'_, '_> {
             Some(agent) => agent(pid, listener)?,
             None => return Err(Failure::new(Errno::DESTADDRREQ, "nobody listens to the seccomp filter")),
         }
-        let gate = self.gate.ok_or_else(|| Failure::new(Errno::BADF, "gate"))?;
-        rustix::io::write(process::borrow_raw(gate), &[HAND_OVER])?;
+        rustix::io::write(process::borrow_raw(self.gate), &[HAND_OVER])?;
         Ok(())
+    }
+}
+
+/// [`Reports::wait`] for a process that has nothing more to pass on.
+pub(crate) fn report(from: BorrowedFd<'_>) -> Result<(), Broken> {
+    while next(from)?.is_some() {}
+    Ok(())
+}
+
+/// The number of a descriptor to pass on; `None` when the program runs.
+fn next(from: BorrowedFd<'_>) -> Result<Option<RawFd>, Broken> {
+    let mut bytes = [0u8; REPORT];
+    let n = loop {
+        match rustix::io::read(from, &mut bytes) {
+            Err(Errno::INTR) => {}
+            other => break other.map_err(|e| (Phase::Exec, 0, Failure::new(e, "report")))?,
+        }
+    };
+    match bytes[0] {
+        _ if n == 0 => Ok(None),
+        HAND_OVER => Ok(Some(i32::from_ne_bytes(number(&bytes, 1)))),
+        phase => Err(failure(phase, &bytes)),
     }
 }
 
