@@ -14,6 +14,7 @@ mod network;
 mod ps;
 mod run;
 mod run_files;
+mod save;
 mod security;
 mod terminal;
 mod tutorial;

@@ -18,6 +18,7 @@ mod restart;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod start;
 mod stop;
 mod system;
@@ -143,6 +144,7 @@ const COMMANDS: &[Command] = &[
     command("port", "Show the published ports of a container", port::main),
     command("images", "List images", images::main),
     command("load", "Load images from an archive", load::main),
+    command("save", "Save images to an archive", save::main),
     command("tag", "Give an image another name", tag::main),
     command("rmi", "Remove images", rmi::main),
     command("version", "Show the version", version::main),
@@ -172,6 +174,7 @@ const IMAGE: &[Command] = &[
     command("load", "Load images from an archive", load::main),
     command("ls", "List images", images::main),
     command("rm", "Remove images", rmi::main),
+    command("save", "Save images to an archive", save::main),
     command("tag", "Give an image another name", tag::main),
 ];
 

@@ -12,7 +12,7 @@ pub mod platform;
 pub mod reference;
 pub mod store;
 
-pub use archive::{Input, Loaded, Progress};
+pub use archive::{Format, Input, Loaded, Progress};
 pub use config::{Healthcheck, RunConfig};
 pub use error::{Error, Result};
 pub use limits::Limits;

@@ -13,8 +13,10 @@ pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.lis
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const INDEX: &[&str] = &[OCI_INDEX, DOCKER_INDEX];
 pub const MANIFEST: &[&str] = &[OCI_MANIFEST, DOCKER_MANIFEST];
-const CONFIG: &[&str] =
-    &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// With `+gzip` or `+zstd` behind it where it is compressed.
+pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const CONFIG: &[&str] = &[OCI_CONFIG, "application/vnd.docker.container.image.v1+json"];
 
 /// What leads from one document to another: a digest, and what is to be found there (image-spec, descriptor.md).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Docker's archive: `manifest.json` names a config and layers for each image. Written by `docker save` (with `<id>/layer.tar`, later with
 //! `blobs/sha256/<hex>`), skopeo and buildah (`<hex>.tar`).
 
+use super::oci::Manifest;
 use super::source::Source;
 use super::{LayerBlob, Parsed};
 use crate::config::ImageConfig;
@@ -29,10 +30,11 @@ pub fn parse(source: &Source, document: &[u8], limits: &Limits) -> Result<Vec<Pa
     if items.len() > limits.images {
         return invalid(format!("more than {} images", limits.images));
     }
-    items.into_iter().map(|item| image(source, item, limits)).collect()
+    let manifests = super::oci::manifests(source, limits)?;
+    items.into_iter().map(|item| image(source, item, &manifests, limits)).collect()
 }
 
-fn image(source: &Source, item: Item, limits: &Limits) -> Result<Parsed> {
+fn image(source: &Source, item: Item, manifests: &[Manifest], limits: &Limits) -> Result<Parsed> {
     let name = &item.config;
     let config = source.need(name)?.read(&show(name.as_bytes()), limits.config)?;
     let id = Digest::of(&config);
@@ -69,7 +71,13 @@ fn image(source: &Source, item: Item, limits: &Limits) -> Result<Parsed> {
         }
         names.push(reference);
     }
-    Ok(Parsed { id, config, image, manifest: None, layers, names })
+    // An archive of today is an OCI layout, too: what both speak of has the manifest's digest.
+    let same = |m: &&Manifest| {
+        m.config == id
+            && m.layers.iter().map(Some).eq(layers.iter().map(|layer: &LayerBlob| layer.digest.as_ref()))
+    };
+    let manifest = manifests.iter().find(same).map(|m| (m.digest.clone(), m.document.clone()));
+    Ok(Parsed { id, config, image, manifest, layers, names })
 }
 
 /// The digest in `<hex>.json` or `blobs/sha256/<hex>`.

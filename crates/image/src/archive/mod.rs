@@ -1,9 +1,11 @@
-//! Loading images from archives: Docker's own formats and OCI layouts, as a file, a stream or a directory.
+//! Loading images from archives, and saving them: Docker's own formats and OCI layouts, as a file, a stream or a directory.
 
 mod docker;
 mod oci;
+pub mod save;
 mod source;
 
+pub use save::Format;
 pub use source::Input;
 
 use crate::config::ImageConfig;

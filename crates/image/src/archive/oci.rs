@@ -11,6 +11,7 @@ use crate::manifest::{Checked, Descriptor, check, check_config_type, check_layer
 use crate::platform::{Platform, choose};
 use crate::reference::Reference;
 use serde::Deserialize;
+use std::collections::HashSet;
 
 /// Indexes inside indexes.
 const MAX_NESTING: usize = 4;
@@ -68,6 +69,47 @@ pub fn parse(source: &Source, document: &[u8], limits: &Limits) -> Result<Vec<Pa
         return invalid(format!("no image for {machine}"));
     }
     Ok(images)
+}
+
+/// A manifest that an archive has beside Docker's own list.
+pub struct Manifest {
+    pub digest: Digest,
+    pub document: Vec<u8>,
+    pub config: Digest,
+    pub layers: Vec<Digest>,
+}
+
+/// The manifests that an `index.json` leads to, where there is one. Those that are not in the archive are passed over: it may have been
+/// made for one platform only.
+pub fn manifests(source: &Source, limits: &Limits) -> Result<Vec<Manifest>> {
+    let mut found = Vec::new();
+    let Some(index) = source.find("index.json")? else { return Ok(found) };
+    let Ok(Checked::Index(descriptors)) =
+        check("index.json", &index.read("index.json", limits.manifest)?, "")
+    else {
+        return Ok(found);
+    };
+    let mut ahead: Vec<(Descriptor, usize)> = descriptors.into_iter().map(|d| (d, 0)).collect();
+    let mut seen = HashSet::new();
+    while let Some((descriptor, depth)) = ahead.pop() {
+        let digest = Digest::parse(&descriptor.digest)?;
+        if depth > MAX_NESTING || !seen.insert(digest.clone()) || source.find(&path(&digest))?.is_none() {
+            continue;
+        }
+        if seen.len() > limits.images {
+            return invalid(format!("more than {} images", limits.images));
+        }
+        let (digest, document) = read(source, &descriptor, limits.manifest)?;
+        match check(&digest.to_string(), &document, &descriptor.media_type)? {
+            Checked::Index(below) => ahead.extend(below.into_iter().map(|d| (d, depth + 1))),
+            Checked::Manifest { config, layers } => {
+                let config = Digest::parse(&config.digest)?;
+                let layers = layers.iter().map(|l| Digest::parse(&l.digest)).collect::<Result<_>>()?;
+                found.push(Manifest { digest, document, config, layers });
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn resolve(source: &Source, descriptor: Descriptor, limits: &Limits, depth: usize) -> Result<Parsed> {

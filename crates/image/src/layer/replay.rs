@@ -85,7 +85,15 @@ impl TarStream {
             b"f" => {
                 let length = u64::from_le_bytes(self.array()?);
                 let path = self.path()?;
-                Part::Content { file: self.file(&path)?, path, ranges: [(0, length)].into() }
+                let file = self.file(&path)?;
+                let now = file.metadata()?.len();
+                if now != length {
+                    return Err(io::Error::other(format!(
+                        "'{}' is of {now} bytes, not {length}",
+                        show(&path)
+                    )));
+                }
+                Part::Content { file, path, ranges: [(0, length)].into() }
             }
             b"s" => {
                 let path = self.path()?;

@@ -3,11 +3,13 @@
 use super::{DIR, Store};
 use crate::digest::Digest;
 use crate::error::{Error, Result, io};
+use crate::layer::compress::{Compression, MAGIC};
 use crate::layer::replay::TarStream;
 use rustix::fs::{Mode, OFlags, openat};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self as stdio, Read};
+use std::os::unix::fs::FileExt;
 
 /// A blob of the store. Reading it to the end fails where its digest is wrong.
 #[derive(Debug)]
@@ -52,6 +54,15 @@ impl Store {
         let diff_id = Digest::parse(&format!("sha256:{}", record.diff_id))?;
         let layer = openat(&self.fd, format!("layers/{chain}"), DIR, Mode::empty());
         TarStream::open(&layer.map_err(|e| fail(e.into()))?, diff_id).map_err(fail)
+    }
+}
+
+impl BlobStream {
+    /// By its first bytes; None where they can't be read.
+    pub fn compression(&self) -> Option<Compression> {
+        let mut magic = [0; MAGIC];
+        let n = self.file.read_at(&mut magic, 0).ok()?;
+        Compression::detect(&magic[..n]).ok()
     }
 }
 

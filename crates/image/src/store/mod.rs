@@ -19,6 +19,7 @@ mod blobs;
 mod collect;
 pub mod commit;
 mod inspect;
+pub mod parts;
 mod remove;
 pub(crate) mod tags;
 pub(crate) mod tmp;
@@ -27,7 +28,7 @@ pub mod usage;
 pub use blobs::BlobStream;
 pub use remove::{Removed, User};
 
-use crate::archive::{self, Input, Loaded, Progress};
+use crate::archive::{self, Format, Input, Loaded, Progress};
 use crate::config::RunConfig;
 use crate::digest::is_hex64;
 use crate::error::{Error, Result, io};
@@ -166,6 +167,11 @@ impl Store {
     /// Load every image of an archive, or none. See [`archive::load`].
     pub fn load(&self, input: Input, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Loaded>> {
         archive::load(self, input, &self.limits, progress)
+    }
+
+    /// Write images to an archive. See [`archive::save::save`].
+    pub fn save(&self, names: &[String], format: Format, out: &mut dyn std::io::Write) -> Result<()> {
+        archive::save::save(self, names, format, out)
     }
 
     /// Every image, the newest first, with its names.
