@@ -73,6 +73,39 @@ fn a_seccomp_profile_of_the_users() {
 }
 
 #[test]
+fn an_agent_answers_system_calls() {
+    use kernel::seccomp::notify::Answer;
+    let s = Sandbox::with(&["busybox"]);
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "PATH", "listenerMetadata": "m",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]}"#;
+    let write = |path: &str, profile: &str| {
+        fs::write(s.dir.join("profile.json"), profile.replace("PATH", path)).expect("writable");
+    };
+    let path = s.dir.join("agent");
+    write(&path.display().to_string(), profile);
+    let run = "run --rm --security-opt seccomp=profile.json --name box busybox mkdir /x";
+    // Without an agent the container does not run at all.
+    s.corten(run).fails(125, &["agent", "o such file"]);
+    let agent = e2e::Agent::listen(&path, |_| Answer::Error(rustix::io::Errno::DQUOT));
+    let output = s.corten(run);
+    assert!(output.code == 1 && output.stderr.contains("quota exceeded"), "{output}");
+    let state = agent.state();
+    assert_eq!((&state["metadata"], &state["fds"]), (&"m".into(), &serde_json::json!(["seccompFd"])));
+    assert_eq!(state["state"]["annotations"]["name"], "box");
+    assert!(
+        state["pid"].as_i64().is_some_and(|pid| pid > 1) && state["pid"] == state["state"]["pid"],
+        "{state}"
+    );
+    write("", profile);
+    s.corten(run).fails(125, &["seccomp profile: listenerMetadata: is given without listenerPath"]);
+    write("", &profile.replace(r#""m""#, r#""""#));
+    s.corten(run).fails(125, &["seccomp profile: listenerPath: is missing"]);
+    write("/x", &profile.replace("mkdirat", "write"));
+    s.corten(run).fails(125, &["SCMP_ACT_NOTIFY cannot be used for write"]);
+    s.end();
+}
+
+#[test]
 fn masked_and_read_only_paths() {
     let s = Sandbox::with(&["busybox"]);
     let masked = "for p in acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats; do

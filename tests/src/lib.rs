@@ -1,9 +1,10 @@
 //! The harness of the end-to-end tests: a sandbox to run the `corten` binary in, and the question what is left of it.
 //!
 //! A test makes a [`Sandbox`], runs command lines in it, looks at what they print and at the machine, and ends with
-//! [`Sandbox::end`], which compares mounts, links, rules, cgroups, processes and files with how they were. Nothing here
-//! knows the engine's crates: the binary is all that is tested.
+//! [`Sandbox::end`], which compares mounts, links, rules, cgroups, processes and files with how they were. Of the
+//! engine's crates only `kernel` is known here, for system calls that others lack: the binary is all that is tested.
 
+mod agent;
 mod facts;
 pub mod images;
 mod internet;
@@ -13,6 +14,7 @@ mod pty;
 mod sandbox;
 mod words;
 
+pub use agent::Agent;
 pub use facts::Facts;
 pub use output::Output;
 pub use process::Background;

@@ -2,10 +2,10 @@
 
 use crate::attach::{AttachEnd, AttachOptions, DetachKeys, pump_pipes, pump_terminal};
 use crate::group;
-use crate::specify::{credentials, keyring, namespaces};
+use crate::specify::{self, credentials, keyring, namespaces};
 use crate::{Container, Engine, Error, Network, Result, Share, users};
 use kernel::process;
-use runtime::{Enter, GroupPaths, Host, Launched, Process, Stdio};
+use runtime::{Agent, Enter, GroupPaths, Host, Launched, Process, Stdio};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
@@ -80,8 +80,10 @@ impl Engine {
             first_cpus: None,
             keep_fds: 0,
         };
+        let mut agent = specify::agent(container, &process.credentials, "running", Some(pid))?;
+        let agent: Agent<'_> = agent.as_mut().map(|agent| agent as _);
         if what.detach {
-            return detached(&enter);
+            return detached(&enter, agent);
         }
         let options = AttachOptions {
             tty: what.tty,
@@ -90,9 +92,9 @@ impl Engine {
             detach_keys: what.detach_keys.clone(),
         };
         let end = if what.tty {
-            terminal(&enter, &options)
+            terminal(&enter, &options, agent)
         } else {
-            pipes(&enter, &options, container.id_base + user.uid)
+            pipes(&enter, &options, container.id_base + user.uid, agent)
         }?;
         Ok(match end {
             AttachEnd::Exited(code) => code,
@@ -102,13 +104,13 @@ impl Engine {
     }
 }
 
-fn terminal(enter: &Enter<'_>, options: &AttachOptions) -> Result<AttachEnd> {
-    let Launched { pidfd, master, .. } = runtime::enter(enter, Stdio::Terminal, None)?;
+fn terminal(enter: &Enter<'_>, options: &AttachOptions, agent: Agent<'_>) -> Result<AttachEnd> {
+    let Launched { pidfd, master, .. } = runtime::enter(enter, Stdio::Terminal, agent)?;
     let master = master.ok_or_else(|| Error::Invalid("no terminal came from the container".to_owned()))?;
     Ok(pump_terminal(master, pidfd, options)?)
 }
 
-fn pipes(enter: &Enter<'_>, options: &AttachOptions, owner: u32) -> Result<AttachEnd> {
+fn pipes(enter: &Enter<'_>, options: &AttachOptions, owner: u32, agent: Agent<'_>) -> Result<AttachEnd> {
     let pipe = || {
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|e| Error::io("cannot make a", "pipe", e))
@@ -120,7 +122,7 @@ fn pipes(enter: &Enter<'_>, options: &AttachOptions, owner: u32) -> Result<Attac
     for fd in [&out_write, &err_write] {
         let _ = rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(owner)), None);
     }
-    let launched = runtime::enter(enter, Stdio::Given([theirs, out_write, err_write]), None)?;
+    let launched = runtime::enter(enter, Stdio::Given([theirs, out_write, err_write]), agent)?;
     Ok(pump_pipes(ours, out_read, err_read, launched.pidfd, options)?)
 }
 
@@ -130,9 +132,9 @@ fn null() -> Result<OwnedFd> {
 }
 
 /// In a process of its own, whose end leaves the program to the container's first process.
-fn detached(enter: &Enter<'_>) -> Result<i32> {
+fn detached(enter: &Enter<'_>, agent: Agent<'_>) -> Result<i32> {
     let (read, write) = (null()?, null()?);
-    let launched = runtime::enter(enter, Stdio::Given([read, write, null()?]), None);
+    let launched = runtime::enter(enter, Stdio::Given([read, write, null()?]), agent);
     launched?;
     Ok(0)
 }

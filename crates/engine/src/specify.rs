@@ -1,8 +1,10 @@
 //! From what a container shall be to what the runtime is asked for: Docker's defaults, as tables.
 
 mod binds;
+mod filter;
 mod limits;
 
+pub(crate) use filter::agent;
 pub use limits::ignored_limits;
 
 use crate::devices::{device_rules, devices};
@@ -322,7 +324,7 @@ pub(crate) fn credentials(s: &Settings, user: &User, privileged: bool) -> Result
         ambient: CapSet::EMPTY,
         no_new_privileges: s.security.no_new_privileges,
         limits: s.ulimits.iter().map(limit).collect::<Result<_>>()?,
-        seccomp: seccomp(s, caps, privileged)?,
+        seccomp: filter::seccomp(s, caps, privileged)?,
         ..Credentials::default()
     })
 }
@@ -330,21 +332,6 @@ pub(crate) fn credentials(s: &Settings, user: &User, privileged: bool) -> Result
 /// A session keyring of the container's own: the host's keys stay out, and `exec` finds those of the first process.
 pub(crate) fn keyring(container: &Container, searchers: Option<Searchers>) -> Keyring {
     Keyring { name: format!("_ses.{}", container.id).into(), searchers, label: None }
-}
-
-fn seccomp(s: &Settings, caps: CapSet, privileged: bool) -> Result<Option<kernel::seccomp::Program>> {
-    use kernel::seccomp;
-    match s.security.seccomp.as_deref() {
-        None if privileged || s.privileged => Ok(None),
-        Some("unconfined") => Ok(None),
-        None | Some("builtin") => Ok(Some(seccomp::default_program(caps))),
-        Some(json) => {
-            let invalid = |e: &dyn std::fmt::Display| Error::Invalid(format!("seccomp profile: {e}"));
-            let kernel = seccomp::docker::kernel_version();
-            let filter = seccomp::profile::parse(json.as_bytes(), caps, kernel).map_err(|e| invalid(&e))?;
-            seccomp::compile(&filter).map(Some).map_err(|e| invalid(&e))
-        }
-    }
 }
 
 fn process(container: &Container, user: &User) -> Result<Process> {

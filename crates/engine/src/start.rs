@@ -4,7 +4,7 @@ use crate::attach::{AttachEnd, AttachOptions, Connection};
 use crate::group;
 use crate::logs::LogWriter;
 use crate::monitor::{self, ContainerIo, Supervision};
-use crate::specify::Facts;
+use crate::specify::{self, Facts};
 use crate::store::{make_dir, start_ticks_of};
 use crate::{Container, Engine, Error, Network, Result, Share, State, Time};
 use kernel::process::{self, Side};
@@ -326,8 +326,10 @@ impl Engine {
             eprintln!("{number:>4} {:>7.3} ms  {}", time.as_secs_f64() * 1e3, step.shell().brief());
         };
         let told: runtime::Trace<'_> = if trace { Some(&mut told) } else { None };
+        let mut agent = specify::agent(container, &plan.exec.credentials, "creating", None)?;
+        let agent: runtime::Agent<'_> = agent.as_mut().map(|agent| agent as _);
         let (launched, io) = if container.settings.tty {
-            let launched = runtime::launch(plan, &mut journal, Stdio::Terminal, told, None)?;
+            let launched = runtime::launch(plan, &mut journal, Stdio::Terminal, told, agent)?;
             (launched, None)
         } else {
             let (out_read, out_write) = pipe()?;
@@ -345,7 +347,7 @@ impl Engine {
                 let _ = rustix::fs::fchown(fd, Some(uid), None);
             }
             let stdio = Stdio::Given([theirs, out_write, err_write]);
-            let launched = runtime::launch(plan, &mut journal, stdio, told, None)?;
+            let launched = runtime::launch(plan, &mut journal, stdio, told, agent)?;
             (launched, Some(ContainerIo::Pipes { stdin: ours, stdout: out_read, stderr: err_read }))
         };
         let mut launched = launched;

@@ -5,6 +5,7 @@ mod compile;
 pub mod docker;
 mod install;
 mod interpret;
+pub mod notify;
 pub mod profile;
 mod syscalls;
 

@@ -98,3 +98,48 @@ fn killing_and_the_listener() {
     });
     assert_eq!(code, 0);
 }
+
+#[test]
+fn calls_are_answered_by_another_process() {
+    use kernel::process;
+    use kernel::seccomp::notify::{self, Answer};
+    use std::os::fd::AsRawFd;
+    let mut filter = seccomp::default_filter(CapSet::DOCKER_DEFAULT, (6, 1));
+    filter.default = Action::Allow;
+    filter.beyond = None;
+    let when = vec![Compare::new(0, Op::Ge, 100)];
+    filter.rules = vec![Rule { call: Syscall::named("getppid").unwrap(), action: Action::Notify, when }];
+    let program = seccomp::compile(&filter).unwrap();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let parent = i64::from(std::process::id());
+    let (pid, pidfd) = match process::fork().unwrap() {
+        process::Side::Parent { pid, pidfd } => (pid, pidfd),
+        process::Side::Child => {
+            let listener = caps::no_new_privs().and_then(|()| seccomp::install_listener(&program)).unwrap();
+            let number = listener.as_raw_fd().to_ne_bytes();
+            rustix::io::write(&writer, &number).unwrap();
+            let one = errno_of(libc::SYS_getppid, [100, 0, 0]);
+            // SAFETY: the call takes nothing; the filter looks at what is passed all the same.
+            let two = unsafe { libc::syscall(libc::SYS_getppid, 200) };
+            // SAFETY: as above.
+            let three = unsafe { libc::syscall(libc::SYS_getppid, 300) };
+            process::exit(i32::from(one != libc::EDQUOT || two != 4242 || three != parent))
+        }
+    };
+    let mut number = [0u8; 4];
+    std::io::Read::read_exact(&mut reader, &mut number).unwrap();
+    let listener = process::take_descriptor(&pidfd, i32::from_ne_bytes(number)).unwrap();
+    for (argument, answer) in
+        [(100, Answer::Error(rustix::io::Errno::DQUOT)), (200, Answer::Value(4242)), (300, Answer::Continue)]
+    {
+        let asked = notify::receive(&listener).unwrap();
+        assert_eq!((asked.pid.cast_signed(), asked.call.args[0]), (pid, argument));
+        notify::answer(&listener, asked.id, answer).unwrap();
+    }
+    let status = rustix::process::waitid(
+        rustix::process::WaitId::PidFd(rustix::fd::AsFd::as_fd(&pidfd)),
+        rustix::process::WaitIdOptions::EXITED,
+    );
+    assert_eq!(status.unwrap().unwrap().exit_status(), Some(0));
+    assert_eq!(notify::answer(&listener, 1, Answer::Continue), Err(rustix::io::Errno::NOENT));
+}

@@ -1,6 +1,9 @@
 //! From a filter to classic BPF: per architecture one binary search over intervals of call numbers.
 
-use super::{Action, Arch, Compare, FLAG_NEW_LISTENER, Filter, Insn, Op, Program, Rule, Syscall};
+use super::{
+    Action, Arch, Compare, FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV, Filter, Insn, Op, Program, Rule,
+    Syscall,
+};
 
 /// The kernel takes at most 4096 instructions (`BPF_MAXINSNS`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +32,11 @@ pub fn compile(filter: &Filter) -> Result<Program, TooLong> {
         return Err(TooLong(code.insns.len()));
     }
     let notifies = filter.rules.iter().any(|rule| rule.action == Action::Notify);
-    let flags = filter.flags | if notifies { FLAG_NEW_LISTENER } else { 0 };
+    // The last one is of meaning, and is taken, only with a listener.
+    let flags = match notifies {
+        true => filter.flags | FLAG_NEW_LISTENER,
+        false => filter.flags & !FLAG_WAIT_KILLABLE_RECV,
+    };
     Ok(Program { insns: code.insns, flags })
 }
 

@@ -22,13 +22,17 @@ pub enum ProfileError {
 /// Larger files are refused unread; Docker's own has 15 KiB.
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// The filter that the profile gives a container with these (bounding) capabilities on a kernel of this version.
-pub fn parse(json: &[u8], caps: CapSet, kernel: (u32, u32)) -> Result<Filter, ProfileError> {
+/// The document. Its names are not looked at yet.
+pub fn read(json: &[u8]) -> Result<Profile, ProfileError> {
     if json.len() > MAX_BYTES {
         return Err(ProfileError::Json(format!("larger than {MAX_BYTES} bytes")));
     }
-    let profile: Profile = serde_json::from_slice(json).map_err(|e| ProfileError::Json(e.to_string()))?;
-    profile.filter(Arch::NATIVE, caps, kernel)
+    serde_json::from_slice(json).map_err(|e| ProfileError::Json(e.to_string()))
+}
+
+/// The filter that the profile gives a container with these (bounding) capabilities on a kernel of this version.
+pub fn parse(json: &[u8], caps: CapSet, kernel: (u32, u32)) -> Result<Filter, ProfileError> {
+    read(json)?.filter(Arch::NATIVE, caps, kernel)
 }
 
 /// The document as it is written.

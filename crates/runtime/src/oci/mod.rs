@@ -9,7 +9,7 @@ mod seccomp;
 
 pub use process::process;
 pub use resources::{check, limits, resources};
-pub use seccomp::{Listener, seccomp};
+pub use seccomp::{Listener, listener, seccomp};
 
 /// What is wrong with a `config.json`, and where.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

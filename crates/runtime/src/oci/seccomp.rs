@@ -2,8 +2,8 @@
 
 use super::{Config, ConfigError};
 use kernel::caps::CapSet;
-use kernel::seccomp::profile::Profile;
-use kernel::seccomp::{self, Action, Arch, FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV, Program};
+use kernel::seccomp::profile::{Profile, ProfileError};
+use kernel::seccomp::{self, Action, Arch, FLAG_NEW_LISTENER, Filter, Program};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -32,11 +32,6 @@ pub fn seccomp(from: &Profile) -> Config<(Option<Program>, Option<Listener>)> {
     for (index, call) in calls.iter().enumerate() {
         errno_fits(&format!("syscalls[{index}].errnoRet"), &call.action, call.errno_ret)?;
     }
-    let metadata = from.listener_metadata.clone().unwrap_or_default();
-    let path = from.listener_path.clone().unwrap_or_default();
-    if path.is_empty() && !metadata.is_empty() {
-        return Err(wrong("listenerMetadata", "is given without listenerPath".to_owned()));
-    }
     // What a profile of Docker's makes depend on capabilities is not of this format.
     let filter = from
         .filter(Arch::NATIVE, CapSet::ALL, seccomp::docker::kernel_version())
@@ -44,27 +39,37 @@ pub fn seccomp(from: &Profile) -> Config<(Option<Program>, Option<Listener>)> {
     if filter.default == Action::Allow && filter.rules.iter().all(|rule| rule.action == Action::Allow) {
         return Ok((None, None));
     }
-    let notifying = |rule: &&seccomp::Rule| rule.action == Action::Notify;
-    // The listener leaves the container by this call, before there is anybody to answer it.
-    if filter.rules.iter().filter(notifying).any(|rule| rule.call.name() == "write") {
-        return Err(wrong("syscalls", "SCMP_ACT_NOTIFY cannot be used for write".to_owned()));
-    }
-    let notifies = filter.rules.iter().any(|rule| notifying(&rule));
-    if notifies && path.is_empty() {
-        return Err(wrong("listenerPath", "is missing, and SCMP_ACT_NOTIFY is used".to_owned()));
-    }
-    let mut program = seccomp::compile(&filter).map_err(|e| ConfigError::new("linux.seccomp", e))?;
-    if !notifies {
-        // Only of meaning, and only taken, with a listener.
-        program.flags &= !FLAG_WAIT_KILLABLE_RECV;
-    }
+    let listener = listener(from, &filter).map_err(|e| join_fields(ConfigError::new("linux.seccomp", e)))?;
+    let program = seccomp::compile(&filter).map_err(|e| ConfigError::new("linux.seccomp", e))?;
     for bit in (0..32).map(|n| 1 << n).filter(|bit| program.flags & bit != 0) {
         if !seccomp::flag_supported(bit | program.flags & FLAG_NEW_LISTENER) {
             return Err(wrong("flags", format!("this kernel does not know the flag {bit:#x}")));
         }
     }
-    let listener = notifies.then_some(Listener { path, metadata });
     Ok((Some(program), listener))
+}
+
+/// Who answers for the filter, and whether that can work.
+pub fn listener(profile: &Profile, filter: &Filter) -> Result<Option<Listener>, ProfileError> {
+    let wrong =
+        |field: &str, what: &str| Err(ProfileError::Field { field: field.to_owned(), what: what.to_owned() });
+    let metadata = profile.listener_metadata.clone().unwrap_or_default();
+    let path = profile.listener_path.clone().unwrap_or_default();
+    if path.is_empty() && !metadata.is_empty() {
+        return wrong("listenerMetadata", "is given without listenerPath");
+    }
+    let mut notifying = filter.rules.iter().filter(|rule| rule.action == Action::Notify).peekable();
+    if notifying.peek().is_none() {
+        return Ok(None);
+    }
+    // The listener leaves the container by this call, before there is anybody to answer it.
+    if notifying.any(|rule| rule.call.name() == "write") {
+        return wrong("syscalls", "SCMP_ACT_NOTIFY cannot be used for write");
+    }
+    if path.is_empty() {
+        return wrong("listenerPath", "is missing, and SCMP_ACT_NOTIFY is used");
+    }
+    Ok(Some(Listener { path, metadata }))
 }
 
 /// Only two actions have a number.
@@ -129,7 +134,7 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernel::seccomp::Call;
+    use kernel::seccomp::{Call, FLAG_WAIT_KILLABLE_RECV};
     use serde_json::{Value, json};
 
     fn convert(profile: Value) -> Result<(Option<Program>, Option<Listener>), String> {
