@@ -11,6 +11,7 @@ mod images;
 mod lifecycle;
 mod namespaces;
 mod network;
+mod networks;
 mod ps;
 mod run;
 mod run_files;

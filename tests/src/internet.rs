@@ -10,6 +10,8 @@ use std::time::Duration;
 /// whoever gets an answer has been masqueraded.
 pub const FAR: &str = "198.51.100.1";
 pub const NEAR: &str = "198.51.100.2";
+pub const FAR6: &str = "2001:db8:51::1";
+pub const NEAR6: &str = "2001:db8:51::2";
 
 /// Makes the namespace and the cable to the calling thread's network namespace, with a default route into it. The server
 /// answers each request on port 80 with `hello ` and the address the request came from. It lasts as long as the process.
@@ -20,7 +22,7 @@ pub fn connect() {
         crate::sandbox::unshare_network();
         tell.send(rustix::thread::gettid()).expect("the sandbox waits");
         go.recv().expect("the sandbox sets the network up");
-        let server = TcpListener::bind((FAR, 80)).expect("port 80 is free in a new namespace");
+        let server = TcpListener::bind("[::]:80").expect("port 80 is free in a new namespace");
         for stream in server.incoming().flatten() {
             let _ = answer(stream);
         }
@@ -28,8 +30,9 @@ pub fn connect() {
     let tid = told.recv().expect("the thread runs").as_raw_pid();
     let script = format!(
         "ip link add world type veth peer name near netns {tid}
-         nsenter --net=/proc/{tid}/ns/net sh -ec 'ip link set lo up; ip addr add {FAR}/24 dev near; ip link set near up'
-         ip addr add {NEAR}/24 dev world; ip link set world up; ip route add default via {FAR}"
+         nsenter --net=/proc/{tid}/ns/net sh -ec 'ip link set lo up; ip addr add {FAR}/24 dev near; ip addr add {FAR6}/64 dev near nodad; ip link set near up'
+         ip addr add {NEAR}/24 dev world; ip addr add {NEAR6}/64 dev world nodad; ip link set world up
+         ip route add default via {FAR}; ip route add default via {FAR6}"
     );
     let status = Command::new("sh").args(["-ec", &script]).status().expect("there is a shell");
     assert!(status.success(), "cannot set up the internet");
@@ -40,6 +43,6 @@ pub fn connect() {
 fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let _ = stream.read(&mut [0; 1024])?;
-    let body = format!("hello {}\n", stream.peer_addr()?.ip());
+    let body = format!("hello {}\n", stream.peer_addr()?.ip().to_canonical());
     write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }

@@ -278,7 +278,7 @@ fn binary() -> PathBuf {
 
 /// What the engine keeps for all containers, made by the first and taken down by `corten system down`.
 fn ensured(fact: &str) -> bool {
-    let elements = ["bridges", "neighbours", "subnets4"];
+    let elements = ["bridges", "masqueraded", "neighbours", "subnets4"];
     fact == "file root/leases/.last-bridge"
         || fact == "file root/lock"
         || fact == "file state/empty"

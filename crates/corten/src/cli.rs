@@ -10,6 +10,7 @@ mod inspect;
 mod kill;
 mod load;
 mod logs;
+mod network;
 mod options;
 mod port;
 mod ps;
@@ -178,6 +179,14 @@ const IMAGE: &[Command] = &[
     command("tag", "Give an image another name", tag::main),
 ];
 
+const NETWORK: &[Command] = &[
+    command("create", "Create a network", network::create::main),
+    command("inspect", "Show everything about networks", network::inspect::main),
+    command("ls", "List networks", network::ls::main),
+    command("prune", "Remove networks that no container is in", network::prune::main),
+    command("rm", "Remove networks", network::rm::main),
+];
+
 const SYSTEM: &[Command] = &[
     command(
         "down",
@@ -191,6 +200,7 @@ const SYSTEM: &[Command] = &[
 const GROUPS: &[(&str, &str, &[Command])] = &[
     ("container", "Manage containers", CONTAINER),
     ("image", "Manage images", IMAGE),
+    ("network", "Manage networks", NETWORK),
     ("system", "Manage the engine", SYSTEM),
 ];
 
@@ -199,7 +209,8 @@ fn alias(group: &str, name: &str) -> Option<&'static str> {
     match (group, name) {
         ("container", "list" | "ps") => Some("ls"),
         ("container", "remove") => Some("rm"),
-        ("image", "list") => Some("ls"),
+        ("image" | "network", "list") => Some("ls"),
+        ("network", "remove") => Some("rm"),
         ("image", "remove" | "rmi") => Some("rm"),
         _ => None,
     }

@@ -3,6 +3,7 @@
 mod limits;
 mod mounts;
 mod names;
+mod networks;
 mod texts;
 mod times;
 
@@ -121,10 +122,6 @@ fn refuse_unsupported(args: &ContainerArgs) -> Result<()> {
     let given = [
         ("--gpus", args.gpus.is_some()),
         ("--health-cmd", args.health_cmd.is_some()),
-        ("--ip", args.ip.is_some()),
-        ("--link", !args.link.is_empty()),
-        ("--mac-address", args.mac_address.is_some()),
-        ("--network-alias", !args.network_alias.is_empty()),
         ("--storage-opt", !args.storage_opt.is_empty()),
         ("--volumes-from", !args.volumes_from.is_empty()),
     ];
@@ -180,7 +177,7 @@ fn program(
 
 /// Whose namespaces it has, and what that implies.
 fn namespaces(settings: &mut Settings, args: &ContainerArgs) -> Result<Vec<String>> {
-    settings.network = network(&args.network)?;
+    (settings.network, settings.networks) = networks::networks(args)?;
     settings.pid = share(args.pid.as_deref(), true, "--pid: invalid PID mode")?;
     settings.ipc = share(args.ipc.as_deref(), true, "--ipc: invalid IPC mode")?;
     settings.uts = share(args.uts.as_deref(), false, "--uts: invalid UTS mode")?;
@@ -204,23 +201,6 @@ fn namespaces(settings: &mut Settings, args: &ContainerArgs) -> Result<Vec<Strin
     }
     settings.userns = Share::Host;
     Ok(vec![format!("note: {flag} implies --userns=host: root in the container is root on this machine")])
-}
-
-fn network(modes: &[String]) -> Result<Network> {
-    let mode = match modes {
-        [] => return Ok(Network::Bridge),
-        [mode] => mode.as_str(),
-        _ => return Err("a container can be connected to one network only, for now".to_owned()),
-    };
-    match (mode, mode.split_once(':')) {
-        ("", _) => Err("no name set for network".to_owned()),
-        ("bridge" | "default", _) => Ok(Network::Bridge),
-        ("none", _) => Ok(Network::None),
-        ("host", _) => Ok(Network::Host),
-        (_, Some(("container", other))) if !other.is_empty() => Ok(Network::Container(other.to_owned())),
-        (_, Some(("container", _))) => Err("invalid container format container:<name|id>".to_owned()),
-        _ => Err(format!("network {mode} not found")),
-    }
 }
 
 fn share(mode: Option<&str>, of_containers: bool, error: &str) -> Result<Share> {

@@ -2,7 +2,6 @@
 
 use crate::Settings;
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The unchanging part.
@@ -21,8 +20,8 @@ pub struct Container {
     pub upper_in_memory: bool,
     /// The first of the container's 65,536 ids on the host; 0: no user namespace.
     pub id_base: u32,
-    /// Its address on the bridge, kept from create to rm.
-    pub address: Option<Ipv4Addr>,
+    /// Its places in networks, with addresses that are its own from create to rm.
+    pub endpoints: Vec<network::Endpoint>,
 }
 
 impl Container {

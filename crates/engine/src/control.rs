@@ -136,8 +136,10 @@ impl Engine {
             }
             _ => Error::io("cannot claim the name", &path, e),
         })?;
-        let renamed = Container { name: name.to_owned(), ..container.clone() };
+        let lock = self.lock_container(container)?;
+        let renamed = Container { name: name.to_owned(), ..self.read(&container.id)? };
         self.write_config(&renamed)?;
+        drop(lock);
         let _ = std::fs::remove_file(self.root.join("names").join(&container.name));
         Ok(())
     }
@@ -147,7 +149,11 @@ impl Engine {
         if let Some((container, _)) = self.list()?.iter().find(|(_, s)| matches!(s, State::Running { .. })) {
             return Err(Error::Invalid(format!("container {} is running: stop it first", container.name)));
         }
-        network::remove(&self.network()?)?;
+        let networks = self.networks().list()?;
+        for network in &networks {
+            network::remove::table(&network.table)?;
+            network::remove::bridge(network)?;
+        }
         crate::group::remove();
         Ok(())
     }

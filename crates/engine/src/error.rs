@@ -45,6 +45,7 @@ impl Error {
         match self {
             Error::NoSuchContainer(_) => true,
             Error::Image(error) => error.is_not_found(),
+            Error::Network(network::Error::NotFound(_)) => true,
             _ => false,
         }
     }

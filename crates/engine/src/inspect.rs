@@ -1,11 +1,12 @@
 //! Docker's JSON of a container, in full: what scripts and tutorials look for is where they look.
 
+mod networks;
+
 use crate::specify::hostname;
 use crate::{Container, Engine, Mount, MountKind, Network, Resources, Result, Settings, Share, State, Time};
 use kernel::caps::CapSet;
 use serde_json::{Map, Value, json};
 use std::fs;
-use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -67,7 +68,7 @@ impl Engine {
             "Binds": list_or_null(&binds),
             "ContainerIDFile": "",
             "LogConfig": { "Type": s.log.driver, "Config": log_config(s) },
-            "NetworkMode": network_mode(&s.network),
+            "NetworkMode": network_mode(s),
             "PortBindings": port_bindings(s),
             "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
             "AutoRemove": s.auto_remove,
@@ -148,76 +149,6 @@ impl Engine {
         object["RW"] = json!(!m.read_only);
         object["Propagation"] = json!(if m.kind == MountKind::Bind { "rprivate" } else { "" });
         object
-    }
-
-    fn network_settings(&self, container: &Container, state: &State) -> Result<Value> {
-        let running = matches!(state, State::Running { .. });
-        let network =
-            if container.settings.network == Network::Bridge { Some(self.network()?) } else { None };
-        let lease = network.as_ref().zip(container.address).filter(|_| running);
-        let (mut address, mut prefix, mut gateway, mut mac) =
-            (String::new(), 0, String::new(), String::new());
-        if let Some((network, own)) = lease {
-            address = own.to_string();
-            prefix = network.subnet.prefix;
-            gateway = network.gateway.to_string();
-            mac = network::lease::mac(own).map(|b| format!("{b:02x}")).join(":");
-        }
-        let name = match &container.settings.network {
-            Network::Container(_) => None,
-            other => Some(network_mode(other)),
-        };
-        let endpoint = json!({
-            "IPAMConfig": null, "Links": null, "Aliases": null, "DriverOpts": null, "GwPriority": 0,
-            "NetworkID": name, "EndpointID": if lease.is_some() { container.id.as_str() } else { "" },
-            "Gateway": gateway, "IPAddress": address, "MacAddress": mac, "IPPrefixLen": prefix,
-            "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": null,
-        });
-        let networks: Map<String, Value> = name.into_iter().map(|name| (name, endpoint.clone())).collect();
-        let sandbox = match state {
-            State::Running { pid, .. } => format!("/proc/{pid}/ns/net"),
-            _ => String::new(),
-        };
-        Ok(json!({
-            "Bridge": "",
-            "SandboxID": if running { container.id.as_str() } else { "" },
-            "SandboxKey": sandbox,
-            "Ports": self.ports(container, running),
-            "HairpinMode": false,
-            "LinkLocalIPv6Address": "",
-            "LinkLocalIPv6PrefixLen": 0,
-            "SecondaryIPAddresses": null,
-            "SecondaryIPv6Addresses": null,
-            "EndpointID": if lease.is_some() { container.id.as_str() } else { "" },
-            "Gateway": gateway,
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
-            "IPAddress": address,
-            "IPPrefixLen": prefix,
-            "IPv6Gateway": "",
-            "MacAddress": mac,
-            "Networks": networks,
-        }))
-    }
-
-    fn ports(&self, container: &Container, running: bool) -> Value {
-        let mut map = Map::new();
-        if !running {
-            return Value::Object(map);
-        }
-        let published = self.published(container);
-        for exposed in &container.settings.exposed {
-            map.insert(exposed.clone(), Value::Null);
-        }
-        for port in &published {
-            let key = format!("{}/{}", port.container_port, port.protocol);
-            let binding = json!({ "HostIp": host_ip(port.host_ip), "HostPort": port.host_port.to_string() });
-            match map.get_mut(&key) {
-                Some(Value::Array(list)) => list.push(binding),
-                _ => drop(map.insert(key, json!([binding]))),
-            }
-        }
-        Value::Object(map)
     }
 }
 
@@ -372,9 +303,10 @@ fn share(share: &Share, private: &str) -> String {
     }
 }
 
-fn network_mode(network: &Network) -> String {
-    match network {
-        Network::Bridge => "bridge".to_owned(),
+/// The name of the first network, or what stands in the place of one.
+pub(crate) fn network_mode(s: &Settings) -> String {
+    match &s.network {
+        Network::Bridge => s.networks.first().map_or("bridge", |wish| &wish.network).to_owned(),
         Network::None => "none".to_owned(),
         Network::Host => "host".to_owned(),
         Network::Container(other) => format!("container:{other}"),
@@ -403,10 +335,6 @@ fn port_bindings(s: &Settings) -> Value {
         }
     }
     Value::Object(map)
-}
-
-fn host_ip(ip: Option<IpAddr>) -> String {
-    ip.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string())
 }
 
 fn bind(m: &Mount) -> String {

@@ -41,6 +41,9 @@ pub struct Settings {
     /// Ports that the image or `--expose` names: `80/tcp`.
     pub exposed: Vec<String>,
     pub network: Network,
+    /// Where it is plugged in with [`Network::Bridge`]: the first is the network that `inspect` calls its mode. Read when
+    /// it is created; what it has then is in [`crate::Container::endpoints`].
+    pub networks: Vec<network::Wish>,
     pub ports: Vec<network::PortSpec>,
     pub dns: Vec<String>,
     pub dns_search: Vec<String>,
@@ -81,6 +84,7 @@ pub enum Share {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
+    /// A namespace of its own, plugged into networks.
     #[default]
     Bridge,
     /// A namespace of its own with nothing but the loopback link.

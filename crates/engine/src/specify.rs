@@ -153,9 +153,9 @@ impl Engine {
         } else {
             format!("{hostname}.{} {hostname}", s.domainname)
         };
-        let own = container.address.map(|a| (IpAddr::V4(a), name.as_str()));
-        let gateway = self.network()?.gateway;
-        let hosts = network::hosts::hosts(base.as_deref(), own, &extra, Some(gateway));
+        let addresses: Vec<IpAddr> = container.endpoints.iter().flat_map(|e| e.addresses()).collect();
+        let gateways = self.gateways(container)?;
+        let hosts = network::hosts::hosts(base.as_deref(), (&addresses, &name), &extra, &gateways);
         let servers = s
             .dns
             .iter()

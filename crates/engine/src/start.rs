@@ -48,13 +48,14 @@ const REPORT: usize = 4096;
 impl Engine {
     /// What a start would do, in order. Nothing is done.
     pub fn plan(&self, container: &Container) -> Result<Plan> {
+        let held = self.hold(container)?;
         let ports = container.settings.ports.iter().map(|p| network::PublishedPort {
-            host_ip: p.host_ip,
+            host_ip: p.host_ip.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
             host_port: p.host_ports.map_or(0, |(first, _)| first),
             container_port: p.container_port,
             protocol: p.protocol,
         });
-        let facts = self.facts(container, &ports.collect::<Vec<_>>())?;
+        let facts = self.facts(container, &held, &ports.collect::<Vec<_>>())?;
         let host = Host::read();
         let mut plan = runtime::plan(&self.specify(container, facts, &host)?, &host);
         // What `create` makes comes before what a start makes.
@@ -83,7 +84,12 @@ impl Engine {
         all
     }
 
-    fn facts(&self, container: &Container, ports: &[network::PublishedPort]) -> Result<Facts> {
+    fn facts(
+        &self,
+        container: &Container,
+        held: &[network::Held],
+        ports: &[network::PublishedPort],
+    ) -> Result<Facts> {
         let s = &container.settings;
         let mut join = Vec::new();
         let mut other = |kind: &str, flag: u64, word: &str| -> Result<()> {
@@ -110,40 +116,12 @@ impl Engine {
                 other("user", process::CLONE_NEWUSER, word)?;
             }
         }
-        let attachment = match (&s.network, container.address) {
-            (Network::Bridge, address) => {
-                let network = self.network()?;
-                // Claimed at the creation; before it (a plan that is only shown) the first address stands for it.
-                let first = std::net::Ipv4Addr::from(u32::from(network.gateway) + 1);
-                let mine = address.unwrap_or(first);
-                let lease = network::Lease {
-                    address: mine,
-                    prefix: network.subnet.prefix,
-                    gateway: network.gateway,
-                    mac: network::lease::mac(mine),
-                };
-                let others = if address.is_some() && !network::firewall::intact(&network)? {
-                    self.endpoints()?
-                } else {
-                    Vec::new()
-                };
-                network::attach(&network, &lease, &container.id, Time::now().0, ports, &others)
-            }
-            (Network::None, _) => network::alone(),
-            (Network::Host | Network::Container(_), _) => network::Attachment::default(),
+        let attachment = match &s.network {
+            Network::Bridge => self.attachment(container, held, ports)?,
+            Network::None => network::alone(),
+            Network::Host | Network::Container(_) => network::Attachment::default(),
         };
         Ok(Facts { attachment, join })
-    }
-
-    /// Running containers with published ports.
-    fn endpoints(&self) -> Result<Vec<network::Endpoint>> {
-        let mut all = Vec::new();
-        for (container, state) in self.list()? {
-            if let (State::Running { .. }, Some(address)) = (state, container.address) {
-                all.push(network::Endpoint { address, ports: self.published(&container) });
-            }
-        }
-        Ok(all)
     }
 
     /// The ports that a running container has on the host.
@@ -159,14 +137,16 @@ impl Engine {
         }
         crate::seal::check(container)?;
         self.prepare(container)?;
-        let reserved = network::reserve(&container.settings.ports)?;
+        let held = self.hold(container)?;
+        let container = &*self.renewed(container, &held)?;
+        let reserved = self.reserve(container, &held)?;
         if !reserved.ports.is_empty() {
             let path = self.run_directory(container).join("ports.json");
             let text =
                 serde_json::to_vec(&reserved.ports).map_err(|e| Error::io("cannot write", &path, e))?;
             std::fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))?;
         }
-        let facts = self.facts(container, &reserved.ports)?;
+        let facts = self.facts(container, &held, &reserved.ports)?;
         let host = Host::read();
         let plan = runtime::plan(&self.specify(container, facts, &host)?, &host);
 
@@ -184,7 +164,7 @@ impl Engine {
         let forked = process::clone(0, home.as_ref().map(AsFd::as_fd)).or_else(|_| process::fork());
         match forked.map_err(failed)? {
             Side::Parent { .. } => {
-                drop((theirs, creator, reserved));
+                drop((theirs, creator, reserved, held));
                 let mut buffer = [0u8; REPORT];
                 let n = match rustix::net::recv(&ours, &mut buffer[..], rustix::net::RecvFlags::empty()) {
                     Ok((n, _)) => n,
@@ -207,7 +187,7 @@ impl Engine {
                 drop((ours, client, home));
                 // From the first moment on: a signal to the terminal's group is not the container's end.
                 process::block_all_signals(true);
-                self.monitor(container, plan, theirs, creator, options.trace, reserved);
+                self.monitor(container, plan, theirs, creator, options.trace, (reserved, held));
                 process::exit(0)
             }
         }
@@ -238,7 +218,7 @@ impl Engine {
         report: OwnedFd,
         creator: Option<OwnedFd>,
         trace: bool,
-        reserved: network::Reserved,
+        reserved: (network::Reserved, Vec<network::Held>),
     ) {
         let _ = rustix::process::setsid();
         process::set_name(c"corten-monitor");

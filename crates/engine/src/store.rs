@@ -47,10 +47,6 @@ impl Engine {
         self.state.join(&container.id)
     }
 
-    pub fn network(&self) -> Result<network::Network> {
-        Ok(network::Network::load(&self.root.join("network.json"))?)
-    }
-
     /// A container as `create` would make it, with nothing written.
     pub fn draft(&self, settings: Settings, name: Option<&str>) -> Result<Container> {
         let random = random();
@@ -75,6 +71,10 @@ impl Engine {
             // Until it is created the first range stands for it.
             None => ID_FIRST,
         };
+        let endpoints = match settings.network {
+            Network::Bridge => self.draft_endpoints(&settings.networks)?,
+            _ => Vec::new(),
+        };
         Ok(Container {
             id,
             name,
@@ -84,7 +84,7 @@ impl Engine {
             lower,
             upper_in_memory,
             id_base,
-            address: None,
+            endpoints,
         })
     }
 
@@ -145,12 +145,12 @@ impl Engine {
         if container.id_base != 0 && self.shared_ids(&container.settings)?.is_none() {
             container.id_base = self.claim_ids(&container.id)?;
         }
-        if container.settings.network == Network::Bridge {
-            let lease = network::lease(&self.root, &self.network()?, &container.id, None)?;
-            container.address = Some(lease.address);
-        }
         let dir = self.directory(container);
         make_dir(&dir)?;
+        // The directory comes first: leases of a container that has none are nobody's.
+        for endpoint in std::mem::take(&mut container.endpoints) {
+            container.endpoints.push(self.lease_endpoint(&container.id, endpoint.wish)?);
+        }
         make_dir(&dir.join("merged"))?;
         let writable = dir.join("rw");
         make_dir(&writable)?;
@@ -207,10 +207,15 @@ impl Engine {
     /// Removes all that `create` made. What is not there is removed already.
     pub(crate) fn discard(&self, container: &Container) {
         let ours = |path: &Path| fs::read_link(path).is_ok_and(|id| id == Path::new(&container.id));
+        // It may have been connected to networks since it was read.
+        let lock = self.lock_container(container);
+        let endpoints =
+            self.read(&container.id).map_or_else(|_| container.endpoints.clone(), |now| now.endpoints);
         let _ = fs::remove_dir_all(self.directory(container));
-        if let Some(address) = container.address {
-            let _ = network::lease::release(&self.root, address, &container.id);
+        for endpoint in &endpoints {
+            self.release_endpoint(&container.id, endpoint);
         }
+        drop(lock);
         if container.id_base != 0 {
             let range = self.root.join("ids").join(((container.id_base - ID_FIRST) / ID_COUNT).to_string());
             if ours(&range) {
@@ -221,6 +226,18 @@ impl Engine {
         if ours(&name) {
             let _ = fs::remove_file(name);
         }
+    }
+
+    /// One who changes a container's `config.json` at a time: read it again, change it, write it, within this lock.
+    pub(crate) fn lock_container(&self, container: &Container) -> Result<fs::File> {
+        let dir = self.directory(container);
+        let failed = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::NoSuchContainer(container.name.clone()),
+            _ => Error::io("cannot lock", &dir, e),
+        };
+        let file = fs::File::open(&dir).map_err(failed)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
+        Ok(file)
     }
 
     pub(crate) fn write_config(&self, container: &Container) -> Result<()> {
@@ -276,7 +293,7 @@ impl Engine {
         }
     }
 
-    fn read(&self, id: &str) -> Result<Container> {
+    pub(crate) fn read(&self, id: &str) -> Result<Container> {
         let path = self.root.join("containers").join(id).join("config.json");
         let text = fs::read(&path).map_err(|_| Error::NoSuchContainer(id.to_owned()))?;
         serde_json::from_slice(&text).map_err(|e| Error::io("cannot read", &path, e))
@@ -320,7 +337,7 @@ impl Engine {
     }
 }
 
-fn random() -> [u8; 32] {
+pub(crate) fn random() -> [u8; 32] {
     let mut bytes = [0u8; 32];
     loop {
         // Never all digits in the short form: it could be taken for a number.

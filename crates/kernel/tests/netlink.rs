@@ -47,7 +47,7 @@ fn a_veth_from_a_bridge_into_another_namespace() {
                 namespace: Namespace::Fd(std::os::fd::AsRawFd::as_raw_fd(&inside)),
             },
         );
-        route::set_hairpin(b, 0x1000_0001);
+        route::set_port(b, 0x1000_0001, true);
     })
     .unwrap();
     let state = route::link_state("br0").unwrap();
@@ -56,6 +56,7 @@ fn a_veth_from_a_bridge_into_another_namespace() {
     assert!(!route::link_state("lo").unwrap().up);
     assert_eq!(route::link_state("absent").unwrap_err(), Errno::NODEV);
     assert!(output("ip", &["-d", "link", "show", "veth1"]).contains("hairpin on"));
+    assert!(output("ip", &["-d", "link", "show", "veth1"]).contains("isolated on"));
     let links = dump::links().unwrap();
     let veth = links.iter().find(|l| l.name == "veth1").unwrap();
     assert_eq!(

@@ -8,21 +8,28 @@
 use kernel::netlink::{Failure, Socket};
 use kernel::nft::expression::{Conntrack, Header, Meta, Operator, Verdict};
 use kernel::nft::{Chain, Element, Expression, Field, Hook, HookPoint, Kind, Rule, Set, Table, ifname, kept};
+use std::net::IpAddr;
 use steps::nft::{PUBLISHED, PUBLISHED_ANY};
 use steps::{EnsureFirewall, Forward};
 
-use crate::{Endpoint, Error, Network, Result};
+use crate::network::Driver;
+use crate::{Error, Network, Result};
 
 /// Says which rules a standing table has. Raise it with every change of the rules: the next run replaces the table.
-const VERSION: &str = "corten firewall 1";
+const VERSION: &str = "corten firewall 2";
 
 /// The bridges of all networks.
 const BRIDGES: &str = "bridges";
+/// Bridges whose containers leave in the name of the host.
+const MASQUERADED: &str = "masqueraded";
+/// Bridges without a way out or in.
+const INTERNAL: &str = "internal";
+/// Bridges that reach each other.
+const OPEN: &str = "open";
 /// Pairs of bridges, from and to, whose containers may talk to each other: each with itself.
 const NEIGHBOURS: &str = "neighbours";
-
 /// The subnets of all networks.
-const SUBNETS: &str = "subnets4";
+const SUBNETS: [&str; 2] = ["subnets4", "subnets6"];
 
 /// Values of NFPROTO_….
 const IPV4: u32 = 2;
@@ -32,23 +39,29 @@ const STATUS_DNAT: u32 = 1 << 5;
 const ESTABLISHED_OR_RELATED: u32 = 1 << 1 | 1 << 2;
 const TYPE_LOCAL: u32 = 2;
 
-/// The table of `network`, with the published ports of `endpoints` in its maps.
-pub fn table(network: &Network, endpoints: &[Endpoint]) -> Table {
-    let set = |name, key, elements| Set { name, key, data: &[], interval: false, elements };
-    let forwards: Vec<Forward> = endpoints.iter().flat_map(Endpoint::forwards).collect();
+/// The table with these networks, and with these ports in its maps.
+pub fn table(networks: &[&Network], forwards: &[Forward]) -> Table {
+    let members: Vec<_> = networks.iter().flat_map(|network| members(network)).collect();
+    let set = |name, key| {
+        let mine = members.iter().filter(|(set, _)| *set == name);
+        Set { name, key, data: &[], interval: false, elements: mine.map(|(_, e)| e.clone()).collect() }
+    };
     let map = |name, key, data| {
         let mine = forwards.iter().filter(|forward| forward.map() == name);
         Set { name, key, data, interval: false, elements: mine.map(Forward::element).collect() }
     };
-    let [bridge, neighbour, subnet] = members(network).map(|(_, element)| element);
     use Field::{Ifname, Ipv4, Ipv6, Port, Protocol};
     Table {
-        name: network.table.clone(),
+        name: networks.first().map_or("corten", |network| &network.table).to_owned(),
         comment: VERSION.into(),
         sets: vec![
-            set(BRIDGES, &[Ifname], vec![bridge]),
-            set(NEIGHBOURS, &[Ifname, Ifname], vec![neighbour]),
-            Set { interval: true, ..set(SUBNETS, &[Ipv4], vec![subnet]) },
+            set(BRIDGES, &[Ifname]),
+            set(MASQUERADED, &[Ifname]),
+            set(INTERNAL, &[Ifname]),
+            set(OPEN, &[Ifname]),
+            set(NEIGHBOURS, &[Ifname, Ifname]),
+            Set { interval: true, ..set(SUBNETS[0], &[Ipv4]) },
+            Set { interval: true, ..set(SUBNETS[1], &[Ipv6]) },
             map(PUBLISHED[0], &[Ipv4, Protocol, Port], &[Ipv4, Port]),
             map(PUBLISHED[1], &[Ipv6, Protocol, Port], &[Ipv6, Port]),
             map(PUBLISHED_ANY[0], &[Protocol, Port], &[Ipv4, Port]),
@@ -59,33 +72,69 @@ pub fn table(network: &Network, endpoints: &[Endpoint]) -> Table {
             nat("prerouting", HookPoint::Prerouting),
             nat("output", HookPoint::Output),
             postrouting(),
+            input(),
             forward(),
             inward(),
         ],
     }
 }
 
-/// The step that makes the table be there.
-pub fn ensure(network: &Network, endpoints: &[Endpoint]) -> EnsureFirewall {
-    EnsureFirewall { table: Some(table(network, endpoints)), members: members(network).into() }
+/// The step that makes the table be there, and know `networks`. `rest` is what else belongs into it when it has to be
+/// made anew: all other networks, and the ports of running containers.
+pub fn ensure(networks: &[&Network], rest: &Rest) -> EnsureFirewall {
+    let known: Vec<_> = networks.iter().flat_map(|network| members(network)).collect();
+    let others = rest.networks.iter().filter(|other| !networks.iter().any(|n| n.name == other.name));
+    let all: Vec<&Network> = networks.iter().copied().chain(others).collect();
+    EnsureFirewall { table: Some(table(&all, &rest.forwards)), members: known }
 }
 
-/// Whether the table stands and knows the network. If it does not, [`crate::attach`] needs to be told the published
-/// ports of all running containers, to put them back. About 15 µs.
-pub fn intact(network: &Network) -> Result<bool> {
-    let ask = |socket: &Socket| steps::nft::intact(socket, &table(network, &[]), &members(network));
+/// What a table that has to be made anew holds beside the networks at hand; empty while it stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rest {
+    pub networks: Vec<Network>,
+    pub forwards: Vec<Forward>,
+}
+
+/// Whether the table stands and knows these networks. If it does not, [`crate::attach`] needs to be told the [`Rest`].
+/// About 15 µs.
+pub fn intact(networks: &[&Network]) -> Result<bool> {
+    let known: Vec<_> = networks.iter().flat_map(|network| members(network)).collect();
+    let ask = |socket: &Socket| steps::nft::intact(socket, &table(networks, &[]), &known);
     let answer = kept::with(ask).map_err(Failure::of).flatten();
     answer.map_err(|failure| Error::Kernel("the firewall table", failure))
 }
 
-fn members(network: &Network) -> [(&'static str, Element); 3] {
-    let name = ifname(&network.bridge);
-    let (first, end) = network.subnet.range();
-    [
-        (BRIDGES, Element::new(&[&name], &[])),
-        (NEIGHBOURS, Element::new(&[&name, &name], &[])),
-        (SUBNETS, Element::range(&first.octets(), &end.octets())),
-    ]
+/// What the table knows of a network. A macvlan network is none of its business.
+pub fn members(network: &Network) -> Vec<(&'static str, Element)> {
+    if network.driver == Driver::Macvlan {
+        return Vec::new();
+    }
+    let name = ifname(&network.link);
+    let one = || Element::new(&[&name], &[]);
+    let mut members = vec![(BRIDGES, one())];
+    if network.internal {
+        members.push((INTERNAL, one()));
+    } else if network.masquerade {
+        members.push((MASQUERADED, one()));
+    }
+    if !network.isolated && !network.internal {
+        members.push((OPEN, one()));
+    }
+    if network.icc {
+        members.push((NEIGHBOURS, Element::new(&[&name, &name], &[])));
+    }
+    members.extend(network.pools.iter().map(|pool| {
+        let (first, end) = pool.subnet.range();
+        (SUBNETS[usize::from(!pool.subnet.is_ipv4())], Element::range(&octets(first), &octets(end)))
+    }));
+    members
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }
 
 /// The bridges have route_localnet, so that 127.0.0.1 of the host reaches published ports. Without these rules a
@@ -108,30 +157,30 @@ fn raw() -> Chain {
     }
 }
 
-/// Published ports, for what arrives and for what the machine itself sends.
+/// Published ports, for what arrives and for what the machine itself sends. What it sends to ::1 stays: an answer to that
+/// address is not accepted from another link, whatever one does. So a client hears at once that nobody is there, and tries
+/// 127.0.0.1.
 fn nat(name: &'static str, hook: HookPoint) -> Chain {
-    Chain {
-        name,
-        hook: Some(Hook { kind: Kind::Nat, hook, priority: -100 }),
-        rules: vec![
-            rule(
-                "dnat ip to ip daddr . meta l4proto . th dport map @published4",
-                published(IPV4, PUBLISHED[0]),
-            ),
-            rule(
-                "dnat ip6 to ip6 daddr . meta l4proto . th dport map @published6",
-                published(IPV6, PUBLISHED[1]),
-            ),
-            rule(
-                "fib daddr type local dnat ip to meta l4proto . th dport map @published_any4",
-                published_any(IPV4, PUBLISHED_ANY[0]),
-            ),
-            rule(
-                "fib daddr type local dnat ip6 to meta l4proto . th dport map @published_any6",
-                published_any(IPV6, PUBLISHED_ANY[1]),
-            ),
-        ],
+    let mut rules = vec![
+        rule("dnat ip to ip daddr . meta l4proto . th dport map @published4", published(IPV4, PUBLISHED[0])),
+        rule(
+            "dnat ip6 to ip6 daddr . meta l4proto . th dport map @published6",
+            published(IPV6, PUBLISHED[1]),
+        ),
+        rule(
+            "fib daddr type local dnat ip to meta l4proto . th dport map @published_any4",
+            published_any(IPV4, PUBLISHED_ANY[0]),
+        ),
+        rule(
+            "fib daddr type local dnat ip6 to meta l4proto . th dport map @published_any6",
+            published_any(IPV6, PUBLISHED_ANY[1]),
+        ),
+    ];
+    if hook == HookPoint::Output {
+        let stays = join([&to_ipv6_loopback(), &[verdict(Verdict::Return)]]);
+        rules.insert(0, rule("ip6 daddr ::1 return", stays));
     }
+    Chain { name, hook: Some(Hook { kind: Kind::Nat, hook, priority: -100 }), rules }
 }
 
 /// Key: address, protocol, port from register 1 on; data, address and port, into register 1 on.
@@ -145,7 +194,8 @@ fn published(family: u32, map: &'static str) -> Vec<Expression> {
 }
 
 fn published_any(family: u32, map: &'static str) -> Vec<Expression> {
-    let mut rule = vec![Expression::DestinationType { to: 1 }, equal(TYPE_LOCAL.to_ne_bytes().to_vec())];
+    let mut rule =
+        vec![Expression::DestinationType { here: false, to: 1 }, equal(TYPE_LOCAL.to_ne_bytes().to_vec())];
     rule.extend(port_key(1, wide(1)));
     rule.extend(dnat(family, if family == IPV4 { 1 } else { 4 }, map));
     rule
@@ -172,16 +222,19 @@ fn wide(words: u32) -> u32 {
 }
 
 fn postrouting() -> Chain {
-    let from_bridge = || [meta(Meta::Iifname), lookup(BRIDGES)];
-    let from_subnet = [
-        meta(Meta::Nfproto),
-        equal(vec![IPV4 as u8]),
-        Expression::Payload { header: Header::Network, offset: 12, length: 4, to: 1 },
-        lookup(SUBNETS),
-    ];
+    let from_bridge = || [meta(Meta::Iifname), lookup(MASQUERADED)];
+    let from_subnet = |family: u32| {
+        let (offset, length, set) = if family == IPV4 { (12, 4, SUBNETS[0]) } else { (8, 16, SUBNETS[1]) };
+        [
+            meta(Meta::Nfproto),
+            equal(vec![family as u8]),
+            Expression::Payload { header: Header::Network, offset, length, to: 1 },
+            lookup(set),
+        ]
+    };
     let to_bridge = || [meta(Meta::Oifname), lookup(BRIDGES)];
     let leaving = Expression::Lookup { set: BRIDGES, from: 1, data: None, inverted: true };
-    let dnat = status(Conntrack::Status, STATUS_DNAT);
+    let dnat = || status(Conntrack::Status, STATUS_DNAT);
     let masquerade = || [Expression::Masquerade];
     Chain {
         name: "postrouting",
@@ -189,14 +242,18 @@ fn postrouting() -> Chain {
         rules: vec![
             // out into the world
             rule(
-                "iifname @bridges oifname != @bridges masquerade",
+                "iifname @masqueraded oifname != @bridges masquerade",
                 join([&from_bridge(), &[meta(Meta::Oifname), leaving], &masquerade()]),
             ),
             // From a container to a published port: the answer must come back through here, not over the bridge. Where
             // the bridge itself calls the hooks (br_netfilter), there is no iifname.
             rule(
                 "ip saddr @subnets4 oifname @bridges ct status dnat masquerade",
-                join([&from_subnet, &to_bridge(), &dnat, &masquerade()]),
+                join([&from_subnet(IPV4), &to_bridge(), &dnat(), &masquerade()]),
+            ),
+            rule(
+                "ip6 saddr @subnets6 oifname @bridges ct status dnat masquerade",
+                join([&from_subnet(IPV6), &to_bridge(), &dnat(), &masquerade()]),
             ),
             // from 127.0.0.1 of the host to a published port: the container cannot answer that address
             rule(
@@ -207,21 +264,48 @@ fn postrouting() -> Chain {
     }
 }
 
-fn forward() -> Chain {
+/// From an internal network the host has one address only: that of the bridge.
+fn input() -> Chain {
+    let elsewhere = [
+        Expression::DestinationType { here: true, to: 1 },
+        not_equal(TYPE_LOCAL.to_ne_bytes().to_vec()),
+        verdict(Verdict::Drop),
+    ];
+    // Broadcast and multicast (neighbour discovery) are of the link itself.
+    let unicast = [Expression::Meta { key: Meta::Pkttype, to: 1 }, equal(vec![0])];
     Chain {
-        name: "forward",
-        hook: Some(Hook { kind: Kind::Filter, hook: HookPoint::Forward, priority: 0 }),
+        name: "input",
+        hook: Some(Hook { kind: Kind::Filter, hook: HookPoint::Input, priority: 0 }),
         rules: vec![rule(
-            "oifname @bridges jump inward",
-            vec![meta(Meta::Oifname), lookup(BRIDGES), verdict(Verdict::Jump("inward"))],
+            "iifname @internal meta pkttype host fib daddr . iif type != local drop",
+            join([&[meta(Meta::Iifname), lookup(INTERNAL)], &unicast, &elsewhere]),
         )],
     }
 }
 
-/// What may reach a container: answers, published ports, its neighbours. Its address alone opens nothing.
+fn forward() -> Chain {
+    let pair = [meta(Meta::Iifname), Expression::Meta { key: Meta::Oifname, to: 2 }, lookup(NEIGHBOURS)];
+    let drop = || [verdict(Verdict::Drop)];
+    Chain {
+        name: "forward",
+        hook: Some(Hook { kind: Kind::Filter, hook: HookPoint::Forward, priority: 0 }),
+        rules: vec![
+            // where the bridge itself calls the hooks
+            rule("iifname . oifname @neighbours accept", join([&pair, &[verdict(Verdict::Accept)]])),
+            rule("iifname @internal drop", join([&[meta(Meta::Iifname), lookup(INTERNAL)], &drop()])),
+            rule("oifname @internal drop", join([&[meta(Meta::Oifname), lookup(INTERNAL)], &drop()])),
+            rule(
+                "oifname @bridges jump inward",
+                vec![meta(Meta::Oifname), lookup(BRIDGES), verdict(Verdict::Jump("inward"))],
+            ),
+        ],
+    }
+}
+
+/// What may reach a container: answers, published ports, open networks. Its address alone opens nothing.
 fn inward() -> Chain {
     let accept = || [verdict(Verdict::Accept)];
-    let pair = [meta(Meta::Iifname), Expression::Meta { key: Meta::Oifname, to: 2 }, lookup(NEIGHBOURS)];
+    let both = [meta(Meta::Iifname), lookup(OPEN), meta(Meta::Oifname), lookup(OPEN)];
     Chain {
         name: "inward",
         hook: None,
@@ -231,7 +315,7 @@ fn inward() -> Chain {
                 join([&status(Conntrack::State, ESTABLISHED_OR_RELATED), &accept()]),
             ),
             rule("ct status dnat accept", join([&status(Conntrack::Status, STATUS_DNAT), &accept()])),
-            rule("iifname . oifname @neighbours accept", join([&pair, &accept()])),
+            rule("iifname @open oifname @open accept", join([&both, &accept()])),
             rule("drop", vec![verdict(Verdict::Drop)]),
         ],
     }
@@ -272,6 +356,16 @@ fn ipv4_byte(offset: u32, value: u8) -> [Expression; 4] {
         equal(vec![IPV4 as u8]),
         Expression::Payload { header: Header::Network, offset, length: 1, to: 1 },
         equal(vec![value]),
+    ]
+}
+
+/// The packet is for ::1.
+fn to_ipv6_loopback() -> [Expression; 4] {
+    [
+        meta(Meta::Nfproto),
+        equal(vec![IPV6 as u8]),
+        Expression::Payload { header: Header::Network, offset: 24, length: 16, to: 1 },
+        equal(std::net::Ipv6Addr::LOCALHOST.octets().to_vec()),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! A container's /etc/hosts. See hosts(5).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,27 +40,30 @@ pub fn parse_extra(text: &str) -> Result<ExtraHost> {
     Ok(ExtraHost { name: name.into(), address: Some(address) })
 }
 
-/// The file. `own` is the container's address with its host name and domain; `base` replaces the localhost lines, for
-/// a container in the host's network, which has the host's file. `gateway` is what `host-gateway` means.
-pub fn hosts(
-    base: Option<&str>,
-    own: Option<(IpAddr, &str)>,
-    extra: &[ExtraHost],
-    gateway: Option<Ipv4Addr>,
-) -> String {
+/// The names by which a container finds the host. The second is Docker Desktop's, and in many files.
+pub const HOST: &str = "host.corten.internal host.docker.internal";
+
+/// The file. `own` are the container's addresses, with its host name and domain; `base` replaces the localhost lines, for
+/// a container in the host's network, which has the host's file. `gateways` are the host as the container sees it: what
+/// `host-gateway` means.
+pub fn hosts(base: Option<&str>, own: (&[IpAddr], &str), extra: &[ExtraHost], gateways: &[IpAddr]) -> String {
     let mut out = base.unwrap_or(LOCALHOST).to_owned();
     if !out.is_empty() && !out.ends_with('\n') {
         out.push('\n');
     }
     for host in extra {
-        let address = host.address.or(gateway.map(IpAddr::V4));
-        if let Some(address) = address {
+        let addresses = host.address.as_ref().map_or(gateways, std::slice::from_ref);
+        for address in addresses {
             out.push_str(&format!("{address}\t{}\n", host.name));
         }
     }
-    if let Some((address, name)) = own {
-        // with a domain, the short name follows the long one
-        let short = name.split_once('.').map_or(String::new(), |(short, _)| format!(" {short}"));
+    for address in gateways {
+        out.push_str(&format!("{address}\t{HOST}\n"));
+    }
+    let (addresses, name) = own;
+    // with a domain, the short name follows the long one
+    let short = name.split_once('.').map_or(String::new(), |(short, _)| format!(" {short}"));
+    for address in addresses {
         out.push_str(&format!("{address}\t{name}{short}\n"));
     }
     out
@@ -73,12 +76,15 @@ mod tests {
     #[test]
     fn a_file_has_localhost_extras_and_itself() {
         let extra = [parse_extra("db:10.0.0.5").unwrap(), parse_extra("up=host-gateway").unwrap()];
-        let own = Some(("10.77.0.2".parse().unwrap(), "web"));
-        let text = hosts(None, own, &extra, Some(Ipv4Addr::new(10, 77, 0, 1)));
-        assert_eq!(text.strip_prefix(LOCALHOST), Some("10.0.0.5\tdb\n10.77.0.1\tup\n10.77.0.2\tweb\n"));
-        assert_eq!(hosts(Some("1.2.3.4 x"), None, &[], None), "1.2.3.4 x\n");
-        let own = Some(("10.77.0.2".parse().unwrap(), "web.example.org"));
-        assert!(hosts(None, own, &[], None).ends_with("10.77.0.2\tweb.example.org web\n"));
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let own = [ip("10.77.0.2"), ip("fd00::2")];
+        let text = hosts(None, (&own, "web"), &extra, &[ip("10.77.0.1")]);
+        let wanted = "10.0.0.5\tdb\n10.77.0.1\tup\n10.77.0.1\thost.corten.internal host.docker.internal\n\
+                      10.77.0.2\tweb\nfd00::2\tweb\n";
+        assert_eq!(text.strip_prefix(LOCALHOST), Some(wanted));
+        assert_eq!(hosts(Some("1.2.3.4 x"), (&[], ""), &[], &[]), "1.2.3.4 x\n");
+        let text = hosts(None, (&own, "web.example.org"), &[], &[]);
+        assert!(text.contains("10.77.0.2\tweb.example.org web\n"));
     }
 
     #[test]

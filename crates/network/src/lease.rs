@@ -5,56 +5,77 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use crate::network::Pool;
+use crate::{Error, Network, Result, subnet};
 
-use crate::{Error, Network, Result};
-
-/// What a container has on its network, from `create` to `rm`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    pub address: Ipv4Addr,
-    pub prefix: u8,
-    pub gateway: Ipv4Addr,
-    /// Locally administered, derived from the address: whoever gets the address next is found at once.
-    pub mac: [u8; 6],
-}
-
-/// Leases `wanted`, or the next free address of the network, to `container` under the data root.
+/// Leases `wanted`, or the next free address of the network in a family, to `container` under the data root.
 ///
 /// The order is round robin, so that an address just given back rests as long as possible.
-pub fn lease(root: &Path, network: &Network, container: &str, wanted: Option<Ipv4Addr>) -> Result<Lease> {
+pub fn lease(
+    root: &Path,
+    network: &Network,
+    container: &str,
+    ipv4: bool,
+    wanted: Option<IpAddr>,
+) -> Result<IpAddr> {
     let leases = root.join("leases");
-    let hosts = network.subnet.hosts();
     if let Some(address) = wanted {
-        if !hosts.contains(&u32::from(address)) || address == network.gateway {
-            return Err(Error::ForeignAddress(address, network.subnet));
-        }
-        return match claim(&leases, address, container)? {
-            true => Ok(describe(network, address)),
-            false => Err(Error::AddressInUse(address, holder(&leases, address))),
-        };
+        return lease_wanted(&leases, network, container, address);
     }
-    let hint = leases.join(format!(".last-{}", network.name));
-    let last =
-        fs::read_to_string(&hint).ok().and_then(|text| text.trim().parse::<Ipv4Addr>().ok()).map(u32::from);
-    let (first, end) = (*hosts.start(), *hosts.end());
-    let start = last.filter(|last| hosts.contains(last)).map_or(first, |last| last + 1);
-    for number in (start..=end).chain(first..start) {
-        let address = Ipv4Addr::from(number);
-        if address != network.gateway && claim(&leases, address, container)? {
+    let hint = hint(root, &network.name, ipv4);
+    let last = fs::read_to_string(&hint).ok().and_then(|text| text.trim().parse::<IpAddr>().ok());
+    let pools = network.pools.iter().filter(|pool| pool.subnet.is_ipv4() == ipv4);
+    for pool in pools {
+        if let Some(address) = lease_of(&leases, pool, container, last)? {
             remember(&hint, address);
-            return Ok(describe(network, address));
+            return Ok(address);
         }
     }
-    Err(Error::Exhausted(network.name.clone(), network.subnet))
+    match network.pool(ipv4) {
+        Some(pool) => Err(Error::Exhausted(network.name.clone(), pool.range.unwrap_or(pool.subnet))),
+        None => Err(Error::NoFamily(network.name.clone(), if ipv4 { "IPv4" } else { "IPv6" })),
+    }
+}
+
+fn lease_wanted(leases: &Path, network: &Network, container: &str, address: IpAddr) -> Result<IpAddr> {
+    let Some(pool) = network.pool_of(address).or_else(|| network.pool(address.is_ipv4())) else {
+        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        return Err(Error::NoFamily(network.name.clone(), family));
+    };
+    if !pool.is_for_containers(address) {
+        return Err(Error::ForeignAddress(address, pool.subnet));
+    }
+    match claim(leases, address, container)? {
+        true => Ok(address),
+        false => Err(Error::AddressInUse(address, holder(leases, address))),
+    }
+}
+
+/// The next free address of one pool; none when there is none.
+fn lease_of(leases: &Path, pool: &Pool, container: &str, last: Option<IpAddr>) -> Result<Option<IpAddr>> {
+    let hosts = pool.subnet.hosts();
+    let part = pool.range.map_or(hosts.clone(), |range| {
+        let numbers = range.numbers();
+        *numbers.start().max(hosts.start())..=*numbers.end().min(hosts.end())
+    });
+    let (first, end) = (*part.start(), *part.end());
+    let last = last.filter(|last| pool.subnet.contains(*last)).map(subnet::to_number);
+    let start = last.filter(|last| part.contains(last)).map_or(first, |last| last + 1);
+    for number in (start..=end).chain(first..start.min(end + 1)) {
+        let address = subnet::to_address(pool.subnet.is_ipv4(), number);
+        if pool.is_for_containers(address) && claim(leases, address, container)? {
+            return Ok(Some(address));
+        }
+    }
+    Ok(None)
 }
 
 /// Gives an address back. Releasing what is not leased, or is another container's, does nothing.
-pub fn release(root: &Path, address: Ipv4Addr, container: &str) -> Result<()> {
+pub fn release(root: &Path, address: IpAddr, container: &str) -> Result<()> {
     let path = root.join("leases").join(address.to_string());
     if fs::read_link(&path).is_ok_and(|target| target == Path::new(container)) {
         match fs::remove_file(&path) {
@@ -65,14 +86,30 @@ pub fn release(root: &Path, address: Ipv4Addr, container: &str) -> Result<()> {
     Ok(())
 }
 
-/// Leases of containers that no longer exist: what a kill between two lines left behind, to be released.
-pub fn stale(root: &Path, exists: impl Fn(&str) -> bool) -> Result<Vec<(Ipv4Addr, String)>> {
-    let leases = all(root)?;
-    Ok(leases.into_iter().filter(|(_, container)| !exists(container)).collect())
+/// Forgets all of a network that is no more.
+pub fn forget(root: &Path, network: &Network) -> Result<()> {
+    for (address, container) in all(root)? {
+        if network.pool_of(address).is_some() {
+            release(root, address, &container)?;
+        }
+    }
+    for ipv4 in [true, false] {
+        let _ = fs::remove_file(hint(root, &network.name, ipv4));
+    }
+    Ok(())
+}
+
+/// Releases the leases of containers that no longer exist: what a kill between two lines left behind. How many.
+pub fn collect(root: &Path, exists: impl Fn(&str) -> bool) -> Result<usize> {
+    let stale: Vec<_> = all(root)?.into_iter().filter(|(_, container)| !exists(container)).collect();
+    for (address, container) in &stale {
+        release(root, *address, container)?;
+    }
+    Ok(stale.len())
 }
 
 /// Every lease and its container, in no order.
-pub fn all(root: &Path) -> Result<Vec<(Ipv4Addr, String)>> {
+pub fn all(root: &Path) -> Result<Vec<(IpAddr, String)>> {
     let leases = root.join("leases");
     let entries = match fs::read_dir(&leases) {
         Ok(entries) => entries,
@@ -86,36 +123,44 @@ pub fn all(root: &Path) -> Result<Vec<(Ipv4Addr, String)>> {
     Ok(entries.flatten().filter_map(parse).collect())
 }
 
-/// The name of the host's end of a container's cable, and its index. They differ from start to start: the cable of
-/// the last run may still be dying. `start` is any number that no other start of the container had, such as a time.
-pub fn link(container: &str, start: u64) -> (String, u32) {
+/// The container that has an address; empty when nobody has.
+pub fn of(root: &Path, address: IpAddr) -> String {
+    holder(&root.join("leases"), address)
+}
+
+/// The name of the host's end of a container's cable to a network, and its index. They differ from start to start: the
+/// cable of the last run may still be dying. `start` is any number that no other start had, such as a time.
+pub fn link(container: &str, network: &str, start: u64) -> (String, u32) {
     // FNV-1a
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    let hash = container.bytes().chain(start.to_ne_bytes()).fold(0xcbf2_9ce4_8422_2325, mix);
+    let bytes = container.bytes().chain(network.bytes()).chain(start.to_ne_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, mix);
     let bits = (hash ^ hash >> 28) as u32 & 0x0fff_ffff;
     // above everything that the kernel gives out by itself, and within its signed 32 bits
     (format!("veth{bits:07x}"), 0x1000_0000 + bits)
 }
 
-/// The MAC address that goes with an IPv4 address.
-pub fn mac(address: Ipv4Addr) -> [u8; 6] {
-    let [a, b, c, d] = address.octets();
+/// The MAC address that goes with an address: locally administered, so that whoever gets the address next is found at
+/// once.
+pub fn mac(address: IpAddr) -> [u8; 6] {
+    let number = subnet::to_number(address) as u32;
+    let [a, b, c, d] = number.to_be_bytes();
     [0x02, 0x42, a, b, c, d]
 }
 
-fn describe(network: &Network, address: Ipv4Addr) -> Lease {
-    Lease { address, prefix: network.subnet.prefix, gateway: network.gateway, mac: mac(address) }
+fn hint(root: &Path, network: &str, ipv4: bool) -> PathBuf {
+    root.join("leases").join(format!(".last{}-{network}", if ipv4 { "" } else { "6" }))
 }
 
 /// Only a hint: not synced, and two writers at once do no harm. It is overwritten in place, because a file that is cut and
 /// written anew goes to the disk when it is closed (ext4's auto_da_alloc).
-fn remember(hint: &Path, address: Ipv4Addr) {
+fn remember(hint: &Path, address: IpAddr) {
     let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(hint);
-    let _ = file.and_then(|file| file.write_all_at(format!("{address:<15}\n").as_bytes(), 0));
+    let _ = file.and_then(|file| file.write_all_at(format!("{:<39}\n", address.to_string()).as_bytes(), 0));
 }
 
 /// True when the address is this container's now.
-fn claim(leases: &Path, address: Ipv4Addr, container: &str) -> Result<bool> {
+fn claim(leases: &Path, address: IpAddr, container: &str) -> Result<bool> {
     let path = leases.join(address.to_string());
     let mut made = std::os::unix::fs::symlink(container, &path);
     if matches!(&made, Err(error) if error.kind() == ErrorKind::NotFound) {
@@ -134,7 +179,7 @@ fn make_directory(path: &Path) -> Result<()> {
     made.map_err(|error: io::Error| Error::File(PathBuf::from(path), error))
 }
 
-fn holder(leases: &Path, address: Ipv4Addr) -> String {
+fn holder(leases: &Path, address: IpAddr) -> String {
     let target = fs::read_link(leases.join(address.to_string())).unwrap_or_default();
     target.to_string_lossy().into_owned()
 }
@@ -160,37 +205,66 @@ mod tests {
         }
     }
 
-    fn small() -> Network {
-        let subnet = "10.9.0.0/29".parse().unwrap();
-        Network { subnet, gateway: Ipv4Addr::new(10, 9, 0, 1), ..Network::default() }
+    fn network(subnets: &[&str]) -> Network {
+        let pools = subnets.iter().map(|subnet| Pool::new(subnet.parse().unwrap())).collect();
+        Network { pools, ..Network::default() }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
     fn addresses_go_round() {
         let root = Root::new("lease-round");
-        let next = |id: &str| lease(&root.0, &small(), id, None).map(|lease| lease.address.octets()[3]);
+        let small = network(&["10.9.0.0/29"]);
+        let next = |id: &str| lease(&root.0, &small, id, true, None).map(|a| subnet::to_number(a) & 0xff);
         assert_eq!((next("a").unwrap(), next("b").unwrap()), (2, 3));
-        release(&root.0, Ipv4Addr::new(10, 9, 0, 2), "a").unwrap();
+        release(&root.0, ip("10.9.0.2"), "a").unwrap();
         assert_eq!((next("c").unwrap(), next("d").unwrap(), next("e").unwrap()), (4, 5, 6));
         assert_eq!(next("f").unwrap(), 2);
         assert_eq!(next("g").unwrap_err().to_string(), "no free address in network bridge (10.9.0.0/29)");
+        let larger = network(&["10.9.0.0/29", "10.9.1.0/29"]);
+        assert_eq!(lease(&root.0, &larger, "g", true, None).unwrap(), ip("10.9.1.2"));
+        assert_eq!(all(&root.0).unwrap().len(), 6);
+        forget(&root.0, &larger).unwrap();
+        assert_eq!(all(&root.0).unwrap(), []);
     }
 
     #[test]
     fn a_lease_is_given_back_by_its_holder_only() {
         let root = Root::new("lease-holder");
-        let wanted = Ipv4Addr::new(10, 9, 0, 4);
-        let got = lease(&root.0, &small(), "a", Some(wanted)).unwrap();
-        assert_eq!((got.address, got.mac), (wanted, [2, 66, 10, 9, 0, 4]));
+        let small = network(&["10.9.0.0/29"]);
+        let wanted = ip("10.9.0.4");
+        let get = |id: &str, wanted: IpAddr| lease(&root.0, &small, id, true, Some(wanted));
+        assert_eq!((get("a", wanted).unwrap(), mac(wanted)), (wanted, [2, 66, 10, 9, 0, 4]));
         release(&root.0, wanted, "b").unwrap();
-        let refused = lease(&root.0, &small(), "b", Some(wanted)).unwrap_err();
+        let refused = get("b", wanted).unwrap_err();
         assert_eq!(refused.to_string(), "address 10.9.0.4 is already in use by container a");
-        assert!(lease(&root.0, &small(), "b", Some(Ipv4Addr::new(10, 9, 0, 1))).is_err());
-        assert_eq!(stale(&root.0, |id| id == "x").unwrap(), [(wanted, "a".to_owned())]);
-        assert_eq!(stale(&root.0, |id| id == "a").unwrap(), []);
-        release(&root.0, wanted, "a").unwrap();
+        for not_ours in ["10.9.0.1", "10.9.0.0", "10.9.0.7", "10.10.0.3", "fd00::5"] {
+            assert!(get("b", ip(not_ours)).is_err(), "{not_ours}");
+        }
+        assert_eq!(collect(&root.0, |id| id == "a").unwrap(), 0);
+        assert_eq!(collect(&root.0, |id| id == "x").unwrap(), 1);
         release(&root.0, wanted, "a").unwrap();
         assert_eq!(all(&root.0).unwrap(), []);
+    }
+
+    #[test]
+    fn ranges_reservations_and_ipv6() {
+        let root = Root::new("lease-range");
+        let mut part = network(&["10.9.0.0/24", "fd00:9::/64"]);
+        part.pools[0].range = Some("10.9.0.128/30".parse().unwrap());
+        part.pools[0].reserved.insert("printer".into(), ip("10.9.0.129"));
+        let next = |id: &str, ipv4| lease(&root.0, &part, id, ipv4, None);
+        for wanted in ["10.9.0.128", "10.9.0.130", "10.9.0.131"] {
+            assert_eq!(next("a", true).unwrap(), ip(wanted));
+        }
+        assert!(next("a", true).unwrap_err().to_string().ends_with("(10.9.0.128/30)"));
+        assert_eq!(lease(&root.0, &part, "a", true, Some(ip("10.9.0.5"))).unwrap(), ip("10.9.0.5"));
+        assert_eq!(next("a", false).unwrap(), ip("fd00:9::2"));
+        assert_eq!(next("a", false).unwrap(), ip("fd00:9::3"));
+        assert_eq!(mac(ip("fd00:9::3")), [2, 66, 0, 0, 0, 3]);
     }
 
     #[test]
@@ -200,8 +274,9 @@ mod tests {
             .map(|thread| {
                 let root = root.0.clone();
                 std::thread::spawn(move || {
-                    let one = |i| lease(&root, &Network::default(), &format!("{thread}-{i}"), None).unwrap();
-                    (0..100).map(|i| one(i).address).collect::<Vec<_>>()
+                    let network = Network::default();
+                    let one = |i| lease(&root, &network, &format!("{thread}-{i}"), true, None).unwrap();
+                    (0..100).map(one).collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -211,11 +286,12 @@ mod tests {
 
     #[test]
     fn links_differ_from_start_to_start() {
-        let (name, index) = link("4f3c", 1);
+        let (name, index) = link("4f3c", "bridge", 1);
         assert_eq!((name.len(), name.starts_with("veth")), (11, true));
         assert_eq!(name[4..], format!("{:07x}", index - 0x1000_0000));
-        assert_ne!(link("4f3c", 2).0, name);
-        let names: HashSet<_> = (0..1000u64).map(|start| link("4f3c", start).0).collect();
+        assert_ne!(link("4f3c", "bridge", 2).0, name);
+        assert_ne!(link("4f3c", "web", 1).0, name);
+        let names: HashSet<_> = (0..1000u64).map(|start| link("4f3c", "bridge", start).0).collect();
         assert!(names.len() >= 999);
     }
 }

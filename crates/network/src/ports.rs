@@ -22,8 +22,8 @@ pub struct PortSpec {
 /// One container port, with the host's port that leads to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedPort {
-    /// None: every address of the host.
-    pub host_ip: Option<IpAddr>,
+    /// 0.0.0.0 or ::, every address of the family; or one address.
+    pub host_ip: IpAddr,
     pub host_port: u16,
     pub container_port: u16,
     pub protocol: Protocol,
@@ -32,7 +32,7 @@ pub struct PublishedPort {
 impl PublishedPort {
     pub fn forward(&self, address: IpAddr) -> Forward {
         Forward {
-            host: self.host_ip,
+            host: Some(self.host_ip).filter(|ip| !ip.is_unspecified()),
             host_port: self.host_port,
             protocol: self.protocol,
             address,
@@ -45,9 +45,8 @@ impl PublishedPort {
 impl fmt::Display for PublishedPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host_ip {
-            None => write!(f, "0.0.0.0")?,
-            Some(IpAddr::V4(address)) => write!(f, "{address}")?,
-            Some(IpAddr::V6(address)) => write!(f, "[{address}]")?,
+            IpAddr::V4(address) => write!(f, "{address}")?,
+            IpAddr::V6(address) => write!(f, "[{address}]")?,
         }
         write!(f, ":{}->{}/{}", self.host_port, self.container_port, self.protocol)
     }
@@ -223,13 +222,13 @@ mod tests {
 
     #[test]
     fn ports_are_shown_as_docker_does() {
-        let port = |ip: Option<&str>| PublishedPort {
-            host_ip: ip.map(|ip| ip.parse().unwrap()),
+        let port = |ip: &str| PublishedPort {
+            host_ip: ip.parse().unwrap(),
             host_port: 8080,
             container_port: 80,
             protocol: Protocol::Tcp,
         };
-        assert_eq!(port(None).to_string(), "0.0.0.0:8080->80/tcp");
-        assert_eq!(port(Some("::1")).to_string(), "[::1]:8080->80/tcp");
+        assert_eq!(port("0.0.0.0").to_string(), "0.0.0.0:8080->80/tcp");
+        assert_eq!(port("::1").to_string(), "[::1]:8080->80/tcp");
     }
 }

@@ -4,7 +4,7 @@
 //! should the firewall be lost, a client is refused at once.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
@@ -19,42 +19,103 @@ pub struct Reserved {
     pub held: Vec<OwnedFd>,
 }
 
-/// Chooses and holds a port of the host for each specification, all or none, in the network namespace we are in.
-pub fn reserve(specs: &[PortSpec]) -> Result<Reserved> {
+/// The families that a container's ports can be published for: those of its addresses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Families {
+    pub ipv4: bool,
+    pub ipv6: bool,
+}
+
+impl Families {
+    /// Those of `targets`.
+    pub fn of(targets: &[IpAddr]) -> Families {
+        let any = |ipv4: bool| targets.iter().any(|target| target.is_ipv4() == ipv4);
+        Families { ipv4: any(true), ipv6: any(false) }
+    }
+}
+
+/// Chooses and holds a port of the host for each specification, all or none, in the network namespace we are in. A
+/// specification without an address is for all addresses of all `families`.
+pub fn reserve(specs: &[PortSpec], families: Families) -> Result<Reserved> {
     let mut reserved = Reserved::default();
     for spec in specs {
-        let (host_port, held) = reserve_one(spec)?;
-        reserved.held.extend(held);
-        reserved.ports.push(PublishedPort {
-            host_ip: spec.host_ip.filter(|ip| !ip.is_unspecified()),
-            host_port,
-            container_port: spec.container_port,
-            protocol: spec.protocol,
-        });
+        let (host_port, held) = reserve_one(spec, &addresses(spec, families)?)?;
+        for (host_ip, held) in held {
+            let published = PublishedPort {
+                host_ip,
+                host_port,
+                container_port: spec.container_port,
+                protocol: spec.protocol,
+            };
+            reserved.ports.push(published);
+            reserved.held.extend(held);
+        }
     }
     Ok(reserved)
 }
 
-fn reserve_one(spec: &PortSpec) -> Result<(u16, Option<OwnedFd>)> {
-    let address = spec.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    if address.is_ipv6() {
-        return Err(Error::NoIpv6 { address, port: spec.container_port });
+fn addresses(spec: &PortSpec, families: Families) -> Result<Vec<IpAddr>> {
+    let port = spec.container_port;
+    let any = [
+        families.ipv4.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        // A kernel without IPv6 has no address of it to publish on.
+        (families.ipv6 && kernel_has_ipv6()).then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+    ];
+    match spec.host_ip {
+        None => Ok(any.into_iter().flatten().collect()),
+        Some(address @ IpAddr::V4(_)) if !families.ipv4 => {
+            Err(Error::NoFamilyFor { address, port, family: "IPv4" })
+        }
+        Some(address @ IpAddr::V6(_)) if !families.ipv6 => {
+            Err(Error::NoFamilyFor { address, port, family: "IPv6" })
+        }
+        Some(address) if address.is_ipv6() && address.is_loopback() => Err(Error::Loopback6 { port }),
+        Some(address) => Ok(vec![address]),
     }
+}
+
+fn kernel_has_ipv6() -> bool {
+    std::path::Path::new("/proc/sys/net/ipv6").exists()
+}
+
+type Bound = Vec<(IpAddr, Option<OwnedFd>)>;
+
+/// One port on all of `addresses`: the first of the range that is free on each.
+fn reserve_one(spec: &PortSpec, addresses: &[IpAddr]) -> Result<(u16, Bound)> {
+    let Some(address) = addresses.first() else { return Ok((0, Vec::new())) };
+    // What the kernel chooses for one address may be taken on the next.
+    let any = || std::iter::repeat_n(0, 50);
     let (first, last) = spec.host_ports.unwrap_or((0, 0));
-    for port in first..=last {
-        match hold(SocketAddr::new(address, port), spec.protocol) {
-            Ok(held) => return Ok(held),
-            Err(Errno::ADDRINUSE) => {}
-            Err(errno) => {
-                let cause = io::Error::from(errno);
-                return Err(Error::Bind { address, port, protocol: spec.protocol, cause });
-            }
+    let ports: Box<dyn Iterator<Item = u16>> =
+        if first == 0 { Box::new(any()) } else { Box::new(first..=last) };
+    for port in ports {
+        if let Some(done) = on_all(spec, addresses, port)? {
+            return Ok(done);
         }
     }
     Err(match first == last {
-        true => Error::PortInUse(address, first),
-        false => Error::RangeInUse(address, first, last),
+        true => Error::PortInUse(*address, first),
+        false => Error::RangeInUse(*address, first, last),
     })
+}
+
+/// None: it is in use on one of them.
+fn on_all(spec: &PortSpec, addresses: &[IpAddr], wanted: u16) -> Result<Option<(u16, Bound)>> {
+    let (mut port, mut bound) = (wanted, Vec::new());
+    for address in addresses {
+        match hold(SocketAddr::new(*address, port), spec.protocol) {
+            Ok((chosen, held)) => {
+                port = chosen;
+                bound.push((*address, held));
+            }
+            Err(Errno::ADDRINUSE) => return Ok(None),
+            Err(errno) => {
+                let cause = io::Error::from(errno);
+                return Err(Error::Bind { address: *address, port, protocol: spec.protocol, cause });
+            }
+        }
+    }
+    Ok(Some((port, bound)))
 }
 
 /// Binds a socket, and tells the port that it got. Without SCTP in the kernel nobody can take the port, so nothing is
@@ -87,6 +148,9 @@ fn bind(address: SocketAddr, protocol: Protocol, reuse: bool) -> Result<OwnedFd,
         Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
     };
     let socket = net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     if reuse {
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
@@ -104,6 +168,12 @@ mod tests {
     use super::*;
     use crate::ports::parse;
     use std::net::{TcpListener, TcpStream};
+
+    const IPV4: Families = Families { ipv4: true, ipv6: false };
+
+    fn reserve(specs: &[PortSpec]) -> Result<Reserved> {
+        super::reserve(specs, IPV4)
+    }
 
     fn specs(text: &str) -> Vec<PortSpec> {
         parse(text).unwrap()
@@ -152,8 +222,20 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_needs_a_container_with_ipv6() {
+    fn each_family_needs_an_address_of_the_container() {
         let refused = reserve(&specs("[::1]:8080:80")).unwrap_err();
         assert_eq!(refused.to_string(), "cannot publish port 80 on ::1: the container has no IPv6 address");
+        let both = Families { ipv4: true, ipv6: true };
+        let reserved = super::reserve(&specs("80"), both).unwrap();
+        let [four, six] = &reserved.ports[..] else { panic!("{reserved:?}") };
+        assert_eq!((four.host_ip.to_string(), six.host_ip.to_string()), ("0.0.0.0".into(), "::".into()));
+        assert_eq!(four.host_port, six.host_port);
+        let port = four.host_port;
+        assert!(super::reserve(&specs(&format!("[::]:{port}:80")), both).is_err());
+        let refused = super::reserve(&specs("[::1]::80"), both).unwrap_err().to_string();
+        assert!(refused.contains("use 127.0.0.1"), "{refused}");
+        assert!(reserve(&specs(&format!("127.0.0.1:{port}:80"))).is_err());
+        let six = Families { ipv4: false, ipv6: true };
+        assert!(super::reserve(&specs("127.0.0.1::80"), six).unwrap_err().to_string().contains("no IPv4"));
     }
 }

@@ -5,7 +5,10 @@ mod world;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use world::{HOST, INTERNET, World, ask, ask_by_datagram, perform, run, serve, serve_datagrams};
+use world::{
+    HOST, HOST6, INTERNET, INTERNET6, World, ask, ask_by_datagram, other, perform, run, serve,
+    serve_datagrams,
+};
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
@@ -21,25 +24,25 @@ fn said(address: Ipv4Addr) -> String {
 fn containers_reach_each_other_the_gateway_and_the_internet() {
     let world = World::new();
     let (a, b) = (world.container("a", &[]), world.container("b", &[]));
-    let gateway = world.network.gateway;
+    let gateway = world.gateway();
     b.place.within(|| serve(80));
     serve(81);
     world.internet.within(|| serve(82));
     a.place.within(|| {
-        assert_eq!(ask(at(b.lease.address, 80)).unwrap(), said(a.lease.address));
-        assert_eq!(ask(at(gateway, 81)).unwrap(), said(a.lease.address));
+        assert_eq!(ask(at(b.address, 80)).unwrap(), said(a.address));
+        assert_eq!(ask(at(gateway, 81)).unwrap(), said(a.address));
         assert_eq!(ask(at(INTERNET, 82)).unwrap(), said(HOST), "masquerade");
     });
-    assert_eq!(ask(at(b.lease.address, 80)).unwrap(), said(gateway), "the host itself");
+    assert_eq!(ask(at(b.address, 80)).unwrap(), said(gateway), "the host itself");
     // the route is there, and yet: only published ports are open
-    world.internet.within(|| assert!(ask(at(b.lease.address, 80)).is_err(), "direct access from outside"));
+    world.internet.within(|| assert!(ask(at(b.address, 80)).is_err(), "direct access from outside"));
 }
 
 #[test]
 fn a_published_port_is_reached_from_everywhere() {
     let world = World::new();
     let (a, b) = (world.container("a", &[]), world.container("b", &["8080:80", "53:53/udp"]));
-    let gateway = world.network.gateway;
+    let gateway = world.gateway();
     b.place.within(|| {
         serve(80);
         serve_datagrams(53);
@@ -73,9 +76,9 @@ fn cve_2025_54410_a_port_of_127_0_0_1_is_really_local() {
     let world = World::new();
     let (a, b) = (world.container("a", &[]), world.container("b", &["127.0.0.1:8080:80"]));
     b.place.within(|| serve(80));
-    assert_eq!(ask(at(LOCALHOST, 8080)).unwrap(), said(world.network.gateway));
+    assert_eq!(ask(at(LOCALHOST, 8080)).unwrap(), said(world.gateway()));
     assert!(ask(at(HOST, 8080)).is_err());
-    a.place.within(|| assert!(ask(at(world.network.gateway, 8080)).is_err()));
+    a.place.within(|| assert!(ask(at(world.gateway(), 8080)).is_err()));
     world.internet.within(|| {
         assert!(ask(at(HOST, 8080)).is_err());
         // a neighbour who routes 127.0.0.1 to us; its own loopback is down
@@ -93,13 +96,13 @@ fn cve_2020_8558_containers_do_not_reach_the_hosts_loopback() {
     let spoofed = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 91)).unwrap();
     spoofed.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(ask(at(LOCALHOST, 90)).is_ok());
-    let gateway = world.network.gateway;
+    let gateway = world.gateway();
     a.place.within(|| {
         run("sysctl -qw net.ipv4.conf.eth0.route_localnet=1 net.ipv4.conf.all.rp_filter=0");
         let as_local = UdpSocket::bind((LOCALHOST, 0)).unwrap();
         as_local.send_to(b"it is me, 127.0.0.1", at(gateway, 91)).unwrap();
         run("ip route del table local 127.0.0.1 dev lo; ip route del table local 127.0.0.0/8 dev lo");
-        run(&format!("ip route add 127.0.0.0/8 via {gateway} src {}", a.lease.address));
+        run(&format!("ip route add 127.0.0.0/8 via {gateway} src {}", a.address));
         assert!(ask(at(LOCALHOST, 90)).is_err());
         assert!(ask(at(Ipv4Addr::new(127, 0, 0, 7), 90)).is_err());
     });
@@ -113,7 +116,7 @@ fn what_somebody_deleted_comes_back_with_the_next_container() {
     let world = World::new();
     let a = world.container("a", &["8080:80"]);
     a.place.within(|| serve(80));
-    assert!(network::firewall::intact(&world.network).unwrap());
+    assert!(network::firewall::intact(&[&world.network]).unwrap());
     for (id, (damage, keeps_ports)) in (0..).zip([
         ("nft flush ruleset", false),
         ("nft flush table inet corten", true),
@@ -122,14 +125,15 @@ fn what_somebody_deleted_comes_back_with_the_next_container() {
     ]) {
         assert!(ask(at(LOCALHOST, 8080)).is_ok(), "before {damage}");
         run(damage);
-        assert!(!network::firewall::intact(&world.network).unwrap(), "{damage}");
-        let others = if keeps_ports { vec![] } else { vec![a.endpoint()] };
+        assert!(!network::firewall::intact(&[&world.network]).unwrap(), "{damage}");
+        let forwards = if keeps_ports { vec![] } else { a.forwards() };
+        let others = network::Rest { networks: Vec::new(), forwards };
         let b = world.container_beside(&format!("b{id}"), &["8081:80"], &others);
         b.place.within(|| serve(80));
-        assert!(network::firewall::intact(&world.network).unwrap(), "{damage}");
+        assert!(network::firewall::intact(&[&world.network]).unwrap(), "{damage}");
         assert!(ask(at(LOCALHOST, 8080)).is_ok(), "{damage}");
         assert!(ask(at(LOCALHOST, 8081)).is_ok(), "{damage}");
-        world.internet.within(|| assert!(ask(at(a.lease.address, 80)).is_err(), "{damage}"));
+        world.internet.within(|| assert!(ask(at(a.address, 80)).is_err(), "{damage}"));
         b.undo();
     }
 }
@@ -195,7 +199,7 @@ fn the_cable_is_what_ip_makes_of_its_text() {
             .collect::<Vec<_>>()
     };
     let ours = world.container("c", &[]);
-    let link = network::lease::link("c", 0).0;
+    let link = network::lease::link("c", "bridge", 0).0;
     let performed = show(&ours.place, &link);
     assert!(performed.iter().any(|line| line.contains("hairpin on")), "{performed:?}");
     run(&format!("ip link delete {link}"));
@@ -216,7 +220,7 @@ fn a_container_leaves_nothing_behind() {
     assert_eq!(with_one.trim().parse::<u32>().unwrap(), before_first.trim().parse::<u32>().unwrap() + 2);
     let second = world.container("second", &["8081:80", "127.0.0.1:8082:80"]);
     second.undo();
-    network::lease::release(&world.root, second.lease.address, "second").unwrap();
+    network::lease::release(&world.root, second.address.into(), "second").unwrap();
     drop(second);
     let mut tries = 0;
     while links() != with_one && tries < 100 {
@@ -225,7 +229,7 @@ fn a_container_leaves_nothing_behind() {
     }
     assert_eq!(links(), with_one);
     assert_eq!(run("nft list ruleset"), rules);
-    assert_eq!(network::lease::all(&world.root).unwrap(), [(first.lease.address, "first".to_owned())]);
+    assert_eq!(network::lease::all(&world.root).unwrap(), [(first.address.into(), "first".to_owned())]);
 }
 
 #[test]
@@ -250,7 +254,7 @@ fn a_published_port_without_br_netfilter() {
     }
     let (a, b) = (world.container("a", &[]), world.container("b", &["8080:80"]));
     b.place.within(|| serve(80));
-    let gateway = world.network.gateway;
+    let gateway = world.gateway();
     for place in [&a.place, &b.place] {
         assert_eq!(place.within(|| ask(at(HOST, 8080))).unwrap(), said(gateway));
         assert_eq!(place.within(|| ask(at(gateway, 8080))).unwrap(), said(gateway));
@@ -263,20 +267,14 @@ fn a_published_port_without_br_netfilter() {
 fn networks_are_isolated_from_each_other() {
     let mut world = World::new();
     let a = world.container("a", &["8080:80"]);
-    world.network = network::Network {
-        name: "other".into(),
-        bridge: "corten1".into(),
-        subnet: "10.78.0.0/16".parse().unwrap(),
-        gateway: Ipv4Addr::new(10, 78, 0, 1),
-        ..network::Network::default()
-    };
+    world.network = other("other", &["10.78.0.0/16"]);
     let b = world.container("b", &[]);
     for container in [&a, &b] {
         container.place.within(|| serve(80));
     }
-    a.place.within(|| assert!(ask(at(b.lease.address, 80)).is_err()));
+    a.place.within(|| assert!(ask(at(b.address, 80)).is_err()));
     b.place.within(|| {
-        assert!(ask(at(a.lease.address, 80)).is_err());
+        assert!(ask(at(a.address, 80)).is_err());
         assert!(ask(at(HOST, 8080)).is_ok(), "published is published");
     });
     world.internet.within(|| serve(82));
@@ -295,7 +293,7 @@ fn a_forward_policy_of_drop_needs_two_rules() {
     run("nft add rule ip filter FORWARD iifname corten0 accept");
     run("nft add rule ip filter FORWARD oifname corten0 accept");
     world.internet.within(|| assert!(ask(at(HOST, 8080)).is_ok()));
-    world.internet.within(|| assert!(ask(at(a.lease.address, 80)).is_err(), "our own drop stays"));
+    world.internet.within(|| assert!(ask(at(a.address, 80)).is_err(), "our own drop stays"));
 }
 
 /// Links come up in the kernel step by step, partly on a queue; who is too early loses a packet and waits a second.
@@ -307,7 +305,7 @@ fn the_first_packet_is_not_lost() {
         for i in 0..12 {
             let a = world.container(&format!("a{i}"), &[]);
             let start = Instant::now();
-            a.place.within(|| ask(at(world.network.gateway, 81)).unwrap());
+            a.place.within(|| ask(at(world.gateway(), 81)).unwrap());
             assert!(start.elapsed() < Duration::from_millis(900), "from container {i}");
             let b = world.container(&format!("b{i}"), &["8080:80"]);
             b.place.within(|| serve(80));
@@ -330,6 +328,74 @@ fn host_steps_are_idempotent() {
     perform(&a.attachment.host, &steps::Live::new(0));
     assert_eq!(run("nft list ruleset"), rules);
     let addresses = kernel::netlink::dump::addresses().unwrap();
-    let gateway = IpAddr::V4(world.network.gateway);
+    let gateway = IpAddr::V4(world.gateway());
     assert_eq!(addresses.iter().filter(|address| address.address == gateway).count(), 1);
+}
+
+/// A network with both families, in the place of the default one.
+fn both() -> World {
+    let mut world = World::new();
+    world.network.pools.push(network::Pool::new("fd00:77::/64".parse().unwrap()));
+    // The uplink's carrier is noticed by the kernel in its own time.
+    world.internet.within(|| serve(1));
+    let mut tries = 0;
+    while ask(at6(INTERNET6, 1)).is_err() {
+        tries += 1;
+        assert!(tries < 20, "no uplink");
+    }
+    world
+}
+
+fn at6(address: std::net::Ipv6Addr, port: u16) -> SocketAddr {
+    (address, port).into()
+}
+
+#[test]
+fn ipv6_is_as_ipv4() {
+    let world = both();
+    let gateway: std::net::Ipv6Addr = "fd00:77::1".parse().unwrap();
+    let (a, b) =
+        (world.container("a", &[]), world.container("b", &["8080:80", "[2001:db8::1]:8081:80", "53:53/udp"]));
+    b.place.within(|| {
+        serve(80);
+        serve_datagrams(53);
+    });
+    serve(81);
+    world.internet.within(|| serve(82));
+    let (a6, b6) = (a.endpoint.ipv6.unwrap(), b.endpoint.ipv6.unwrap());
+    a.place.within(|| {
+        assert_eq!(ask(at6(b6, 80)).unwrap(), a6.to_string());
+        assert_eq!(ask(at6(gateway, 81)).unwrap(), a6.to_string());
+        assert_eq!(ask(at6(INTERNET6, 82)).unwrap(), HOST6.to_string(), "masquerade");
+        assert_eq!(ask(at(INTERNET, 82)).unwrap(), said(HOST));
+    });
+    for (address, from) in [(HOST6, HOST6), (gateway, gateway)] {
+        assert_eq!(ask(at6(address, 8080)).unwrap(), from.to_string(), "from the host by {address}");
+        assert_eq!(ask_by_datagram(at6(address, 53)).unwrap(), from.to_string());
+    }
+    assert_eq!(ask(at6(HOST6, 8081)).unwrap(), HOST6.to_string());
+    world.internet.within(|| {
+        assert_eq!(ask(at6(HOST6, 8080)).unwrap(), INTERNET6.to_string(), "the source is kept");
+        assert_eq!(ask(at6(HOST6, 8081)).unwrap(), INTERNET6.to_string());
+        assert_eq!(ask_by_datagram(at6(HOST6, 53)).unwrap(), INTERNET6.to_string());
+        assert_eq!(ask(at(HOST, 8080)).unwrap(), said(INTERNET));
+        assert!(ask(at6(b6, 80)).is_err(), "direct access from outside");
+    });
+    for (who, place) in [("another container", &a.place), ("the container itself", &b.place)] {
+        let answer = place.within(|| ask(at6(HOST6, 8080)));
+        assert_eq!(answer.unwrap(), gateway.to_string(), "{who}");
+    }
+    b.undo();
+    world.internet.within(|| assert!(ask(at6(HOST6, 8080)).is_err()));
+}
+
+/// An answer to ::1 comes from nowhere but lo: the client is told at once, and its resolver has 127.0.0.1 as well.
+#[test]
+fn the_loopback_of_ipv6_refuses_at_once() {
+    let world = both();
+    let b = world.container("b", &["8080:80"]);
+    b.place.within(|| serve(80));
+    let refused = ask(at6(std::net::Ipv6Addr::LOCALHOST, 8080)).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert!(ask(at(LOCALHOST, 8080)).is_ok());
 }

@@ -33,15 +33,15 @@ fn steps() {
         median(&format!("{} again", step.name()), times);
     }
     median("is the firewall intact?", {
-        let intact = || assert!(network::firewall::intact(&world.network).unwrap());
+        let intact = || assert!(network::firewall::intact(&[&world.network]).unwrap());
         (0..200).map(|_| time(intact)).collect()
     });
     let mut published = Vec::new();
     let mut unpublished = Vec::new();
     for port in 10000..10200 {
-        let port =
-            PublishedPort { host_ip: None, host_port: port, container_port: 80, protocol: Protocol::Tcp };
-        let step = Publish { table: "corten".into(), ports: vec![port.forward(first.lease.address.into())] };
+        let host_ip = std::net::Ipv4Addr::UNSPECIFIED.into();
+        let port = PublishedPort { host_ip, host_port: port, container_port: 80, protocol: Protocol::Tcp };
+        let step = Publish { table: "corten".into(), ports: vec![port.forward(first.address.into())] };
         published.push(time(|| perform(&[step.clone().into()], &live)));
         let undo: Vec<Step> = Step::from(step).undo().into_iter().collect();
         unpublished.push(time(|| perform(&undo, &live)));
@@ -50,13 +50,13 @@ fn steps() {
     median("take it back", unpublished);
     median("plan (attach)", {
         let plan = || {
+            let plug = network::Plug { network: &world.network, endpoint: &first.endpoint, number: 0 };
             std::hint::black_box(network::attach(
-                &world.network,
-                &first.lease,
+                &[plug],
                 "x",
                 1,
                 &first.reserved.ports,
-                &[],
+                &Default::default(),
             ));
         };
         (0..200).map(|_| time(plan)).collect()
@@ -66,9 +66,9 @@ fn steps() {
     for i in 0..200 {
         let id = format!("lease{i}");
         let start = Instant::now();
-        let lease = network::lease(&world.root, &world.network, &id, None).unwrap();
+        let address = network::lease(&world.root, &world.network, &id, true, None).unwrap();
         leased.push(start.elapsed());
-        returned.push(time(|| network::lease::release(&world.root, lease.address, &id).unwrap()));
+        returned.push(time(|| network::lease::release(&world.root, address, &id).unwrap()));
     }
     median("lease an address", leased);
     median("give it back", returned);
@@ -84,8 +84,9 @@ fn cables(world: &World) {
         while containers.len() < count {
             let place = world::Place::new();
             let id = format!("c{}", containers.len());
-            let lease = network::lease(&world.root, &world.network, &id, None).unwrap();
-            let attachment = network::attach(&world.network, &lease, &id, 0, &[], &[]);
+            let endpoint = world.endpoint(&id);
+            let plug = network::Plug { network: &world.network, endpoint: &endpoint, number: 0 };
+            let attachment = network::attach(&[plug], &id, 0, &[], &Default::default());
             let live = Live::new(0);
             live.pid.set(place.child.id() as i32);
             cable.push(time(|| perform(&attachment.joined, &live)));
@@ -98,7 +99,7 @@ fn cables(world: &World) {
 }
 
 fn rebuilt(world: &World) {
-    let step: Step = network::firewall::ensure(&world.network, &[]).into();
+    let step: Step = network::firewall::ensure(&[&world.network], &Default::default()).into();
     let times = (0..50).map(|_| {
         world::run("nft delete table inet corten");
         time(|| perform(std::slice::from_ref(&step), &Live::new(0)))

@@ -1,18 +1,18 @@
-//! The container's side of its network: links up, address, default route. See ip-address(8), ip-route(8).
+//! The container's side of its networks: links up, addresses, the way out. See ip-address(8), ip-route(8).
 
 use crate::shell::quote;
 use crate::{Failure, Live, Outcome, Picture, Shell, Step, Text};
 use kernel::netlink::{Batch, Socket, route};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-/// The loopback device up and, unless the container is alone, its end of the cable with an address and the way out.
+/// The loopback device up and, unless the container is alone, its ends of the cables with addresses and the way out.
 ///
 /// All of it is one batch of netlink messages, encoded while planning: the container's process only sends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConfigureLinks {
-    pub link: Option<Configured>,
+    pub links: Vec<Configured>,
     batch: Vec<u8>,
 }
 
@@ -21,29 +21,30 @@ pub struct ConfigureLinks {
 pub struct Configured {
     pub name: Text,
     pub index: u32,
-    pub address: Ipv4Addr,
-    pub prefix: u8,
-    /// None: a network without a way out.
-    pub gateway: Option<Ipv4Addr>,
+    /// Each with the length of its subnet's prefix.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// The way out, at most one for each family; another link may have it.
+    pub gateways: Vec<IpAddr>,
 }
 
-/// What each message of the batch is for, in its order; the last settles the link.
-const MESSAGES: [&str; 4] = ["loopback up", "address", "default route", "carrier"];
-
 impl ConfigureLinks {
-    pub fn new(link: Option<Configured>) -> ConfigureLinks {
+    pub fn new(links: Vec<Configured>) -> ConfigureLinks {
         let mut batch = Batch::new();
         route::set_link_up(&mut batch, route::LOOPBACK);
-        if let Some(link) = &link {
-            route::add_address(&mut batch, link.index, IpAddr::V4(link.address), link.prefix);
-            if let Some(gateway) = link.gateway {
-                route::add_default_route(&mut batch, link.index, IpAddr::V4(gateway));
+        for link in &links {
+            // A cable's end is up already, and this is nothing.
+            route::set_link_up(&mut batch, link.index);
+            for (address, prefix) in &link.addresses {
+                route::add_address(&mut batch, link.index, *address, *prefix);
+            }
+            for gateway in &link.gateways {
+                route::add_default_route(&mut batch, link.index, *gateway);
             }
             // without this the container's first packet may be lost, and its sender waits a second
             route::settle(&mut batch, link.index);
         }
         // only an attribute of 64 KiB makes this fail, and none here is variable; an empty batch fails when performed
-        ConfigureLinks { link, batch: batch.finish().unwrap_or_default() }
+        ConfigureLinks { links, batch: batch.finish().unwrap_or_default() }
     }
 
     pub fn perform(&self, _: &Live) -> Outcome {
@@ -51,26 +52,51 @@ impl ConfigureLinks {
             return Err(Errno::INVAL.into());
         }
         Socket::route()?.send(&self.batch).map_err(|failure| {
-            let message = failure.message.and_then(|message| MESSAGES.get(message as usize));
-            Failure::new(failure.errno, message.copied().unwrap_or(""))
+            Failure::new(failure.errno, failure.message.map_or("", |message| self.purpose(message as usize)))
         })
+    }
+
+    /// What a message of the batch is for, counted from 0. Allocates nothing.
+    fn purpose(&self, message: usize) -> &'static str {
+        let Some(mut rest) = message.checked_sub(1) else { return "loopback up" };
+        for link in &self.links {
+            let parts = [
+                (1, "link up"),
+                (link.addresses.len(), "address"),
+                (link.gateways.len(), "default route"),
+                (1, "carrier"),
+            ];
+            for (count, what) in parts {
+                match rest.checked_sub(count) {
+                    None => return what,
+                    Some(left) => rest = left,
+                }
+            }
+        }
+        ""
     }
 
     pub fn shell(&self) -> Shell {
         let mut lines = vec!["ip link set lo up".to_owned()];
-        let Some(link) = &self.link else {
+        if self.links.is_empty() {
             return Shell::exact(
                 lines.remove(0),
                 "no network but the container's own loopback",
                 "ip-link(8)",
             );
-        };
-        let name = quote(link.name.as_str());
-        lines.push(format!("ip address add {}/{} brd + dev {name}", link.address, link.prefix));
-        if let Some(gateway) = link.gateway {
-            lines.push(format!("ip route add default via {gateway} dev {name} proto static"));
         }
-        Shell::lines(lines, "the container's address, and its way out", "ip-address(8)")
+        for link in &self.links {
+            let name = quote(link.name.as_str());
+            lines.push(format!("ip link set {name} up"));
+            for (address, prefix) in &link.addresses {
+                let how = if address.is_ipv4() { "brd +" } else { "nodad" };
+                lines.push(format!("ip address add {address}/{prefix} {how} dev {name}"));
+            }
+            for gateway in &link.gateways {
+                lines.push(format!("ip route add default via {gateway} dev {name} proto static"));
+            }
+        }
+        Shell::lines(lines, "the container's addresses, and its way out", "ip-address(8)")
     }
 
     pub fn undo(&self) -> Option<Step> {
@@ -78,12 +104,11 @@ impl ConfigureLinks {
     }
 
     pub fn draw(&self, picture: &mut Picture) {
-        if let Some(link) = &self.link {
-            picture.add(
-                "network",
-                link.name.as_str(),
-                format!("{}/{} in the container", link.address, link.prefix),
-            );
+        for link in &self.links {
+            let addresses: Vec<_> =
+                link.addresses.iter().map(|(a, prefix)| format!("{a}/{prefix}")).collect();
+            let about = format!("{} in the container", addresses.join(" and "));
+            picture.add("network", link.name.as_str(), about);
         }
     }
 }
@@ -94,20 +119,27 @@ mod tests {
 
     #[test]
     fn it_says_what_it_sends() {
-        let step = ConfigureLinks::new(Some(Configured {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let step = ConfigureLinks::new(vec![Configured {
             name: "eth0".into(),
             index: 10,
-            address: Ipv4Addr::new(10, 77, 0, 2),
-            prefix: 16,
-            gateway: Some(Ipv4Addr::new(10, 77, 0, 1)),
-        }));
-        assert_eq!(kernel::netlink::Messages(&step.batch).count(), MESSAGES.len());
+            addresses: vec![(ip("10.77.0.2"), 16), (ip("fd00::2"), 64)],
+            gateways: vec![ip("10.77.0.1"), ip("fd00::1")],
+        }]);
+        let count = kernel::netlink::Messages(&step.batch).count();
+        assert_eq!((step.purpose(count - 1), step.purpose(count)), ("carrier", ""));
         assert_eq!(
-            step.shell().brief(),
-            "ip link set lo up; ip address add 10.77.0.2/16 brd + dev eth0; \
-             ip route add default via 10.77.0.1 dev eth0 proto static"
+            step.shell().lines,
+            [
+                "ip link set lo up",
+                "ip link set eth0 up",
+                "ip address add 10.77.0.2/16 brd + dev eth0",
+                "ip address add fd00::2/64 nodad dev eth0",
+                "ip route add default via 10.77.0.1 dev eth0 proto static",
+                "ip route add default via fd00::1 dev eth0 proto static",
+            ]
         );
-        let alone = ConfigureLinks::new(None);
+        let alone = ConfigureLinks::new(Vec::new());
         assert_eq!(kernel::netlink::Messages(&alone.batch).count(), 1);
         assert_eq!(alone.shell().brief(), "ip link set lo up");
     }

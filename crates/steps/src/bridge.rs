@@ -2,17 +2,17 @@
 
 use crate::shell::quote;
 use crate::{Failure, Live, Outcome, Picture, Shell, Step, Text};
-use kernel::netlink::{Batch, Socket, route};
+use kernel::netlink::{Batch, Socket, dump, route};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-/// A bridge, up, with the address that is the containers' gateway. One look at it when it is there; it stays.
+/// A bridge, up, with the addresses that are the containers' gateways. One look at it when it is there; it stays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EnsureBridge {
     pub name: Text,
-    pub address: Ipv4Addr,
-    pub prefix: u8,
+    /// Each with the length of its subnet's prefix.
+    pub addresses: Vec<(IpAddr, u8)>,
     /// Fixed: without it a bridge takes the lowest of its ports', and changes it when that port goes.
     pub mac: [u8; 6],
     pub mtu: Option<u32>,
@@ -21,7 +21,7 @@ pub struct EnsureBridge {
 impl EnsureBridge {
     pub fn perform(&self, _: &Live) -> Outcome {
         match route::link_state(self.name.as_str()) {
-            Ok(link) if link.up && link.address == Some(self.address) => return Ok(()),
+            Ok(link) if link.up && self.is_complete(&link)? => return Ok(()),
             Ok(_) | Err(Errno::NODEV) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -31,22 +31,37 @@ impl EnsureBridge {
         socket.send(&batch.finish()?).map_err(|f| Failure::new(f.errno, "create the bridge"))?;
         let index = route::link_index(self.name.as_str())?;
         let mut batch = Batch::new();
-        route::add_address(&mut batch, index, IpAddr::V4(self.address), self.prefix);
+        for (address, prefix) in &self.addresses {
+            route::add_address(&mut batch, index, *address, *prefix);
+        }
         socket.send(&batch.finish()?).map_err(|f| Failure::new(f.errno, "the bridge's address"))
+    }
+
+    /// Whether it has all its addresses. A single IPv4 address, the usual case, is seen without a list.
+    fn is_complete(&self, link: &route::LinkState) -> Result<bool, Failure> {
+        if let [(IpAddr::V4(address), _)] = self.addresses[..] {
+            return Ok(link.address == Some(address));
+        }
+        let found = dump::addresses().map_err(|f| Failure::new(f.errno, "the bridge's addresses"))?;
+        let has =
+            |(address, _): &(IpAddr, u8)| found.iter().any(|f| f.link == link.index && f.address == *address);
+        Ok(self.addresses.iter().all(has))
     }
 
     pub fn shell(&self) -> Shell {
         let name = quote(self.name.as_str());
         let mtu = self.mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
+        let mut lines = vec![format!(
+            "ip link show {name} >/dev/null 2>&1 || ip link add {name} address {}{mtu} type bridge",
+            mac(self.mac)
+        )];
+        lines.extend(self.addresses.iter().map(|(address, prefix)| {
+            let how = if address.is_ipv4() { "brd +" } else { "nodad" };
+            format!("ip address replace {address}/{prefix} {how} dev {name}")
+        }));
+        lines.push(format!("ip link set {name} up"));
         Shell::lines(
-            vec![
-                format!(
-                    "ip link show {name} >/dev/null 2>&1 || ip link add {name} address {}{mtu} type bridge",
-                    mac(self.mac)
-                ),
-                format!("ip address replace {}/{} brd + dev {name}", self.address, self.prefix),
-                format!("ip link set {name} up"),
-            ],
+            lines,
             "the switch that the containers are plugged into; its address is their gateway",
             "ip-link(8)",
         )
@@ -57,7 +72,8 @@ impl EnsureBridge {
     }
 
     pub fn draw(&self, picture: &mut Picture) {
-        picture.add("network", self.name.as_str(), format!("bridge, {}/{}", self.address, self.prefix));
+        let addresses: Vec<_> = self.addresses.iter().map(|(a, prefix)| format!("{a}/{prefix}")).collect();
+        picture.add("network", self.name.as_str(), format!("bridge, {}", addresses.join(" and ")));
     }
 }
 

@@ -18,6 +18,7 @@ mod identity;
 mod journal;
 mod limits;
 mod live;
+mod macvlan;
 mod meet;
 mod memory;
 mod mount;
@@ -52,6 +53,7 @@ pub use journal::Journal;
 pub use kernel::mount::Propagation;
 pub use limits::{Limit, RaiseLimits};
 pub use live::{Failure, HAND_OVER, Live, Outcome, REPORT, Slot};
+pub use macvlan::{CreateMacvlan, MacvlanMode};
 pub use meet::{Arrive, Await, Expect, Release};
 pub use memory::{Content, MemoryFile};
 pub use mount::{EnterRoot, MakeFs, MountFs, PivotRoot, Propagate, Seal};
@@ -62,7 +64,7 @@ pub use plan::{Join, Phase, Plan, Spawn, TimeOffset};
 pub use priority::{IoPriority, Schedule};
 pub use protect::{Mask, ReadOnly};
 pub use shell::{Fidelity, Shell, nsenter, numbered, quote, script, unshare_flags};
-pub use sysctl::{EnsureSysctl, SetSysctl};
+pub use sysctl::{EnsureForwarding, EnsureSysctl, SetSysctl};
 pub use terminal::OpenTerminal;
 pub use text::Text;
 pub use tree::{AttachAt, AttachTree, ChangeTree, IdmapTree, IdmapTreeBy, OpenTree};
@@ -170,10 +172,12 @@ steps!(
     EnsureBridge,
     EnsureFirewall,
     EnsureSysctl,
+    EnsureForwarding,
     SetSysctl,
     Publish,
     Unpublish,
     CreateVeth,
+    CreateMacvlan,
     ConfigureLinks,
     MoveLink,
 );

@@ -2,6 +2,7 @@
 
 use crate::{Failure, Live, Outcome, Picture, Shell, Slot, Step, Text};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// A parameter of the host that must have this value; it is read first, and stays.
@@ -32,6 +33,51 @@ impl EnsureSysctl {
         Shell::exact(
             format!("sysctl -qw {key}={}", self.value),
             format!("the host has {key} = {}", self.value),
+            "sysctl(8)",
+        )
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// The host forwards IPv6 packets. A router listens to no other router's advertisements: links that do, and may owe their
+/// addresses to them, are told to go on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnsureForwarding {}
+
+const CONF: &str = "/proc/sys/net/ipv6/conf";
+
+impl EnsureForwarding {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let is = |path: &str, value: &[u8]| std::fs::read(path).is_ok_and(|text| text.trim_ascii() == value);
+        if is(&format!("{CONF}/all/forwarding"), b"1") {
+            return Ok(());
+        }
+        let links = std::fs::read_dir(CONF).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        for link in links.flatten().filter(|link| link.file_name() != "all") {
+            let path = format!("{CONF}/{}/accept_ra", link.file_name().to_string_lossy());
+            if is(&path, b"1") {
+                // A link that has just gone needs nothing.
+                let _ = std::fs::write(&path, "2");
+            }
+        }
+        EnsureSysctl { key: "net/ipv6/conf/all/forwarding".into(), value: "1".into() }.perform(live)
+    }
+
+    pub fn shell(&self) -> Shell {
+        Shell::lines(
+            vec![
+                format!(
+                    "[ $(cat {CONF}/all/forwarding) = 1 ] || for f in {CONF}/*/accept_ra; do \
+                     [ $(cat $f) != 1 ] || echo 2 >$f; done"
+                ),
+                "sysctl -qw net.ipv6.conf.all.forwarding=1".to_owned(),
+            ],
+            "the host forwards IPv6, and still learns of its own routers",
             "sysctl(8)",
         )
     }

@@ -25,6 +25,8 @@ pub struct CreateVeth {
     pub inner_index: u32,
     pub mac: [u8; 6],
     pub mtu: Option<u32>,
+    /// Other isolated ports of the bridge are out of its reach.
+    pub isolated: bool,
 }
 
 impl CreateVeth {
@@ -44,12 +46,13 @@ impl CreateVeth {
             namespace: Namespace::Pid(pid),
         };
         route::create_veth(&mut batch, &veth);
-        route::set_hairpin(&mut batch, self.host_index);
+        route::set_port(&mut batch, self.host_index, self.isolated);
         match Socket::route()?.send(&batch.finish()?) {
             // the kernel's answer to a bridge with 1,023 ports
-            Err(failure) if failure.errno == Errno::XFULL => {
-                Err(Failure::new(failure.errno, "the bridge has no port left"))
-            }
+            Err(failure) if failure.errno == Errno::XFULL => Err(Failure::new(
+                failure.errno,
+                "the bridge has 1,023 ports, and more the kernel does not give it",
+            )),
             answer => answer.map_err(|failure| failure.errno.into()),
         }
     }
@@ -58,13 +61,14 @@ impl CreateVeth {
         let (host, inner) = (quote(self.host.as_str()), quote(self.inner.as_str()));
         let mtu = self.mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
         let (index, host_index, mac) = (self.inner_index, self.host_index, mac(self.mac));
+        let isolated = if self.isolated { " isolated on" } else { "" };
         let queue = "numtxqueues 1 numrxqueues 1";
         let pair = format!("type veth peer name {host} index {host_index} {queue}{mtu}");
         Shell::lines(
             vec![
                 format!("ip link add {inner} index {index} address {mac} {queue}{mtu} netns $PID up {pair}"),
                 format!("ip link set {host} master {} up", quote(self.bridge.as_str())),
-                format!("ip link set {host} type bridge_slave hairpin on"),
+                format!("ip link set {host} type bridge_slave hairpin on{isolated}"),
             ],
             "a cable: one end in the bridge, the other in the container; it dies with the container's namespace",
             "veth(4)",

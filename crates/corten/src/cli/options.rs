@@ -90,9 +90,12 @@ pub struct ContainerArgs {
     /// Keep standard input open
     #[arg(short, long)]
     pub interactive: bool,
-    /// Refused: addresses can't be chosen yet
-    #[arg(long, value_name = "IP", hide = true)]
+    /// IPv4 address in its first network
+    #[arg(long, value_name = "IP")]
     pub ip: Option<String>,
+    /// IPv6 address in its first network
+    #[arg(long, value_name = "IP")]
+    pub ip6: Option<String>,
     /// IPC namespace: private, host or container:NAME
     #[arg(long, value_name = "MODE")]
     pub ipc: Option<String>,
@@ -105,8 +108,8 @@ pub struct ContainerArgs {
     /// Read labels from a file, one a line
     #[arg(long, value_name = "FILE")]
     pub label_file: Vec<String>,
-    /// Refused: names of other containers come with networks
-    #[arg(long, value_name = "CONTAINER", hide = true)]
+    /// Give another container a name here (container:name)
+    #[arg(long, value_name = "CONTAINER:NAME")]
     pub link: Vec<String>,
     /// Where its output goes: json-file or none
     #[arg(long, value_name = "DRIVER")]
@@ -114,8 +117,8 @@ pub struct ContainerArgs {
     /// Options of the log: max-size=10m, max-file=3
     #[arg(long, value_name = "NAME=VALUE")]
     pub log_opt: Vec<String>,
-    /// Refused: hardware addresses can't be chosen yet
-    #[arg(long, value_name = "ADDRESS", hide = true)]
+    /// Hardware address in its first network (02:42:ac:11:00:02)
+    #[arg(long, value_name = "ADDRESS")]
     pub mac_address: Option<String>,
     /// Most memory (512m, 2g)
     #[arg(short, long, value_name = "BYTES")]
@@ -135,11 +138,11 @@ pub struct ContainerArgs {
     /// Its name
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// bridge, none, host or container:NAME
+    /// A network (NAME, NAME:ip=,alias=,mac=), or none, host, container:NAME
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Vec<String>,
-    /// Refused: names in a network come with networks
-    #[arg(long, visible_alias = "net-alias", value_name = "NAME", hide = true)]
+    /// Another name in its first network
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
     pub network_alias: Vec<String>,
     /// Run no health check
     #[arg(long)]

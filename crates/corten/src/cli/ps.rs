@@ -12,7 +12,6 @@ use engine::{Container, Engine, MountKind, Network, State};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
 const SHAPE: Shape = Shape { usage: "[OPTIONS]", about: "List containers", words: (0, 0) };
 
@@ -140,7 +139,7 @@ impl Row for Line<'_> {
             "LocalVolumes" => {
                 c.settings.mounts.iter().filter(|m| m.kind == MountKind::Volume).count().to_string()
             }
-            "Networks" => network_name(&c.settings.network).into_owned(),
+            "Networks" => network_names(c).join(","),
             _ => String::new(),
         }
     }
@@ -193,8 +192,8 @@ pub fn ports_of(engine: &Engine, container: &Container, state: &State) -> Vec<Po
     let mut ports = Vec::new();
     for port in engine.published(container) {
         let protocol = port.protocol.to_string();
-        let host = port.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        ports.push(Port { private: port.container_port, protocol, host: Some((host, port.host_port)) });
+        let host = Some((port.host_ip, port.host_port));
+        ports.push(Port { private: port.container_port, protocol, host });
     }
     for exposed in &container.settings.exposed {
         let (number, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
@@ -206,12 +205,13 @@ pub fn ports_of(engine: &Engine, container: &Container, state: &State) -> Vec<Po
     ports
 }
 
-pub fn network_name(network: &Network) -> Cow<'static, str> {
-    match network {
-        Network::Bridge => "bridge".into(),
-        Network::None => "none".into(),
-        Network::Host => "host".into(),
-        Network::Container(id) => format!("container:{id}").into(),
+/// The networks that it is in, or what stands in the place of one.
+pub fn network_names(container: &Container) -> Vec<Cow<'_, str>> {
+    match &container.settings.network {
+        Network::Bridge => container.endpoints.iter().map(|e| e.network.as_str().into()).collect(),
+        Network::None => vec!["none".into()],
+        Network::Host => vec!["host".into()],
+        Network::Container(id) => vec![format!("container:{id}").into()],
     }
 }
 

@@ -207,10 +207,10 @@ fn mistakes_are_one_line() {
         ("--rm --restart always busybox", "conflicting options: cannot specify both --restart and --rm"),
         ("--restart always busybox", "--restart always is not supported yet: only 'no' is"),
         ("--gpus all busybox", "--gpus is not supported yet"),
-        ("--mac-address 02:42:ac:11:00:02 busybox", "--mac-address is not supported yet"),
+        ("--mac-address 1 busybox", "1 is not a valid mac address"),
         ("--pid foo busybox", "--pid: invalid PID mode: foo"),
         ("--network= busybox", "no name set for network"),
-        ("--network foo busybox", "network foo not found"),
+        ("--network foo:x=1 busybox", "invalid argument \"foo:x=1\" for \"--network\" flag: unknown field x"),
         (
             "--network container:x -p 80 busybox",
             "conflicting options: port publishing and the container type network mode",

@@ -14,6 +14,8 @@ pub const NAME_MAX: usize = 15;
 
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_MACVLAN_MODE: u16 = 1;
 const RTPROT_STATIC: u8 = 4;
 /// Not in libc for glibc targets.
 const IFA_F_NODAD: u8 = 0x02;
@@ -112,13 +114,49 @@ pub fn create_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: Option<u3
     });
 }
 
-/// Lets a bridge port, by its index, send a frame back where it came from.
-pub fn set_hairpin(batch: &mut Batch, port: u32) {
+/// Lets a bridge port, by its index, send a frame back where it came from (hairpin mode), and keeps it from other
+/// isolated ports.
+pub fn set_port(batch: &mut Batch, port: u32, isolated: bool) {
     batch.message(libc::RTM_NEWLINK, 0, |m| {
         m.raw(&link_header(libc::AF_UNSPEC, port, false));
         m.nest(libc::IFLA_LINKINFO, |m| {
             m.text(libc::IFLA_INFO_SLAVE_KIND, "bridge");
-            m.nest(libc::IFLA_INFO_SLAVE_DATA, |m| m.u8(IFLA_BRPORT_MODE, 1));
+            m.nest(libc::IFLA_INFO_SLAVE_DATA, |m| {
+                m.u8(IFLA_BRPORT_MODE, 1);
+                if isolated {
+                    m.u8(IFLA_BRPORT_ISOLATED, 1);
+                }
+            });
+        });
+    });
+}
+
+/// A further hardware address on `parent` (an index), made in the namespace of `pid`, and not up yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Macvlan<'a> {
+    pub parent: u32,
+    pub name: &'a str,
+    pub index: u32,
+    pub mac: [u8; 6],
+    pub mtu: Option<u32>,
+    /// `enum macvlan_mode`: 1 private, 2 vepa, 4 bridge, 8 passthru.
+    pub mode: u32,
+    pub pid: u32,
+}
+
+pub fn create_macvlan(batch: &mut Batch, macvlan: &Macvlan) {
+    batch.message(libc::RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, |m| {
+        m.raw(&link_header(libc::AF_UNSPEC, macvlan.index, false));
+        m.text(libc::IFLA_IFNAME, macvlan.name);
+        m.u32(libc::IFLA_LINK, macvlan.parent);
+        m.u32(libc::IFLA_NET_NS_PID, macvlan.pid);
+        m.bytes(libc::IFLA_ADDRESS, &macvlan.mac);
+        if let Some(mtu) = macvlan.mtu {
+            m.u32(libc::IFLA_MTU, mtu);
+        }
+        m.nest(libc::IFLA_LINKINFO, |m| {
+            m.text(libc::IFLA_INFO_KIND, "macvlan");
+            m.nest(libc::IFLA_INFO_DATA, |m| m.u32(IFLA_MACVLAN_MODE, macvlan.mode));
         });
     });
 }
@@ -177,8 +215,31 @@ pub fn add_address(batch: &mut Batch, index: u32, address: IpAddr, prefix: u8) {
     });
 }
 
+/// Deletes an address from a link.
+pub fn delete_address(batch: &mut Batch, index: u32, address: IpAddr, prefix: u8) {
+    batch.message(libc::RTM_DELADDR, 0, |m| {
+        let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 } as u8;
+        let mut header = [family, prefix, 0, 0, 0, 0, 0, 0];
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        m.raw(&header);
+        match address {
+            IpAddr::V4(address) => m.bytes(libc::IFA_LOCAL, &address.octets()),
+            IpAddr::V6(address) => m.bytes(libc::IFA_LOCAL, &address.octets()),
+        }
+    });
+}
+
 pub fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
-    batch.message(libc::RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, |m| {
+    default_route(batch, libc::RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, index, gateway);
+}
+
+/// `ESRCH` when it is not there.
+pub fn delete_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
+    default_route(batch, libc::RTM_DELROUTE, 0, index, gateway);
+}
+
+fn default_route(batch: &mut Batch, kind: u16, flags: u16, index: u32, gateway: IpAddr) {
+    batch.message(kind, flags, |m| {
         let family = match gateway {
             IpAddr::V4(_) => libc::AF_INET,
             IpAddr::V6(_) => libc::AF_INET6,

@@ -12,6 +12,7 @@ const NFT_REG_VERDICT: u32 = 0;
 const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
 const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
 const NFTA_FIB_F_DADDR: u32 = 2;
+const NFTA_FIB_F_IIF: u32 = 8;
 const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
 const NFT_NAT_DNAT: u32 = 1;
 
@@ -53,8 +54,10 @@ pub enum Expression {
         key: Conntrack,
         to: Register,
     },
-    /// The type (RTN_…) of the packet's destination address, as the routing table sees it.
+    /// The type (RTN_…) of the packet's destination address, as the routing table sees it; with `here` only the link
+    /// counts that the packet came in by.
     DestinationType {
+        here: bool,
         to: Register,
     },
     /// Destination NAT to an address and a port. `family`: NFPROTO_IPV4 or NFPROTO_IPV6.
@@ -74,6 +77,7 @@ pub enum Meta {
     Oifname = 7,
     Nfproto = 15,
     L4proto = 16,
+    Pkttype = 19,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +104,7 @@ pub enum Conntrack {
 pub enum Verdict {
     Accept,
     Drop,
+    Return,
     Jump(&'static str),
 }
 
@@ -134,8 +139,9 @@ impl Expression {
                 }
             }),
             Expression::Conntrack { key, to } => data(m, "ct", |m| numbers(m, &[(2, *key as u32), (1, *to)])),
-            Expression::DestinationType { to } => data(m, "fib", |m| {
-                numbers(m, &[(3, NFTA_FIB_F_DADDR), (2, NFT_FIB_RESULT_ADDRTYPE), (1, *to)]);
+            Expression::DestinationType { here, to } => data(m, "fib", |m| {
+                let flags = if *here { NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF } else { NFTA_FIB_F_DADDR };
+                numbers(m, &[(3, flags), (2, NFT_FIB_RESULT_ADDRTYPE), (1, *to)]);
             }),
             Expression::Dnat { family, address, port } => data(m, "nat", |m| {
                 numbers(m, &[(1, NFT_NAT_DNAT), (2, *family), (3, *address), (5, *port)]);
@@ -154,6 +160,7 @@ impl Verdict {
         match self {
             Verdict::Accept => m.be32(NFTA_VERDICT_CODE, libc::NF_ACCEPT as u32),
             Verdict::Drop => m.be32(NFTA_VERDICT_CODE, libc::NF_DROP as u32),
+            Verdict::Return => m.be32(NFTA_VERDICT_CODE, libc::NFT_RETURN as u32),
             Verdict::Jump(chain) => {
                 m.be32(NFTA_VERDICT_CODE, libc::NFT_JUMP as u32);
                 m.text(NFTA_VERDICT_CHAIN, chain);

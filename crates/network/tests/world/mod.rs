@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kernel::netlink::namespace;
-use network::{Attachment, Endpoint, Lease, Network, PublishedPort, Reserved};
-use steps::{Live, Step};
+use network::{Attachment, Endpoint, Network, Plug, Pool, PublishedPort, Reserved, Rest};
+use steps::{Forward, Live, Step};
 
 /// How long a packet that was dropped is waited for.
 const DROPPED: Duration = Duration::from_millis(250);
 /// The uplink: the host's end, the internet's end.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 pub const INTERNET: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+pub const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+pub const INTERNET6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 /// A process that does nothing but keep a network namespace.
 pub struct Place {
@@ -71,43 +73,88 @@ impl World {
         let pid = internet.child.id();
         run(&format!("ip link add up0 type veth peer name up1 netns {pid}"));
         run("ip address add 203.0.113.1/24 dev up0");
+        run("ip address add 2001:db8::1/64 dev up0 nodad");
         run("ip link set up0 up");
         run("ip route add default via 203.0.113.2");
+        run("ip route add default via 2001:db8::2");
         internet.within(|| {
             run("ip address add 203.0.113.2/24 dev up1");
+            run("ip address add 2001:db8::2/64 dev up1 nodad");
             run("ip link set up1 up");
             run("ip route add 10.77.0.0/16 via 203.0.113.1");
+            run("ip route add fd00:77::/64 via 2001:db8::1");
         });
         let root = std::env::temp_dir().join(format!("corten-packets-{}-{count}", std::process::id()));
         World { internet, network: Network::default(), root }
     }
 
-    /// A container with these `-p` options, plugged in by the steps of the plan.
-    pub fn container(&self, id: &str, publish: &[&str]) -> Container {
-        self.container_beside(id, publish, &[])
+    /// The host's IPv4 address in the network.
+    pub fn gateway(&self) -> Ipv4Addr {
+        let gateways = self.network.gateways().find_map(|gateway| match gateway {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        gateways.unwrap()
     }
 
-    pub fn container_beside(&self, id: &str, publish: &[&str], others: &[Endpoint]) -> Container {
+    pub fn endpoint(&self, id: &str) -> Endpoint {
+        let lease = |ipv4| {
+            self.network
+                .pool(ipv4)
+                .map(|_| network::lease(&self.root, &self.network, id, ipv4, None).unwrap())
+        };
+        let (mut endpoint, mut mac) = (Endpoint::default(), None);
+        for address in [lease(true), lease(false)].into_iter().flatten() {
+            mac = mac.or(Some(network::lease::mac(address)));
+            match address {
+                IpAddr::V4(address) => endpoint.ipv4 = Some(address),
+                IpAddr::V6(address) => endpoint.ipv6 = Some(address),
+            }
+        }
+        Endpoint { mac: mac.unwrap(), ..endpoint }
+    }
+
+    /// A container with these `-p` options, plugged in by the steps of the plan.
+    pub fn container(&self, id: &str, publish: &[&str]) -> Container {
+        self.container_beside(id, publish, &Rest::default())
+    }
+
+    pub fn container_beside(&self, id: &str, publish: &[&str], others: &Rest) -> Container {
+        let endpoint = self.endpoint(id);
+        let plug = Plug { network: &self.network, endpoint: &endpoint, number: 0 };
+        let targets = network::attach::targets(&[plug]);
         let specs: Vec<_> = publish.iter().flat_map(|spec| network::ports::parse(spec).unwrap()).collect();
         // a process that another test is just starting has copies of all our sockets, until it executes
         let reserved = (0..200).find_map(|_| {
-            let reserved = network::reserve(&specs).ok();
+            let reserved = network::reserve(&specs, network::Families::of(&targets)).ok();
             if reserved.is_none() {
                 std::thread::sleep(Duration::from_millis(2));
             }
             reserved
         });
         let reserved = reserved.expect("the port is in use");
-        let lease = network::lease(&self.root, &self.network, id, None).unwrap();
-        let attachment = network::attach(&self.network, &lease, id, 0, &reserved.ports, others);
+        let attachment = network::attach(&[plug], id, 0, &reserved.ports, others);
         let live = Live::new(0);
         perform(&attachment.host, &live);
         let place = Place::new();
         live.pid.set(place.child.id() as i32);
         perform(&attachment.joined, &live);
-        place.within(|| perform(&attachment.inside, &live));
-        Container { place, lease, reserved, attachment }
+        place.within(|| {
+            for (key, value) in &attachment.sysctls {
+                let path = format!("/proc/sys/{}", key.replace('.', "/"));
+                std::fs::write(&path, value).unwrap();
+            }
+            perform(&attachment.inside, &live);
+        });
+        let address = endpoint.ipv4.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        Container { place, address, endpoint, reserved, attachment, targets }
     }
+}
+
+/// A network of its own, on a bridge of its own.
+pub fn other(name: &str, subnets: &[&str]) -> Network {
+    let pools = subnets.iter().map(|subnet| Pool::new(subnet.parse().unwrap())).collect();
+    Network { name: name.into(), link: format!("ct-{name}"), id: name.into(), pools, ..Network::default() }
 }
 
 impl Drop for World {
@@ -118,9 +165,12 @@ impl Drop for World {
 
 pub struct Container {
     pub place: Place,
-    pub lease: Lease,
+    /// Its IPv4 address.
+    pub address: Ipv4Addr,
+    pub endpoint: Endpoint,
     pub reserved: Reserved,
     pub attachment: Attachment,
+    pub targets: Vec<IpAddr>,
 }
 
 impl Container {
@@ -128,8 +178,8 @@ impl Container {
         &self.reserved.ports[0]
     }
 
-    pub fn endpoint(&self) -> Endpoint {
-        Endpoint { address: self.lease.address, ports: self.reserved.ports.clone() }
+    pub fn forwards(&self) -> Vec<Forward> {
+        network::attach::forwards(&self.reserved.ports, &self.targets)
     }
 
     /// Replays what a journal would have noted.
@@ -155,22 +205,22 @@ pub fn run(command: &str) -> String {
 
 /// A server in the calling thread's namespace that tells every client from where it came.
 pub fn serve(port: u16) {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
-            let _ = write!(stream, "{}", stream.peer_addr().unwrap().ip());
+            let _ = write!(stream, "{}", stream.peer_addr().unwrap().ip().to_canonical());
         }
     });
 }
 
 /// The same for datagrams.
 pub fn serve_datagrams(port: u16) {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 100];
         while let Ok((_, from)) = socket.recv_from(&mut buffer) {
-            let _ = socket.send_to(from.ip().to_string().as_bytes(), from);
+            let _ = socket.send_to(from.ip().to_canonical().to_string().as_bytes(), from);
         }
     });
 }
@@ -185,9 +235,14 @@ pub fn ask(address: impl Into<SocketAddr>) -> io::Result<String> {
 }
 
 pub fn ask_by_datagram(address: impl Into<SocketAddr>) -> io::Result<String> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
     socket.set_read_timeout(Some(DROPPED))?;
-    socket.connect(address.into())?;
+    let address = address.into();
+    let address = match address.ip() {
+        IpAddr::V4(ip) => SocketAddr::from((ip.to_ipv6_mapped(), address.port())),
+        IpAddr::V6(_) => address,
+    };
+    socket.connect(address)?;
     socket.send(b"?")?;
     let mut buffer = [0; 100];
     let length = socket.recv(&mut buffer)?;

@@ -1,6 +1,6 @@
 //! `-f`: which containers are listed. The same key twice means either, two keys mean both; labels are all needed.
 
-use super::{network_name, state_word};
+use super::{network_names, state_word};
 use crate::resolve::Result;
 use engine::{Container, Engine, State, Time};
 use std::collections::BTreeMap;
@@ -108,7 +108,10 @@ fn matches(key: &str, value: &str, c: &Container, state: &State) -> bool {
         }
         // There are no health checks yet.
         "health" => value == "none",
-        "network" => network_name(&settings.network) == value,
+        "network" => {
+            network_names(c).iter().any(|name| name == value)
+                || value.len() > 2 && c.endpoints.iter().any(|e| e.network_id.starts_with(value))
+        }
         "volume" => settings.mounts.iter().any(|m| m.source == value || m.target == value),
         "publish" => {
             settings.ports.iter().any(|p| port_matches(value, p.container_port, &p.protocol.to_string()))

@@ -1,0 +1,7 @@
+//! `corten network`: networks, and who is in them.
+
+pub mod create;
+pub mod inspect;
+pub mod ls;
+pub mod prune;
+pub mod rm;

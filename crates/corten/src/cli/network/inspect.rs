@@ -1,0 +1,26 @@
+//! `corten network inspect`
+
+use super::super::args::Shape;
+use super::super::inspect::{InspectArgs, show};
+use super::super::{Context, Outcome, parse};
+
+const SHAPE: Shape = Shape {
+    usage: "[OPTIONS] NETWORK [NETWORK...]",
+    about: "Show everything about networks, as JSON",
+    words: (1, usize::MAX),
+};
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let args: InspectArgs = match parse(context, &SHAPE, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let engine = context.engine()?;
+    show(&args, |name| {
+        if matches!(name, "host" | "none") {
+            return Ok(Some(engine::predefined(name)));
+        }
+        let network = engine.networks().find(name).map_err(|e| e.to_string())?;
+        engine.inspect_network(&network).map(Some).map_err(|e| e.to_string())
+    })
+}
