@@ -73,6 +73,35 @@ fn a_seccomp_profile_of_the_users() {
 }
 
 #[test]
+fn apparmor() {
+    let s = Sandbox::with(&["busybox"]);
+    if !fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")) {
+        s.corten("run --rm --security-opt apparmor=acme busybox true")
+            .fails(125, &["'acme'", "AppArmor does not run"]);
+        s.corten("run --rm --security-opt apparmor=unconfined busybox true").ok();
+        return s.end();
+    }
+    s.corten("run --rm --security-opt apparmor=acme busybox true").fails(125, &["apparmor profile"]);
+    if s.host("command -v apparmor_parser && test -e /sys/kernel/security/apparmor/.replace").code == 0 {
+        let profile = "profile corten-test flags=(attach_disconnected) { file, capability, signal, deny /etc/group r, }";
+        fs::write(s.dir.join("profile"), profile).expect("writable");
+        s.host("apparmor_parser -r profile").ok();
+        let own = "cat /proc/self/attr/current; cat /etc/group";
+        for flags in ["", "--userns host", "--security-opt no-new-privileges"] {
+            let output = s.corten(&format!(
+                "run --rm --security-opt apparmor=corten-test {flags} busybox sh -c '{own}'"
+            ));
+            assert!(output.stdout.trim() == "corten-test (enforce)" && output.code == 1, "{output}");
+        }
+        s.detached("--name box --security-opt apparmor=corten-test busybox sleep 100");
+        assert_eq!(s.corten("exec box cat /proc/self/attr/current").ok(), "corten-test (enforce)");
+        s.corten("rm -f box").ok();
+        s.host("apparmor_parser -R profile").ok();
+    }
+    s.end();
+}
+
+#[test]
 fn an_agent_answers_system_calls() {
     use kernel::seccomp::notify::Answer;
     let s = Sandbox::with(&["busybox"]);

@@ -15,9 +15,10 @@ use kernel::caps::CapSet;
 use kernel::keys::Searchers;
 use kernel::mount::Attr;
 use kernel::process as ns;
+use runtime::oci::process::Module;
 use runtime::{Extra, GroupPaths, Host, Idmap, Lower, Mount, Process, Root, Spec, Writable};
 use std::net::IpAddr;
-use steps::{Credentials, IdRange, Join, Keyring, Limit, WriteFile};
+use steps::{Credentials, IdRange, Join, Keyring, Label, Limit, WriteFile};
 
 /// Hidden in every container that is not privileged: files that tell of the host or reach its hardware.
 pub(crate) const MASKED: [&str; 12] = [
@@ -324,9 +325,26 @@ pub(crate) fn credentials(s: &Settings, user: &User, privileged: bool) -> Result
         ambient: CapSet::EMPTY,
         no_new_privileges: s.security.no_new_privileges,
         limits: s.ulimits.iter().map(limit).collect::<Result<_>>()?,
+        labels: labels(s, privileged)?,
         seccomp: filter::seccomp(s, caps, privileged)?,
         ..Credentials::default()
     })
+}
+
+/// A profile that is asked for and cannot be had is an error, and no silence.
+fn labels(s: &Settings, privileged: bool) -> Result<Vec<Label>> {
+    let profile = match s.security.apparmor.as_deref() {
+        None => return Ok(Vec::new()),
+        Some(_) if privileged || s.privileged => "unconfined",
+        Some(profile) => profile,
+    };
+    match runtime::oci::process::has_module(Module::AppArmor) {
+        true => Ok(vec![Label::apparmor(profile)]),
+        false if profile == "unconfined" => Ok(Vec::new()),
+        false => Err(Error::Invalid(format!(
+            "the AppArmor profile '{profile}' is asked for, but AppArmor does not run on this machine"
+        ))),
+    }
 }
 
 /// A session keyring of the container's own: the host's keys stay out, and `exec` finds those of the first process.

@@ -9,6 +9,7 @@ mod rights;
 mod tests;
 
 pub use document::{Document, LinuxPart, Parts};
+pub use rights::has_module;
 
 use super::{Config, ConfigError, Listener};
 use crate::Process;

@@ -156,7 +156,8 @@ pub(super) fn labels(from: &Document, facts: &Facts) -> Config<Vec<Label>> {
     Ok(labels)
 }
 
-pub(super) fn has_module(module: Module) -> bool {
+/// Whether the security module runs on this machine.
+pub fn has_module(module: Module) -> bool {
     const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
     match module {
         Module::AppArmor => {
