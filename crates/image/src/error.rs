@@ -23,6 +23,17 @@ pub enum Error {
     /// A layer that can't be unpacked, or is not what its digest says.
     #[error("layer {digest}: {cause}")]
     Layer { digest: String, cause: Box<Error> },
+    /// A pull that failed; what was downloaded stays for the next one.
+    #[error("cannot pull {name}: {cause}")]
+    Pull { name: String, cause: Box<Error> },
+    #[error("cannot push {name}: {cause}")]
+    Push { name: String, cause: Box<Error> },
+    /// A registry knows us, or this image, not well enough.
+    #[error("{host} refuses: {cause}")]
+    Unauthorized { host: String, cause: String },
+    /// A registry doesn't have it.
+    #[error("{host} does not have {what}: {cause}")]
+    NotThere { host: String, what: String, cause: String },
     /// Something in an archive, a layer or a document of an image is not as it must be.
     #[error("{0}")]
     Invalid(String),

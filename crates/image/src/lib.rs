@@ -10,6 +10,7 @@ pub mod limits;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod registry;
 pub mod store;
 
 pub use archive::{Format, Input, Loaded, Progress};

@@ -110,18 +110,18 @@ fn parse(source: &Source, limits: &Limits) -> Result<Vec<Parsed>> {
 
 /// What lies in the temporary directory, ready to be published.
 #[derive(Default)]
-struct Made {
+pub(crate) struct Made {
     /// By chain id.
-    layers: HashMap<String, NewLayer>,
+    pub layers: HashMap<String, NewLayer>,
     /// Compressed layers, by their digests.
-    blobs: HashSet<String>,
+    pub blobs: HashSet<String>,
 }
 
 /// A layer that is being unpacked: its chain, and those below it, nearest first.
-struct Place {
-    chain: Digest,
-    diff_id: Digest,
-    below: Vec<Digest>,
+pub(crate) struct Place {
+    pub chain: Digest,
+    pub diff_id: Digest,
+    pub below: Vec<Digest>,
 }
 
 /// Unpack the layers that neither the store nor `made` has, into directories of `tmp` named by their chain ids, and keep the blobs of
@@ -187,7 +187,13 @@ fn unpack_missing(
 }
 
 /// Note a layer as made. Layers come lowest first, so what lies below is settled already.
-fn settle(store: &Store, tmp: &Tmp, made: &mut Made, place: Place, done: layer::Done) -> Result<()> {
+pub(crate) fn settle(
+    store: &Store,
+    tmp: &Tmp,
+    made: &mut Made,
+    place: Place,
+    done: layer::Done,
+) -> Result<()> {
     let (chain, size) = (place.chain.hex(), done.unpacked.size);
     let new = NewLayer { diff_id: place.diff_id, size, tar_size: done.tar_size };
     made.layers.insert(chain.to_string(), new);
@@ -214,32 +220,37 @@ fn is_compressed(blob: &Blob) -> bool {
 }
 
 fn new_image(parsed: &Parsed) -> NewImage<'_> {
-    let mut chains: Vec<Digest> = Vec::new();
-    for layer in &parsed.layers {
-        chains.push(chain_id(chains.last(), &layer.diff_id));
-    }
-    let layers = chains.iter().zip(&parsed.layers);
-    let layers = layers.map(|(chain, layer)| Layer {
-        chain: chain.hex().into(),
-        diff_id: layer.diff_id.hex().into(),
-        size: 0,
-    });
-    let image = &parsed.image;
+    let diff_ids: Vec<Digest> = parsed.layers.iter().map(|l| l.diff_id.clone()).collect();
     NewImage {
         image: Image {
-            id: parsed.id.hex().into(),
             manifest: parsed.manifest.as_ref().map(|(digest, _)| digest.hex().into()),
-            layers: layers.collect(),
-            created: image.created.clone(),
-            architecture: image.architecture.clone(),
-            variant: image.variant.clone(),
-            os: if image.os.is_empty() { "linux".into() } else { image.os.clone() },
-            config: image.config.clone(),
-            ..Image::default()
+            ..record(&parsed.id, &parsed.image, &diff_ids)
         },
         config: &parsed.config,
         manifest: parsed.manifest.as_ref().map(|(_, bytes)| bytes.as_slice()),
         names: &parsed.names,
+        found_by: None,
+    }
+}
+
+/// The record of an image with this config and these layers, lowest first. The commit fills in the sizes.
+pub(crate) fn record(id: &Digest, config: &ImageConfig, diff_ids: &[Digest]) -> Image {
+    let mut below: Option<Digest> = None;
+    let mut layers = Vec::new();
+    for diff_id in diff_ids {
+        let chain = chain_id(below.as_ref(), diff_id);
+        layers.push(Layer { chain: chain.hex().into(), diff_id: diff_id.hex().into(), size: 0 });
+        below = Some(chain);
+    }
+    Image {
+        id: id.hex().into(),
+        layers,
+        created: config.created.clone(),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone(),
+        os: if config.os.is_empty() { "linux".into() } else { config.os.clone() },
+        config: config.config.clone(),
+        ..Image::default()
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod compress;
 pub mod confined;
 pub mod dirs;
+pub mod feed;
 pub mod pax;
 pub mod pipe;
 pub mod record;
@@ -41,6 +42,11 @@ pub struct Blob {
 #[derive(Debug)]
 pub enum Source {
     Blob(Blob),
+    /// A blob that is still being written; `feed` tells how far it is. See [`feed`].
+    Growing {
+        blob: Blob,
+        feed: OwnedFd,
+    },
     /// Something that is still arriving; so many bytes will come.
     Pipe {
         pipe: File,
@@ -52,15 +58,16 @@ impl Source {
     /// Bytes.
     pub fn size(&self) -> u64 {
         match self {
-            Source::Blob(blob) => blob.size,
+            Source::Blob(blob) | Source::Growing { blob, .. } => blob.size,
             Source::Pipe { size, .. } => *size,
         }
     }
 
-    fn fd(&self) -> BorrowedFd<'_> {
+    fn fds(&self) -> [Option<BorrowedFd<'_>>; 2] {
         match self {
-            Source::Blob(blob) => blob.file.as_fd(),
-            Source::Pipe { pipe, .. } => pipe.as_fd(),
+            Source::Blob(blob) => [Some(blob.file.as_fd()), None],
+            Source::Growing { blob, feed } => [Some(blob.file.as_fd()), Some(feed.as_fd())],
+            Source::Pipe { pipe, .. } => [Some(pipe.as_fd()), None],
         }
     }
 }
@@ -91,7 +98,7 @@ impl Job {
     fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let layer = self.layer.as_ref().map(AsFd::as_fd);
         let keep = self.keep.as_ref().map(AsFd::as_fd);
-        [Some(self.source.fd()), layer, keep].into_iter().flatten()
+        self.source.fds().into_iter().chain([layer, keep]).flatten()
     }
 }
 

@@ -1,6 +1,7 @@
 //! One layer as two threads: this one unpacks, the other reads, decompresses and hashes a few chunks ahead.
 
 use super::compress::{Compression, MAGIC};
+use super::feed::Tail;
 use super::record::Recorder;
 use super::tar::Stream;
 use super::unpack::{Unpacked, unpack};
@@ -8,7 +9,7 @@ use super::{Done, Job, Source};
 use crate::digest::Digest;
 use crate::error::{Result, invalid, io};
 use crate::limits::Limits;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, openat};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -194,6 +195,7 @@ fn check(job: &Job, mut blob: BlobReader, diff_id: &Digest) -> Result<()> {
 /// Reads a blob by position, so that several threads can read one file, or from a pipe; counts, hashes if asked, and keeps a copy.
 struct BlobReader<'a> {
     source: &'a Source,
+    tail: Tail<'a>,
     at: u64,
     read: &'a AtomicU64,
     hash: Option<Sha256>,
@@ -202,7 +204,11 @@ struct BlobReader<'a> {
 
 impl<'a> BlobReader<'a> {
     fn new(source: &'a Source, read: &'a AtomicU64, hash: bool, keep: Option<&'a File>) -> Self {
-        BlobReader { source, at: 0, read, hash: hash.then(Sha256::new), keep }
+        let feed = match source {
+            Source::Growing { feed, .. } => Some(feed.as_fd()),
+            _ => None,
+        };
+        BlobReader { source, tail: Tail::new(feed), at: 0, read, hash: hash.then(Sha256::new), keep }
     }
 }
 
@@ -214,6 +220,11 @@ impl Read for BlobReader<'_> {
         }
         let n = match self.source {
             Source::Blob(blob) => blob.file.read_at(&mut buffer[..want], blob.offset + self.at)?,
+            Source::Growing { blob, .. } => {
+                let there = self.tail.beyond(self.at)? - self.at;
+                let want = want.min(usize::try_from(there).unwrap_or(want));
+                blob.file.read_at(&mut buffer[..want], blob.offset + self.at)?
+            }
             Source::Pipe { pipe, .. } => (&mut &*pipe).read(&mut buffer[..want])?,
         };
         if n == 0 {

@@ -3,6 +3,7 @@
 use super::{DIR, Store};
 use crate::digest::Digest;
 use crate::error::{Error, Result, io};
+use crate::layer::Blob;
 use crate::layer::compress::{Compression, MAGIC};
 use crate::layer::replay::TarStream;
 use rustix::fs::{Mode, OFlags, openat};
@@ -10,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self as stdio, Read};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 /// A blob of the store. Reading it to the end fails where its digest is wrong.
 #[derive(Debug)]
@@ -33,6 +35,12 @@ impl Store {
         };
         let size = file.metadata().map_err(io(what))?.len();
         Ok(Some(BlobStream { file, size, hash: Some(Sha256::new()), digest: digest.clone() }))
+    }
+
+    /// A blob that is kept, to be read by position by who checks it. None: it isn't kept.
+    pub fn blob_file(&self, digest: &Digest) -> Result<Option<Blob>> {
+        let blob = self.blob(digest)?;
+        Ok(blob.map(|b| Blob { file: Arc::new(b.file), offset: 0, size: b.size }))
     }
 
     /// The bytes of a small blob: a config or a manifest.

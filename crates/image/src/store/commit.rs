@@ -27,6 +27,8 @@ pub struct NewImage<'a> {
     pub config: &'a [u8],
     pub manifest: Option<&'a [u8]>,
     pub names: &'a [Reference],
+    /// What the repositories of the names get besides them, as `name@sha256:…`: the digest that it was found by. None: that of the manifest.
+    pub found_by: Option<&'a Digest>,
 }
 
 /// The lock, while it lives. Its file isn't empty while a change is being made that takes several steps: whoever finds it so cleans up.
@@ -57,7 +59,7 @@ struct Journal {
 impl Store {
     /// Make the directories of the store.
     pub(crate) fn prepare(&self) -> Result<()> {
-        for dir in ["blobs", "blobs/sha256", "layers", "images", "tags", "tmp"] {
+        for dir in ["blobs", "blobs/sha256", "layers", "images", "tags", "tmp", "partial"] {
             match mkdirat(&self.fd, dir, Mode::RWXU) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(e) => return Err(io(format!("make '{}'", self.root.join(dir).display()))(e)),
@@ -172,8 +174,9 @@ impl Store {
             for name in new.names {
                 journal.tags.push((name.clone(), self.tagged_id(name)?));
                 self.write_tag(name, &new.image.id)?;
-                if let Some(manifest) = &new.image.manifest {
-                    let digest = Some(format!("sha256:{manifest}"));
+                let found_by = new.found_by.map(Digest::hex).or(new.image.manifest.as_deref());
+                if let Some(hex) = found_by {
+                    let digest = Some(format!("sha256:{hex}"));
                     let digested = Reference { tag: None, digest, ..name.clone() };
                     journal.tags.push((digested.clone(), self.tagged_id(&digested)?));
                     self.write_tag(&digested, &new.image.id)?;

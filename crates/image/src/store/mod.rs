@@ -8,6 +8,7 @@
 //! layers/<chain id>/layer.json
 //! images/<image id>.json    what `run` needs of an image
 //! tags/<name>               one name of an image: its id, then the name
+//! partial/<hex>             a layer that has not been downloaded to its end yet
 //! tmp/<random>/             what a load has not committed yet; locked while its process lives
 //! lock                      taken by what changes the store
 //! ```
