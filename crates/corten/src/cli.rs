@@ -14,6 +14,7 @@ mod network;
 mod options;
 mod port;
 mod ps;
+mod pull;
 mod rename;
 mod restart;
 mod rm;
@@ -30,6 +31,7 @@ mod wait;
 
 pub use args::parse;
 pub use options::ContainerArgs;
+pub use pull::for_run as pull_for_run;
 pub use run::io_words;
 #[cfg(test)]
 pub use run::{run_help, test_parse};
@@ -144,6 +146,7 @@ const COMMANDS: &[Command] = &[
     command("top", "Show the processes of a container", top::main),
     command("port", "Show the published ports of a container", port::main),
     command("images", "List images", images::main),
+    command("pull", "Download an image from a registry", pull::main),
     command("load", "Load images from an archive", load::main),
     command("save", "Save images to an archive", save::main),
     command("tag", "Give an image another name", tag::main),
@@ -174,6 +177,7 @@ const IMAGE: &[Command] = &[
     command("inspect", "Show everything about images", image_inspect::main),
     command("load", "Load images from an archive", load::main),
     command("ls", "List images", images::main),
+    command("pull", "Download an image from a registry", pull::main),
     command("rm", "Remove images", rmi::main),
     command("save", "Save images to an archive", save::main),
     command("tag", "Give an image another name", tag::main),

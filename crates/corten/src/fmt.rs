@@ -3,6 +3,7 @@
 mod functions;
 pub mod list;
 pub mod ports;
+pub mod progress;
 pub mod table;
 pub mod template;
 pub mod words;

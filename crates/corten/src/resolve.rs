@@ -19,8 +19,12 @@ use kernel::caps::CapSet;
 /// A cause, in one line.
 pub type Result<T> = std::result::Result<T, String>;
 
-/// The image that the command line asks for; `None` with `--rootfs`.
-pub fn image(engine: &Engine, args: &ContainerArgs) -> std::result::Result<Option<Image>, Failure> {
+/// The image that the command line asks for, pulled where it has to be; `None` with `--rootfs`.
+pub fn image(
+    engine: &Engine,
+    args: &ContainerArgs,
+    may_pull: bool,
+) -> std::result::Result<Option<Image>, Failure> {
     let failed = |message: String| Failure { code: crate::cli::ENGINE, message, usage: false };
     let pull = args.pull.as_deref().unwrap_or("missing");
     if !matches!(pull, "missing" | "never" | "always") {
@@ -32,30 +36,53 @@ pub fn image(engine: &Engine, args: &ContainerArgs) -> std::result::Result<Optio
         return Ok(None);
     }
     let (name, _) = args.image_and_command();
-    let found = match engine.images().resolve(name) {
-        Ok(image) => image,
-        Err(error) if error.is_not_found() => {
-            let full =
-                image::Reference::parse(name).map_or_else(|_| name.to_owned(), |r| r.tagged().familiar());
-            if pull == "never" {
-                return Err(failed(format!("No such image: {full}")));
-            }
-            if !args.quiet {
-                crate::cli::say(&format!("Unable to find image '{full}' locally"));
-            }
-            return Err(failed(format!(
-                "cannot pull '{full}': pulling from a registry is not there yet; use 'corten load'"
-            )));
-        }
+    let here = match engine.images().resolve(name) {
+        Ok(image) => Some(image),
+        Err(error) if error.is_not_found() => None,
         Err(error) => return Err(failed(error.to_string())),
     };
-    if pull == "always" && !found.host {
-        return Err(failed(format!("cannot pull '{name}': pulling from a registry is not there yet")));
-    }
-    if let Some(platform) = &args.platform {
-        names::platform(platform, name, &found).map_err(failed)?;
-    }
+    let fits = |image: &Image| match &args.platform {
+        Some(platform) if !image.host => names::platform(platform, name, image).map_err(failed),
+        _ => Ok(()),
+    };
+    let wanted = match &here {
+        Some(image) if image.host => false,
+        Some(image) => pull == "always" || (pull == "missing" && fits(image).is_err()),
+        None if pull == "never" || !may_pull => {
+            let full =
+                image::Reference::parse(name).map_or_else(|_| name.to_owned(), |r| r.tagged().familiar());
+            return Err(failed(format!("No such image: {full}")));
+        }
+        None => true,
+    };
+    // An id can't be pulled, and needs not be.
+    let reference = image::Reference::parse(name).ok().map(image::Reference::tagged);
+    let found = match (here, reference) {
+        (Some(image), Some(reference)) if wanted && may_pull && image.reference.is_some() => {
+            pull_image(engine, args, &reference)?;
+            engine.images().resolve(name)?
+        }
+        (Some(image), _) => image,
+        (None, Some(reference)) => {
+            if !args.quiet && pull == "missing" {
+                crate::cli::say(&format!("Unable to find image '{}' locally", reference.familiar()));
+            }
+            pull_image(engine, args, &reference)?;
+            engine.images().resolve(name)?
+        }
+        (None, None) => return Err(failed(format!("No such image: {name}"))),
+    };
+    fits(&found)?;
     Ok(Some(found))
+}
+
+fn pull_image(
+    engine: &Engine,
+    args: &ContainerArgs,
+    reference: &image::Reference,
+) -> std::result::Result<(), Failure> {
+    let pulled = crate::cli::pull_for_run(engine, reference, args.platform.as_deref(), args.quiet);
+    pulled.map_err(|failure| Failure { code: crate::cli::ENGINE, ..failure })
 }
 
 /// The settings, and notes for the user about what some flags imply.

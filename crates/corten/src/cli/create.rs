@@ -24,7 +24,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine().map_err(engine_failed)?;
-    let mut settings = settings(&engine, &args.container)?;
+    let mut settings = settings(&engine, &args.container, true)?;
     settings.attach = true;
     settings.command_line = ["corten", "create"].iter().map(|w| (*w).to_owned()).chain(line).collect();
     let cid_file = args.container.cidfile.as_deref().map(CidFile::claim).transpose()?;

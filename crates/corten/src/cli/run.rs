@@ -49,7 +49,8 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     }
     let form = args.explain.as_deref().map(explain::Form::parse).transpose().map_err(Failure::flag)?;
     let engine = context.engine().map_err(engine_failed)?;
-    let mut settings = settings(&engine, &args.container)?;
+    // What is only told changes nothing.
+    let mut settings = settings(&engine, &args.container, form.is_none())?;
     settings.attach = !args.detach;
     settings.command_line = ["corten", "run"].iter().map(|w| (*w).to_owned()).chain(line).collect();
     if let Some(form) = form {
@@ -114,8 +115,8 @@ pub fn engine_failed(error: impl Into<Failure>) -> Failure {
 }
 
 /// The image is looked up, the flags are understood, and both are put together.
-pub fn settings(engine: &Engine, args: &ContainerArgs) -> Result<Settings, Failure> {
-    let image = resolve::image(engine, args)?;
+pub fn settings(engine: &Engine, args: &ContainerArgs, may_pull: bool) -> Result<Settings, Failure> {
+    let image = resolve::image(engine, args, may_pull)?;
     let (settings, notes) =
         resolve::resolve(args, image.as_ref()).map_err(|m| Failure { code: ENGINE, ..Failure::new(m) })?;
     for note in notes.iter().map(String::as_str).chain(engine::ignored_limits(&settings)) {

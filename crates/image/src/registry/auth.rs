@@ -157,7 +157,8 @@ pub fn token(
         ));
     };
     // A password never travels in the clear, unless that was asked for.
-    if !realm.secure && !(endpoint.insecure || is_loopback(&endpoint.host) && is_loopback(&realm.authority)) {
+    let near = is_loopback(&endpoint.host) && is_loopback(&realm.authority);
+    if !(realm.secure || endpoint.insecure || near) {
         return invalid(format!("{host} names a token server without TLS: {}", realm.shown()));
     }
     let insecure = endpoint.insecure && realm.host() == super::url::host(host);

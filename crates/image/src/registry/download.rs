@@ -79,13 +79,15 @@ fn fetch(sessions: &[&Session], download: &Download, stop: &AtomicBool) -> Resul
     if have > 0 {
         download.tell(have)?;
     }
+    if have == download.size
+        && let Some(session) = sessions.first()
+    {
+        download.event(session, State::Downloaded);
+    }
     let mut failure = None;
     for session in sessions {
         match fetch_from(session, download, &mut have, stop) {
-            Ok(()) => {
-                download.event(session, State::Downloaded);
-                return Ok(());
-            }
+            Ok(()) => return Ok(()),
             Err(e) if stop.load(Ordering::Relaxed) => return Err(e),
             Err(e) => _ = failure.get_or_insert(e),
         }
@@ -178,6 +180,9 @@ fn once(session: &Session, download: &Download, have: &mut u64, stop: &AtomicBoo
         let file = &download.partial.file;
         file.write_all_at(new, *have).map_err(io(format!("write layer {digest}")))?;
         *have += new.len() as u64;
+        if *have == *size && !new.is_empty() {
+            download.event(session, State::Downloaded);
+        }
         if !new.is_empty() {
             download.tell(*have)?;
         }

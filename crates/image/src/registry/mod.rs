@@ -12,6 +12,7 @@ mod http;
 mod login;
 mod partial;
 mod pull;
+mod tags;
 mod tls;
 mod url;
 
@@ -19,6 +20,7 @@ pub use config::{Config, Endpoint};
 pub use credentials::{Credentials, Secret};
 pub use login::{LoggedIn, login, logout, server};
 pub use pull::{Pulled, pull};
+pub use tags::tags;
 
 use crate::error::{Error, Result};
 use crate::reference::Reference;
@@ -35,6 +37,8 @@ use url::Url;
 pub enum Event<'a> {
     /// `latest: Pulling from library/busybox`
     Pulling { tag: &'a str, repository: &'a str },
+    /// `The push refers to repository [docker.io/library/busybox]`
+    Pushing { repository: &'a str },
     /// Something of one layer; its short name.
     Layer { layer: &'a str, state: State },
     /// A pause before another try.
@@ -68,6 +72,8 @@ pub enum State {
     Pushed,
     /// The registry has it in another repository.
     Mounted,
+    /// The registry has it in this repository.
+    There,
 }
 
 pub type Listener<'a> = dyn Fn(&Event) + Sync + 'a;
