@@ -6,7 +6,7 @@ use crate::error::{Result, io};
 use crate::store::Store;
 use crate::store::tmp::Tmp;
 use std::fs::File;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -80,6 +80,13 @@ pub fn lock_image(store: &Store, manifest: &Digest, waiting: &dyn Fn()) -> Resul
 pub fn unlock_image(store: &Store, manifest: &Digest, lock: File) {
     let _ = std::fs::remove_file(store.root.join("partial").join(format!("{}.lock", manifest.hex())));
     drop(lock);
+}
+
+/// Make the directory.
+pub fn prepare(store: &Store) -> Result<()> {
+    let path = store.root.join("partial");
+    let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&path);
+    made.map_err(io(format!("make '{}'", path.display())))
 }
 
 /// Remove what nobody has touched for a week. Failures are left for the next time.

@@ -68,6 +68,7 @@ pub fn pull(
         None => reference.clone(),
     };
     store.prepare()?;
+    partial::prepare(store)?;
     partial::sweep(store);
     let sessions = sessions(client, &reference, false, listener)?;
     let which = reference.digest.as_deref().or(reference.tag.as_deref()).unwrap_or_default();

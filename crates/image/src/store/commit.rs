@@ -59,7 +59,7 @@ struct Journal {
 impl Store {
     /// Make the directories of the store.
     pub(crate) fn prepare(&self) -> Result<()> {
-        for dir in ["blobs", "blobs/sha256", "layers", "images", "tags", "tmp", "partial"] {
+        for dir in ["blobs", "blobs/sha256", "layers", "images", "tags", "tmp"] {
             match mkdirat(&self.fd, dir, Mode::RWXU) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(e) => return Err(io(format!("make '{}'", self.root.join(dir).display()))(e)),
