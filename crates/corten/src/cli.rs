@@ -1,6 +1,6 @@
 //! The command line: one file a command, with what it takes and what it does. Here is the way from words to the command.
 
-mod args;
+pub mod args;
 mod create;
 mod exec;
 mod help;

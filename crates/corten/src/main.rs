@@ -3,8 +3,19 @@
 mod cli;
 mod explain;
 mod fmt;
+mod oci;
 mod resolve;
 
 fn main() -> std::process::ExitCode {
-    cli::main(std::env::args_os().skip(1).collect())
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
+    let mut rest: Vec<_> = words.collect();
+    let called = oci::is_called(&program.to_string_lossy());
+    if called || rest.first().is_some_and(|word| word == "oci") {
+        if !called {
+            rest.remove(0);
+        }
+        return oci::main(rest);
+    }
+    cli::main(rest)
 }

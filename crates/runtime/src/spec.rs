@@ -144,7 +144,9 @@ pub enum Mount {
 /// What few mounts have.
 #[derive(Debug, Clone, Default)]
 pub struct Extra {
-    /// Flags that are cleared.
+    /// Flags of the topmost mount of a tree.
+    pub top: Attr,
+    /// Flags that are cleared, of the topmost mount.
     pub clear: Attr,
     /// Flags that are set and cleared on the mount and all below it.
     pub below: (Attr, Attr),

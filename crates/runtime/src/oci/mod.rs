@@ -2,12 +2,21 @@
 //!
 //! The file is trusted, the root file system that it names is not.
 
+mod config;
+mod container;
 mod devices;
+pub mod hooks;
+mod mounts;
 pub mod process;
+mod record;
 mod resources;
 mod seccomp;
 
+pub use config::{Bundle, Options, parse, spec};
+pub use container::{Create, create, delete, explain, kept, kill, kill_all, start};
+pub use mounts::mount_options;
 pub use process::process;
+pub use record::{Containers, Record, Status};
 pub use resources::{check, limits, resources};
 pub use seccomp::{Listener, listener, seccomp};
 
@@ -28,3 +37,42 @@ impl ConfigError {
 
 /// What converting a part of a `config.json` answers.
 pub type Config<T> = std::result::Result<T, ConfigError>;
+
+/// Why an operation was not done: one line.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    pub message: String,
+    /// There is no such container.
+    pub missing: bool,
+}
+
+/// What an operation answers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub fn new(message: impl Into<String>) -> Error {
+        Error { message: message.into(), missing: false }
+    }
+
+    fn missing(message: String) -> Error {
+        Error { message, missing: true }
+    }
+
+    fn io(what: &str, path: &std::path::Path, why: impl Into<std::io::Error>) -> Error {
+        Error::new(format!("{what} {}: {}", path.display(), mounts::reason(&why.into())))
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Error {
+        Error::new(error.to_string())
+    }
+}
+
+impl From<crate::StartError> for Error {
+    fn from(error: crate::StartError) -> Error {
+        // Steps and their undoing stand on lines of their own; here there is one.
+        Error::new(error.message.replace("\n  ", "; "))
+    }
+}

@@ -1,0 +1,189 @@
+//! The OCI runtime's command line, as runc has it: `corten oci …`, or this binary called `runc` or `corten-runtime`.
+//! Containers are made by the same plan and the same executor as those of `corten run`.
+
+mod console;
+mod create;
+mod delete;
+mod features;
+mod kill;
+mod list;
+mod run;
+mod spec;
+mod start;
+mod state;
+
+use crate::cli::{self, Failure, Outcome};
+use runtime::oci::Containers;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What stands before the command.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// `--root`: what is known of containers.
+    pub containers: Containers,
+    /// `--log`: a file, or standard error.
+    log: Option<PathBuf>,
+    /// `--log-format json`
+    json: bool,
+    /// `--systemd-cgroup`: groups are made by systemd.
+    pub systemd: bool,
+    /// For the flags of a command.
+    pub cli: cli::Context,
+}
+
+/// The names that this binary may be called by to be a runtime.
+const NAMES: [&str; 3] = ["runc", "corten-runtime", "corten-oci"];
+
+/// Whether the program was called as a runtime.
+pub fn is_called(program: &str) -> bool {
+    NAMES.contains(&program.rsplit('/').next().unwrap_or_default())
+}
+
+type Run = fn(&Context, Vec<String>) -> Outcome;
+
+const COMMANDS: &[(&str, &str, Run)] = &[
+    ("create", "Create a container from a bundle; it waits for its start", create::main),
+    ("start", "Run the program of a created container", start::main),
+    ("run", "Create and start a container", run::main),
+    ("state", "Show the state of a container", state::main),
+    ("kill", "Send a signal to a container", kill::main),
+    ("delete", "Remove a container that has ended", delete::main),
+    ("list", "List the containers of this root", list::main),
+    ("spec", "Write a new config.json", spec::main),
+    ("features", "Show what this runtime can do", features::main),
+];
+
+fn overview() -> String {
+    let mut text = String::from(
+        "Usage:  corten oci [OPTIONS] COMMAND\n\nRun containers from OCI bundles, with runc's command line\n\nCommands:\n",
+    );
+    for (name, about, _) in COMMANDS {
+        text.push_str(&format!("  {name:<10}  {about}\n"));
+    }
+    text.push_str(
+        "\nOptions:
+      --root DIR            Where the state of containers is kept (default /run/corten-oci)
+      --log FILE            Write errors to a file, too
+      --log-format FORMAT   text or json (default text)
+      --systemd-cgroup      Let systemd make the control groups
+      --rootless WORD       true, false or auto: taken for runc's sake
+      --debug               Taken for runc's sake
+  -v, --version             Show the version
+",
+    );
+    text
+}
+
+pub fn version() -> String {
+    format!("corten version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), features::SPEC_VERSION)
+}
+
+/// The whole command line after the program's name, or after `oci`.
+pub fn main(words: Vec<OsString>) -> ExitCode {
+    let words = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let runtime_dir = std::env::var("XDG_RUNTIME_DIR").ok().filter(|_| !rustix::process::geteuid().is_root());
+    let root =
+        runtime_dir.map_or_else(|| "/run/corten-oci".into(), |dir| PathBuf::from(dir).join("corten-oci"));
+    let mut context = Context {
+        containers: Containers { root },
+        log: None,
+        json: false,
+        systemd: false,
+        cli: cli::Context { root: PathBuf::new(), state: PathBuf::new(), command: "oci".to_owned() },
+    };
+    let outcome = dispatch(&mut context, words);
+    match outcome {
+        Ok(code) => ExitCode::from(code.clamp(0, 255) as u8),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                context.tell(&failure.message);
+            }
+            ExitCode::from(failure.code.clamp(1, 255) as u8)
+        }
+    }
+}
+
+fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
+    let mut words = words.into_iter();
+    let name = loop {
+        let Some(word) = words.next() else {
+            cli::print(&overview())?;
+            return Ok(0);
+        };
+        let (flag, attached) = match word.split_once('=') {
+            Some((flag, value)) if word.starts_with('-') => (flag, Some(value.to_owned())),
+            _ => (word.as_str(), None),
+        };
+        let mut value = || {
+            attached
+                .clone()
+                .or_else(|| words.next())
+                .ok_or_else(|| Failure::new(format!("flag needs an argument: {flag}")))
+        };
+        // As Go's flag package has it, one dash is as good as two.
+        match flag.trim_start_matches('-') {
+            _ if !flag.starts_with('-') => break word,
+            "root" => context.containers.root = value()?.into(),
+            "log" => context.log = Some(value()?.into()).filter(|p: &PathBuf| !p.as_os_str().is_empty()),
+            "log-format" => context.json = value()? == "json",
+            "systemd-cgroup" => context.systemd = attached.as_deref() != Some("false"),
+            "criu" | "rootless" => drop(value()?),
+            "debug" => {}
+            "version" | "v" => {
+                cli::print(&version())?;
+                return Ok(0);
+            }
+            "help" | "h" => {
+                cli::print(&overview())?;
+                return Ok(0);
+            }
+            _ => return Err(Failure::new(format!("unknown flag: {flag}"))),
+        }
+    };
+    if name == "help" {
+        cli::print(&overview())?;
+        return Ok(0);
+    }
+    let Some((_, _, run)) = COMMANDS.iter().find(|(known, ..)| *known == name) else {
+        return Err(Failure::new(format!("unknown command: {name}")));
+    };
+    context.cli.command = format!("oci {name}");
+    run(context, words.collect()).map_err(|failure| Failure {
+        // 125 is Docker's word for it, not runc's.
+        code: if failure.code == cli::ENGINE { 1 } else { failure.code },
+        ..failure
+    })
+}
+
+impl Context {
+    /// An error on standard error, and in the log as those expect it who called us.
+    fn tell(&self, message: &str) {
+        cli::say(message);
+        let Some(path) = &self.log else { return };
+        let time = engine::Time::now().rfc3339();
+        let line = if self.json {
+            serde_json::json!({ "level": "error", "msg": message, "time": time }).to_string()
+        } else {
+            format!("time=\"{time}\" level=error msg={message:?}")
+        };
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        if let Err(e) = file.and_then(|mut file| writeln!(file, "{line}")) {
+            cli::say(&format!("cannot write {}: {e}", path.display()));
+        }
+    }
+}
+
+impl From<runtime::oci::Error> for Failure {
+    fn from(error: runtime::oci::Error) -> Failure {
+        Failure::new(error.message)
+    }
+}
+
+impl From<runtime::oci::ConfigError> for Failure {
+    fn from(error: runtime::oci::ConfigError) -> Failure {
+        Failure::new(error.to_string())
+    }
+}

@@ -1,0 +1,174 @@
+//! `corten oci create`, and what it shares with `run`
+
+use super::{Context, console};
+use crate::cli::{Failure, Outcome, args::Shape, parse};
+use crate::explain::{self, Form};
+use clap::Args;
+use runtime::oci::{self, Bundle, Create, Record};
+use runtime::{Launched, Stdio};
+use rustix::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+const SHAPE: Shape = Shape {
+    usage: "[OPTIONS] ID",
+    about: "Create a container from a bundle; its program waits for `start`",
+    words: (1, 1),
+};
+
+/// What both take.
+#[derive(Debug, Args)]
+pub struct MakeArgs {
+    /// The directory with config.json and root file system
+    #[arg(short, long, default_value = ".", value_name = "DIR")]
+    pub bundle: PathBuf,
+    /// Write the pid of the container's first process to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// A socket that the terminal's master is sent to
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<String>,
+    /// A socket that a descriptor of the first process is sent to
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<String>,
+    /// Descriptors from 3 on that the program keeps
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub preserve_fds: u32,
+    /// Taken for runc's sake: the root is always changed by pivot_root(2)
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Stay in the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Print what would be done, and do nothing: text, sh or json
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "text", value_name = "FORM", value_parser = Form::parse)]
+    pub explain: Option<Form>,
+    /// Print each step as it is done
+    #[arg(long)]
+    pub trace: bool,
+    pub words: Vec<String>,
+}
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let args: MakeArgs = match parse(&context.cli, &SHAPE, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let bundle = read(&args)?;
+    if let Some(form) = args.explain {
+        return explain(context, &bundle, &args, form, true);
+    }
+    let wants_terminal = terminal(&bundle);
+    match (&args.console_socket, wants_terminal) {
+        (None, true) => {
+            return Err(Failure::new("config.json: process.terminal: create needs --console-socket for it"));
+        }
+        (Some(_), false) => {
+            return Err(Failure::new("--console-socket: config.json asks for no terminal"));
+        }
+        _ => {}
+    }
+    let stdio = if wants_terminal { Stdio::Terminal } else { own_stdio()? };
+    make(context, &bundle, &args, true, stdio)?;
+    Ok(0)
+}
+
+/// Reads the bundle, and goes on out of its reach where it has the host's ids.
+pub fn read(args: &MakeArgs) -> Result<Bundle, Failure> {
+    let bundle = Bundle::read(&args.bundle)?;
+    if args.explain.is_none() && !bundle.has_own_ids() {
+        engine::seal()?;
+    }
+    Ok(bundle)
+}
+
+pub fn terminal(bundle: &Bundle) -> bool {
+    bundle.config.process().as_ref().and_then(|p| p.terminal()).unwrap_or_default()
+}
+
+/// Our own input and output become the program's.
+pub fn own_stdio() -> Result<Stdio, Failure> {
+    let copy = |fd: rustix::fd::BorrowedFd<'_>| {
+        rustix::io::fcntl_dupfd_cloexec(fd, 3)
+            .map_err(|e| Failure::new(format!("cannot hand on a standard descriptor: {e}")))
+    };
+    Ok(Stdio::Given([
+        copy(rustix::stdio::stdin())?,
+        copy(rustix::stdio::stdout())?,
+        copy(rustix::stdio::stderr())?,
+    ]))
+}
+
+fn create(args: &MakeArgs, wait: bool) -> Create {
+    let inherited = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse::<u32>().ok()).unwrap_or_default();
+    Create {
+        id: args.words[0].clone(),
+        wait,
+        keep_fds: args.preserve_fds + inherited,
+        created: engine::Time::now().rfc3339(),
+        owner: owner(),
+    }
+}
+
+pub fn explain(context: &Context, bundle: &Bundle, args: &MakeArgs, form: Form, wait: bool) -> Outcome {
+    let plan = oci::explain(&context.containers, bundle, &create(args, wait))?;
+    crate::cli::print(&explain::show(&plan, form))?;
+    Ok(0)
+}
+
+/// Makes the container, and hands out what the caller wants of it. A terminal that nobody wants stays with the answer.
+pub fn make(
+    context: &Context,
+    bundle: &Bundle,
+    args: &MakeArgs,
+    wait: bool,
+    stdio: Stdio,
+) -> Result<(Record, Launched, Option<OwnedFd>), Failure> {
+    let socket = |path: &Option<String>| path.as_deref().map(console::connect).transpose();
+    let (console, pidfd) = (socket(&args.console_socket)?, socket(&args.pidfd_socket)?);
+    let mut told = |number: usize, _: steps::Phase, step: &steps::Step, time: std::time::Duration| {
+        eprintln!("{number:>4} {:>7.3} ms  {}", time.as_secs_f64() * 1e3, step.shell().brief());
+    };
+    let trace: runtime::Trace<'_> = if args.trace { Some(&mut told) } else { None };
+    let (record, mut launched) = oci::create(&context.containers, bundle, &create(args, wait), stdio, trace)?;
+    let given = (|| {
+        if let (Some(socket), Some(master)) = (&console, &launched.master) {
+            console::send(socket, "/dev/ptmx", master.as_fd())?;
+        }
+        if let Some(socket) = &pidfd {
+            console::send(socket, "pidfd", launched.pidfd.as_fd())?;
+        }
+        match &args.pid_file {
+            Some(path) => write_pid(path, launched.pid),
+            None => Ok(()),
+        }
+    })();
+    if let Err(failure) = given {
+        oci::delete(&context.containers, &record, true)?;
+        return Err(failure);
+    }
+    let master = launched.master.take().filter(|_| console.is_none());
+    Ok((record, launched, master))
+}
+
+/// Whole or not at all: the caller reads it as soon as it is there.
+pub fn write_pid(path: &Path, pid: i32) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::new(format!("cannot write {}: {e}", path.display()));
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let new = path.with_file_name(format!(".{name}"));
+    std::fs::write(&new, pid.to_string()).and_then(|()| std::fs::rename(&new, path)).map_err(failed)
+}
+
+/// The user's name, for `list`.
+fn owner() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    if uid == 0 {
+        return "root".to_owned();
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = |line: &str| {
+        let mut words = line.split(':');
+        let name = words.next()?;
+        (words.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    };
+    passwd.lines().find_map(name).unwrap_or_else(|| format!("#{uid}"))
+}

@@ -1,0 +1,34 @@
+//! `corten oci kill`
+
+use super::Context;
+use crate::cli::{Failure, Outcome, args::Shape, parse};
+use clap::Args;
+use runtime::oci;
+
+const SHAPE: Shape =
+    Shape { usage: "[OPTIONS] ID [SIGNAL]", about: "Send a signal to a container (TERM)", words: (1, 2) };
+
+#[derive(Debug, Args)]
+struct KillArgs {
+    /// To all of its processes
+    #[arg(short, long)]
+    all: bool,
+    words: Vec<String>,
+}
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let args: KillArgs = match parse(&context.cli, &SHAPE, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let word = args.words.get(1).map_or("TERM", String::as_str);
+    let signal =
+        engine::signal::number(word).ok_or_else(|| Failure::new(format!("unknown signal \"{word}\"")))?;
+    let record = context.containers.load(&args.words[0])?;
+    if args.all {
+        record.groups.signal_all(signal);
+        return Ok(0);
+    }
+    oci::kill(&context.containers, &record, signal)?;
+    Ok(0)
+}

@@ -1,0 +1,422 @@
+//! The whole file: from an OCI bundle to what the planner is asked for.
+
+use super::mounts::{mount, ranges, reason, root_propagation};
+use super::{Config, ConfigError, hooks};
+use crate::{Extra, Idmap, Mount, Root, Spec};
+use kernel::process as ns;
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType};
+use std::path::{Path, PathBuf};
+use steps::{IdRange, Join, MoveLink, Node, TimeOffset};
+
+/// A directory with a `config.json`, read.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Absolute.
+    pub dir: PathBuf,
+    pub config: oci_spec::runtime::Spec,
+    /// The text of the file.
+    pub text: String,
+}
+
+/// A `config.json` is some tens of kilobytes long; beyond this it is something else.
+const LIMIT: u64 = 16 << 20;
+
+impl Bundle {
+    /// Reads the bundle in `dir`.
+    pub fn read(dir: &Path) -> Config<Bundle> {
+        let wrong = |why: String| ConfigError::new(dir.join("config.json").display().to_string(), why);
+        let dir = dir
+            .canonicalize()
+            .map_err(|e| ConfigError::new(format!("the bundle {}", dir.display()), reason(&e)))?;
+        let path = dir.join("config.json");
+        let length = std::fs::metadata(&path).map_err(|e| wrong(reason(&e)))?.len();
+        if length > LIMIT {
+            return Err(wrong(format!("{length} bytes are too many")));
+        }
+        let bytes = std::fs::read(&path).map_err(|e| wrong(reason(&e)))?;
+        let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8".to_owned()))?;
+        let config = parse(&text)?;
+        Ok(Bundle { dir, config, text })
+    }
+
+    /// Whether its root is nobody outside: it has a user namespace.
+    pub fn has_own_ids(&self) -> bool {
+        let spaces = self.config.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        spaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::User)
+    }
+
+    /// The directory that will be `/`.
+    pub fn rootfs(&self) -> Config<PathBuf> {
+        let Some(root) = self.config.root() else { return Err(ConfigError::new("root", "is missing")) };
+        let path = self.dir.join(root.path());
+        let path = path
+            .canonicalize()
+            .map_err(|e| ConfigError::new("root.path", format!("{}: {}", path.display(), reason(&e))))?;
+        if !path.is_dir() {
+            return Err(ConfigError::new("root.path", format!("{} is not a directory", path.display())));
+        }
+        Ok(path)
+    }
+}
+
+/// Understands the text of a `config.json`; errors name the field.
+pub fn parse(text: &str) -> Config<oci_spec::runtime::Spec> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let spec: oci_spec::runtime::Spec = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
+        let field = e.path().to_string();
+        ConfigError::new(if field == "." { "the file".to_owned() } else { field }, e.inner())
+    })?;
+    reader.end().map_err(|e| ConfigError::new("the file", e))?;
+    version(spec.version())?;
+    Ok(spec)
+}
+
+/// Versions 1.x are one language, whose words grow.
+fn version(text: &str) -> Config<()> {
+    let wrong = || ConfigError::new("ociVersion", format!("unknown version '{text}'"));
+    let numbers = text.split(['-', '+']).next().unwrap_or_default();
+    let parts: Vec<Option<u32>> = numbers.split('.').map(|n| n.parse().ok()).collect();
+    match parts[..] {
+        [Some(1), Some(_), Some(_)] => Ok(()),
+        _ => Err(wrong()),
+    }
+}
+
+/// What is not in the file.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The container's.
+    pub id: String,
+    /// Empty, unreadable: to cover with.
+    pub empty_file: String,
+    pub empty_dir: String,
+    /// The socket at which it waits for its start.
+    pub begin: Option<String>,
+    pub keep_fds: u32,
+    /// The ids of a user namespace that is joined, where the file does not say them.
+    pub joined_ids: Option<(Vec<IdRange>, Vec<IdRange>)>,
+}
+
+/// What the planner is asked for. Control groups are chosen by the caller.
+pub fn spec(bundle: &Bundle, options: &Options) -> Config<Spec> {
+    let config = &bundle.config;
+    let linux = config.linux().clone().unwrap_or_default();
+    let (namespaces, join) = namespaces(&linux)?;
+    let all = namespaces | join.iter().fold(0, |all, j| all | j.flag);
+    let (ids, group_ids) = ids(&linux, namespaces, &join, options)?;
+    let Some(process) = config.process() else { return Err(ConfigError::new("process", "is missing")) };
+    let mut process = super::process(process)?;
+    if let Some(seccomp) = linux.seccomp() {
+        process.credentials.seccomp = super::seccomp(seccomp)?;
+    }
+    let root = bundle.rootfs()?.display().to_string();
+    let idmap = Idmap::No;
+    let mut spec = Spec {
+        name: options.id.clone(),
+        root: Root::Directory { path: root, idmap },
+        read_only: config.root().as_ref().and_then(|r| r.readonly()).unwrap_or_default(),
+        namespaces,
+        join,
+        ids,
+        group_ids,
+        time_offsets: time_offsets(&linux, namespaces)?,
+        propagation: Some(match linux.rootfs_propagation().as_deref() {
+            None | Some("") => (kernel::mount::Propagation::Slave, true),
+            Some(word) => root_propagation(word)?,
+        }),
+        hostname: uts(config.hostname().as_ref(), "hostname", all)?,
+        domainname: uts(config.domainname().as_ref(), "domainname", all)?,
+        masked: linux.masked_paths().clone().unwrap_or_default(),
+        read_only_paths: linux.readonly_paths().clone().unwrap_or_default(),
+        empty_file: options.empty_file.clone(),
+        empty_dir: options.empty_dir.clone(),
+        begin: options.begin.clone(),
+        keep_fds: options.keep_fds,
+        process,
+        ..Spec::default()
+    };
+    for (field, paths) in [("maskedPaths", &spec.masked), ("readonlyPaths", &spec.read_only_paths)] {
+        if let Some(bad) = paths.iter().find(|p| !p.starts_with('/')) {
+            return Err(ConfigError::new(
+                format!("linux.{field}"),
+                format!("'{bad}' is not an absolute path"),
+            ));
+        }
+    }
+    for (index, given) in config.mounts().iter().flatten().enumerate() {
+        spec.mounts.push(mount(given, index, &bundle.dir, all & ns::CLONE_NEWUSER != 0)?);
+    }
+    devices(&linux, &mut spec)?;
+    sysctls(&linux, all, &mut spec)?;
+    if let Some(resources) = linux.resources() {
+        (spec.resources, spec.device_rules) = super::resources(resources)?;
+    }
+    links(&linux, all, &mut spec)?;
+    if linux.intel_rdt().is_some() && !Path::new("/sys/fs/resctrl/schemata").exists() {
+        return Err(ConfigError::new("linux.intelRdt", "this machine has no resctrl file system mounted"));
+    }
+    hooks::check(config.hooks().as_ref())?;
+    Ok(spec)
+}
+
+/// Each kind with its bit, and its name below `/proc/PID/ns`.
+const KINDS: [(LinuxNamespaceType, u64, &str); 8] = [
+    (LinuxNamespaceType::Mount, ns::CLONE_NEWNS, "mnt"),
+    (LinuxNamespaceType::Cgroup, ns::CLONE_NEWCGROUP, "cgroup"),
+    (LinuxNamespaceType::Uts, ns::CLONE_NEWUTS, "uts"),
+    (LinuxNamespaceType::Ipc, ns::CLONE_NEWIPC, "ipc"),
+    (LinuxNamespaceType::User, ns::CLONE_NEWUSER, "user"),
+    (LinuxNamespaceType::Pid, ns::CLONE_NEWPID, "pid"),
+    (LinuxNamespaceType::Network, ns::CLONE_NEWNET, "net"),
+    (LinuxNamespaceType::Time, ns::CLONE_NEWTIME, "time"),
+];
+
+fn namespaces(linux: &Linux) -> Config<(u64, Vec<Join>)> {
+    let (mut new, mut join, mut seen) = (0, Vec::<Join>::new(), 0);
+    for (index, given) in linux.namespaces().iter().flatten().enumerate() {
+        let wrong =
+            |field: &str, why: String| ConfigError::new(format!("linux.namespaces[{index}].{field}"), why);
+        let kind = KINDS.iter().find(|(typ, _, _)| *typ == given.typ());
+        let Some((typ, flag, name)) = kind else {
+            return Err(wrong("type", "unknown kind".to_owned()));
+        };
+        if seen & flag != 0 {
+            return Err(wrong("type", format!("there are two of the kind {typ}")));
+        }
+        seen |= flag;
+        match given.path().as_ref().filter(|p| !p.as_os_str().is_empty()) {
+            None => new |= flag,
+            Some(path) => {
+                let path = path.display().to_string();
+                if !path.starts_with('/') {
+                    return Err(wrong("path", format!("'{path}' is not an absolute path")));
+                }
+                // The one that the runtime is in already: nothing is to be done.
+                if same_namespace(&path, name).map_err(|why| wrong("path", format!("{path}: {why}")))? {
+                    continue;
+                }
+                join.push(Join { kind: (*name).to_owned(), flag: *flag, path });
+            }
+        }
+    }
+    if seen & ns::CLONE_NEWNS == 0 {
+        return Err(ConfigError::new("linux.namespaces", "a container needs a mount namespace"));
+    }
+    Ok((new, join))
+}
+
+/// Whether the namespace at `path` is our own; an error when it is none of that kind.
+fn same_namespace(path: &str, name: &str) -> Result<bool, String> {
+    use std::os::unix::fs::MetadataExt;
+    let there = std::fs::metadata(path).map_err(|e| reason(&e))?;
+    let own = std::fs::metadata(format!("/proc/self/ns/{name}")).map_err(|e| reason(&e))?;
+    Ok(there.dev() == own.dev() && there.ino() == own.ino())
+}
+
+type Ids = (Vec<IdRange>, Vec<IdRange>);
+
+fn ids(linux: &Linux, new: u64, join: &[Join], options: &Options) -> Config<Ids> {
+    let of = |given: &Option<Vec<_>>| given.as_deref().map(ranges).unwrap_or_default();
+    let (uids, gids) = (of(linux.uid_mappings()), of(linux.gid_mappings()));
+    let joins = join.iter().any(|j| j.flag == ns::CLONE_NEWUSER);
+    for (field, ranges) in [("linux.uidMappings", &uids), ("linux.gidMappings", &gids)] {
+        check_ranges(ranges).map_err(|why| ConfigError::new(field, why))?;
+        if new & ns::CLONE_NEWUSER != 0 && ranges.is_empty() {
+            return Err(ConfigError::new(field, "a user namespace needs a mapping"));
+        }
+        if new & ns::CLONE_NEWUSER == 0 && !joins && !ranges.is_empty() {
+            return Err(ConfigError::new(field, "there is no user namespace to map ids of"));
+        }
+    }
+    match &options.joined_ids {
+        Some(ids) if joins && uids.is_empty() => Ok(ids.clone()),
+        _ => Ok((uids, gids)),
+    }
+}
+
+fn check_ranges(ranges: &[IdRange]) -> Result<(), String> {
+    for (index, range) in ranges.iter().enumerate() {
+        for (word, first) in [("container", range.inside), ("host", range.outside)] {
+            if range.count == 0 || first.checked_add(range.count - 1).is_none_or(|last| last == u32::MAX) {
+                return Err(format!("[{index}]: {} {word} ids from {first} on", range.count));
+            }
+        }
+        let overlap = |a: u32, b: u32, n: u32, m: u32| a < b.saturating_add(m) && b < a.saturating_add(n);
+        for other in &ranges[..index] {
+            if overlap(range.inside, other.inside, range.count, other.count)
+                || overlap(range.outside, other.outside, range.count, other.count)
+            {
+                return Err(format!("[{index}]: overlaps with another range"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn time_offsets(linux: &Linux, new: u64) -> Config<Vec<TimeOffset>> {
+    let mut all = Vec::new();
+    for (clock, offset) in linux.time_offsets().iter().flatten() {
+        let field = format!("linux.timeOffsets.{clock}");
+        if new & ns::CLONE_NEWTIME == 0 {
+            return Err(ConfigError::new(field, "there is no new time namespace"));
+        }
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(ConfigError::new(field, "unknown clock"));
+        }
+        let nanoseconds = offset.nanosecs().unwrap_or_default();
+        if nanoseconds >= 1_000_000_000 {
+            return Err(ConfigError::new(field, "a second has fewer nanoseconds"));
+        }
+        let seconds = offset.secs().unwrap_or_default();
+        all.push(TimeOffset { clock: clock.clone(), seconds, nanoseconds });
+    }
+    all.sort_by(|a, b| a.clock.cmp(&b.clock));
+    Ok(all)
+}
+
+fn uts(name: Option<&String>, field: &str, namespaces: u64) -> Config<String> {
+    match name {
+        Some(name) if !name.is_empty() && namespaces & ns::CLONE_NEWUTS == 0 => {
+            Err(ConfigError::new(field, "needs a UTS namespace of the container's own"))
+        }
+        Some(name) if name.len() > 64 => Err(ConfigError::new(field, "is longer than 64 bytes")),
+        name => Ok(name.cloned().unwrap_or_default()),
+    }
+}
+
+/// Those that every container has.
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+fn devices(linux: &Linux, spec: &mut Spec) -> Config<()> {
+    let target = |m: &Mount| match m {
+        Mount::Dev { .. } => Some(true),
+        Mount::Bind { target, .. } if target.trim_end_matches('/') == "/dev" => Some(false),
+        _ => None,
+    };
+    // A bind mount over /dev brings the devices along.
+    let own = spec.mounts.iter().find_map(target);
+    let (dev, bound) = (own == Some(true), own == Some(false));
+    let mut nodes = Vec::new();
+    for (index, given) in linux.devices().iter().flatten().enumerate() {
+        nodes.push(node(given, index)?);
+    }
+    for (name, major, minor) in DEVICES {
+        let name = format!("/dev/{name}");
+        if !bound && nodes.iter().all(|n| n.name.as_str() != name) {
+            let (name, mode) = (name.into(), 0o666);
+            nodes.push(Node { name, block: false, fifo: false, major, minor, mode, uid: 0, gid: 0 });
+        }
+    }
+    for mut node in nodes {
+        let path = node.name.as_str().to_owned();
+        match path.strip_prefix("/dev/") {
+            // Our own terminal is there.
+            Some("console" | "ptmx") => {}
+            Some(name) if dev => {
+                node.name = name.into();
+                spec.devices.push(node);
+            }
+            _ if bound && path.starts_with("/dev/") => {}
+            _ if spec.ids.is_empty() => spec.nodes.push(node),
+            // Nobody may make a device in a user namespace: the host's own is shown.
+            _ => spec.mounts.push(Mount::Bind {
+                source: path.clone(),
+                target: path,
+                attr: Default::default(),
+                recursive: false,
+                idmap: Idmap::No,
+                file: true,
+                extra: Extra::default(),
+            }),
+        }
+    }
+    Ok(())
+}
+
+fn node(given: &LinuxDevice, index: usize) -> Config<Node> {
+    let wrong = |field: &str, why: String| ConfigError::new(format!("linux.devices[{index}].{field}"), why);
+    let path = given.path().display().to_string();
+    if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        return Err(wrong("path", format!("'{path}' is not an absolute path")));
+    }
+    let number = |field: &str, value: i64| {
+        u32::try_from(value).map_err(|_| wrong(field, format!("{value} is no device number")))
+    };
+    let fifo = given.typ() == LinuxDeviceType::P;
+    Ok(Node {
+        name: path.trim_end_matches('/').into(),
+        block: given.typ() == LinuxDeviceType::B,
+        fifo,
+        major: if fifo { 0 } else { number("major", given.major())? },
+        minor: if fifo { 0 } else { number("minor", given.minor())? },
+        mode: given.file_mode().unwrap_or(0o666) & 0o7777,
+        uid: given.uid().unwrap_or_default(),
+        gid: given.gid().unwrap_or_default(),
+    })
+}
+
+/// Keys of namespaces, and which namespace.
+const IPC_KEYS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+fn sysctls(linux: &Linux, namespaces: u64, spec: &mut Spec) -> Config<()> {
+    for (key, value) in linux.sysctl().iter().flatten() {
+        let wrong = |why: String| ConfigError::new(format!("linux.sysctl.{key}"), why);
+        // With slashes instead of dots a name may have dots in it, such as that of a VLAN.
+        let dotted = if key.contains('/') { key.replace('.', "\0").replace('/', ".") } else { key.clone() };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-\0:@".contains(c);
+        if dotted.is_empty() || !dotted.chars().all(plain) || dotted.split('.').any(str::is_empty) {
+            return Err(wrong("is no name of a kernel parameter".to_owned()));
+        }
+        // One parameter, one value: nothing that starts another (CVE-2022-0811).
+        if value.contains(['\n', '\0']) {
+            return Err(wrong("its value has more than one line".to_owned()));
+        }
+        let (flag, kind) = if dotted.starts_with("net.") {
+            (ns::CLONE_NEWNET, "network")
+        } else if IPC_KEYS.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
+            (ns::CLONE_NEWIPC, "ipc")
+        } else if matches!(dotted.as_str(), "kernel.domainname" | "kernel.hostname") {
+            (ns::CLONE_NEWUTS, "uts")
+        } else {
+            return Err(wrong("is not a parameter of a namespace".to_owned()));
+        };
+        if namespaces & flag == 0 {
+            return Err(wrong(format!("needs a {kind} namespace of the container's own")));
+        }
+        if dotted == "kernel.hostname" && !spec.hostname.is_empty() {
+            return Err(wrong("the host name is set by hostname".to_owned()));
+        }
+        spec.sysctls.insert(dotted, value.clone());
+    }
+    Ok(())
+}
+
+fn links(linux: &Linux, namespaces: u64, spec: &mut Spec) -> Config<()> {
+    let mut links: Vec<_> = linux.net_devices().iter().flatten().collect();
+    links.sort_by_key(|(name, _)| name.as_str());
+    let bad = |name: &str| {
+        name.is_empty() || name.len() > 15 || matches!(name, "." | "..") || name.contains(['/', ':', ' '])
+    };
+    for (name, device) in links {
+        let field = format!("linux.netDevices.{name}");
+        let to = device.name().clone().filter(|to| !to.is_empty()).unwrap_or_else(|| name.clone());
+        if bad(name) || bad(&to) {
+            return Err(ConfigError::new(field, "is no name of a network device"));
+        }
+        if namespaces & ns::CLONE_NEWNET == 0 {
+            return Err(ConfigError::new(field, "needs a network namespace of the container's own"));
+        }
+        spec.joined.push(MoveLink { name: name.as_str().into(), to: to.into() }.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! The operations of the OCI runtime: create, start, run, kill, delete. See runtime.md of the specification.
+
+use super::hooks::{self, Point, Told};
+use super::record::{Containers, Record, Status, start_ticks};
+use super::{Bundle, Error, Options, Result, config};
+use crate::{GroupPaths, Host, Launched, Stdio, Trace, launch, plan};
+use kernel::process::{self, Side};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use steps::{IdRange, Journal, Plan};
+
+/// How a container is made.
+#[derive(Debug, Clone, Default)]
+pub struct Create {
+    pub id: String,
+    /// It waits for [`start`]; otherwise it is started at once.
+    pub wait: bool,
+    pub keep_fds: u32,
+    /// For the record.
+    pub created: String,
+    pub owner: String,
+}
+
+/// What would be done.
+pub fn explain(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<Plan> {
+    let (record, _, plan) = prepare(containers, bundle, create)?;
+    drop(record);
+    Ok(plan)
+}
+
+/// Makes the container, and starts it unless it is to wait. On failure nothing is left.
+pub fn create(
+    containers: &Containers,
+    bundle: &Bundle,
+    create: &Create,
+    stdio: Stdio,
+    trace: Trace<'_>,
+) -> Result<(Record, Launched)> {
+    let dir = containers.claim(&create.id)?;
+    let made = made(containers, bundle, create, stdio, trace);
+    if made.is_err() {
+        let _ = Journal::replay(&dir.join("journal"));
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+    made
+}
+
+fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<(Record, Host, Plan)> {
+    let (empty_file, empty_dir) = containers.covers()?;
+    let has =
+        |point: Point| !hooks::steps(bundle.config.hooks().as_ref(), point, &Told::default(), 0).is_empty();
+    // A hook that runs just before the program needs a program that waits.
+    let wait = create.wait || has(Point::StartContainer);
+    let options = Options {
+        id: create.id.clone(),
+        empty_file,
+        empty_dir,
+        begin: wait.then(|| containers.begin(&create.id).display().to_string()),
+        keep_fds: create.keep_fds,
+        joined_ids: joined_ids(bundle)?,
+    };
+    let host = Host::read();
+    let mut spec = config::spec(bundle, &options)?;
+    spec.groups = groups(bundle, &create.id, &host);
+    let namespaces = spec.namespaces | spec.join.iter().fold(0, |all, join| all | join.flag);
+    let record = Record {
+        oci_version: bundle.config.version().clone(),
+        id: create.id.clone(),
+        bundle: bundle.dir.display().to_string(),
+        rootfs: bundle.rootfs()?.display().to_string(),
+        created: create.created.clone(),
+        owner: create.owner.clone(),
+        annotations: bundle.config.annotations().clone().unwrap_or_default().into_iter().collect(),
+        groups: spec.groups.clone(),
+        namespaces,
+        ..Record::default()
+    };
+    let told = record.told(Status::Creating);
+    for point in [Point::Prestart, Point::CreateRuntime, Point::CreateContainer] {
+        spec.hooks.extend(hooks::steps(bundle.config.hooks().as_ref(), point, &told, namespaces));
+    }
+    let plan = plan(&spec, &host);
+    Ok((record, host, plan))
+}
+
+fn made(
+    containers: &Containers,
+    bundle: &Bundle,
+    create: &Create,
+    stdio: Stdio,
+    trace: Trace<'_>,
+) -> Result<(Record, Launched)> {
+    let (mut record, _, plan) = prepare(containers, bundle, create)?;
+    let dir = containers.directory(&create.id);
+    // What `exec` goes by later is what the container was made from.
+    let copy = dir.join("config.json");
+    std::fs::write(&copy, &bundle.text).map_err(|e| Error::io("cannot write", &copy, e))?;
+    let path = dir.join("journal");
+    let mut journal = Journal::open(&path).map_err(|e| Error::io("cannot open", &path, e))?;
+    let launched = launch(&plan, &mut journal, stdio, trace).inspect_err(|_| {
+        after(bundle, &record, Point::Poststop);
+    })?;
+    record.pid = launched.pid;
+    record.start_ticks = start_ticks(launched.pid).unwrap_or_default();
+    containers.save(&record)?;
+    if !create.wait && containers.begin(&create.id).exists() {
+        start(containers, &record)?;
+    } else if !create.wait {
+        after(bundle, &record, Point::Poststart);
+    }
+    Ok((record, launched))
+}
+
+/// Where the file says, else below the root of all hierarchies by its id.
+fn groups(bundle: &Bundle, id: &str, host: &Host) -> GroupPaths {
+    let path = bundle.config.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+    let path = path.map(|p| p.display().to_string()).filter(|p| !p.is_empty());
+    GroupPaths::everywhere(path.as_deref().unwrap_or(id).trim_matches('/'), host)
+}
+
+/// The ids of a user namespace that is joined: a process goes there to be looked at.
+fn joined_ids(bundle: &Bundle) -> Result<Option<(Vec<IdRange>, Vec<IdRange>)>> {
+    use oci_spec::runtime::LinuxNamespaceType::User;
+    let linux = bundle.config.linux().as_ref();
+    let spaces = linux.and_then(|l| l.namespaces().as_ref()).into_iter().flatten();
+    let Some(path) = spaces.filter(|n| n.typ() == User).find_map(|n| n.path().clone()) else {
+        return Ok(None);
+    };
+    let there = std::fs::File::open(&path).map_err(|e| Error::io("cannot open", &path, e))?;
+    let failed = |e: rustix::io::Errno| Error::io("cannot look into", &path, e);
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
+    let (told_read, told_write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
+    let (pid, pidfd) = match process::fork().map_err(failed)? {
+        Side::Parent { pid, pidfd } => (pid, pidfd),
+        Side::Child => {
+            drop((write, told_read));
+            // The same one is no other: EINVAL.
+            let _ = process::set_namespace(&there, process::CLONE_NEWUSER);
+            drop(told_write);
+            let _ = rustix::io::read(&read, &mut [0u8; 1]);
+            process::exit(0)
+        }
+    };
+    drop((read, told_write));
+    let _ = rustix::io::read(&told_read, &mut [0u8; 1]);
+    let ranges = |file: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let range = |line: &str| {
+            let mut words = line.split_whitespace().map(|w| w.parse().ok());
+            Some(IdRange { inside: words.next()??, outside: words.next()??, count: words.next()?? })
+        };
+        text.lines().filter_map(range).collect::<Vec<_>>()
+    };
+    let ids = (ranges("uid_map"), ranges("gid_map"));
+    drop(write);
+    crate::execute::reap(pidfd.as_fd());
+    Ok(Some(ids))
+}
+
+/// Lets a created container become its program.
+pub fn start(containers: &Containers, record: &Record) -> Result<()> {
+    let id = &record.id;
+    match containers.status(record) {
+        Status::Created => {}
+        status => {
+            return Err(Error::new(format!("cannot start container '{id}': it is {}", status.word())));
+        }
+    }
+    let bundle = kept(containers, record)?;
+    let told = record.told(Status::Created);
+    for hook in hooks::steps(bundle.hooks().as_ref(), Point::StartContainer, &told, record.namespaces) {
+        if let Err(failure) = hook.run(record.pid) {
+            let _ = kill_all(record);
+            return Err(hook_failed(id, &hook, &failure));
+        }
+    }
+    let path = containers.begin(id);
+    let failed = |e: rustix::io::Errno| Error::new(format!("cannot start container '{id}': {e}"));
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(failed)?;
+    let address = SocketAddrUnix::new(path.as_path()).map_err(failed)?;
+    rustix::net::connect(&socket, &address).map_err(failed)?;
+    // From now on it is no more the one that waits.
+    let _ = std::fs::remove_file(&path);
+    let argv = bundle.process().as_ref().and_then(|p| p.args().clone()).unwrap_or_default();
+    let cwd = bundle.process().as_ref().map(|p| p.cwd().display().to_string()).unwrap_or_default();
+    if let Err((_, _, failure)) = crate::execute::report(socket.as_fd()) {
+        let word = argv.first().map_or("", String::as_str);
+        return Err(crate::execute::exec_error(word, &cwd, failure).into());
+    }
+    run_after(bundle.hooks().as_ref(), record, Point::Poststart);
+    Ok(())
+}
+
+/// The file that the container was made from.
+pub fn kept(containers: &Containers, record: &Record) -> Result<oci_spec::runtime::Spec> {
+    let path = containers.directory(&record.id).join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io("cannot read", &path, e))?;
+    Ok(config::parse(&text)?)
+}
+
+fn after(bundle: &Bundle, record: &Record, point: Point) {
+    run_after(bundle.config.hooks().as_ref(), record, point);
+}
+
+/// Hooks whose failure stops nothing: it is said, and the next one runs.
+fn run_after(hooks: Option<&oci_spec::runtime::Hooks>, record: &Record, point: Point) {
+    let (status, pid) = match point {
+        Point::Poststop => (Status::Stopped, 0),
+        _ => (Status::Running, record.pid),
+    };
+    for hook in hooks::steps(hooks, point, &record.told(status), record.namespaces) {
+        if let Err(failure) = hook.run(pid) {
+            eprintln!("warning: {}", hook_failed(&record.id, &hook, &failure));
+        }
+    }
+}
+
+fn hook_failed(id: &str, hook: &steps::RunHook, failure: &steps::Failure) -> Error {
+    let why = match (failure.errno, failure.note) {
+        (rustix::io::Errno::CANCELED, note) => note.to_owned(),
+        (errno, _) => errno.to_string(),
+    };
+    Error::new(format!("container '{id}': {} hook {}: {why}", hook.kind, hook.path))
+}
+
+/// Sends a signal to its first process.
+pub fn kill(containers: &Containers, record: &Record, signal: i32) -> Result<()> {
+    let handle = match containers.status(record) {
+        Status::Stopped | Status::Creating => None,
+        _ => record.handle()?,
+    };
+    let Some(handle) = handle else { return Err(Error::new("container not running")) };
+    process::send_signal(&handle, signal)
+        .map_err(|e| Error::new(format!("cannot signal container '{}': {e}", record.id)))
+}
+
+/// Ends all that is in the container, and waits until its first process is gone.
+pub fn kill_all(record: &Record) -> Result<()> {
+    let handle = record.handle()?;
+    if let Some(handle) = &handle {
+        let _ = process::send_signal(handle, 9);
+    }
+    record.groups.kill_all();
+    if let Some(handle) = handle {
+        wait(&handle);
+    }
+    Ok(())
+}
+
+/// Waits for the end of a process that is not our child.
+fn wait(handle: &OwnedFd) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+    while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&limit)) {}
+}
+
+/// Removes what is left of a container that has ended; with `force` it is ended first.
+pub fn delete(containers: &Containers, record: &Record, force: bool) -> Result<()> {
+    let id = &record.id;
+    match containers.status(record) {
+        Status::Stopped => {}
+        // As nobody has seen it run, nobody misses it.
+        Status::Created => kill_all(record)?,
+        _ if force => kill_all(record)?,
+        status => {
+            return Err(Error::new(format!(
+                "cannot delete container '{id}': it is {}, not stopped",
+                status.word()
+            )));
+        }
+    }
+    // Without a pid namespace of its own others may live on.
+    record.groups.kill_all();
+    let dir = containers.directory(id);
+    let path = dir.join("journal");
+    let failed = Journal::replay(&path).map_err(|e| Error::io("cannot replay", &path, e))?;
+    if let Some((step, failure)) = failed.first() {
+        return Err(Error::new(format!(
+            "cannot delete container '{id}': {}: {}",
+            step.shell().brief(),
+            failure.errno
+        )));
+    }
+    let kept = kept(containers, record);
+    std::fs::remove_dir_all(&dir).map_err(|e| Error::io("cannot remove", &dir, e))?;
+    if let Ok(config) = kept {
+        run_after(config.hooks().as_ref(), record, Point::Poststop);
+    }
+    Ok(())
+}

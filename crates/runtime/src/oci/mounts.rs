@@ -1,0 +1,317 @@
+//! `mounts`: what the options of mount(8) and of the runtime specification mean.
+
+use super::{Config, ConfigError};
+use crate::{Extra, Idmap, Mapping, Mount};
+use kernel::mount::{Attr, Propagation};
+use oci_spec::runtime::{LinuxIdMapping, Mount as Given};
+use std::path::Path;
+use steps::IdRange;
+
+/// What the options of one mount say.
+#[derive(Debug, Default)]
+struct Options {
+    set: Attr,
+    extra: Extra,
+    bind: bool,
+    recursive: bool,
+    /// `idmap` or `ridmap`; the second with all mounts below.
+    idmap: Option<bool>,
+    /// For the file system itself.
+    data: Vec<(String, String)>,
+}
+
+/// The flag of `attr` that a word names, and whether the word clears it.
+fn flag<'a>(word: &str, attr: &'a mut Attr, clear: &'a mut Attr) -> Option<&'a mut bool> {
+    Some(match word {
+        "ro" => &mut attr.read_only,
+        "rw" => &mut clear.read_only,
+        "nosuid" => &mut attr.nosuid,
+        "suid" => &mut clear.nosuid,
+        "nodev" => &mut attr.nodev,
+        "dev" => &mut clear.nodev,
+        "noexec" => &mut attr.noexec,
+        "exec" => &mut clear.noexec,
+        "noatime" => &mut attr.noatime,
+        "atime" => &mut clear.noatime,
+        "strictatime" => &mut attr.strictatime,
+        "nostrictatime" => &mut clear.strictatime,
+        "relatime" => &mut attr.relatime,
+        "norelatime" => &mut clear.relatime,
+        "nodiratime" => &mut attr.nodiratime,
+        "diratime" => &mut clear.nodiratime,
+        "nosymfollow" => &mut attr.nosymfollow,
+        "symfollow" => &mut clear.nosymfollow,
+        _ => return None,
+    })
+}
+
+fn propagation(word: &str) -> Option<(Propagation, bool)> {
+    let kind = |word: &str| match word {
+        "private" => Some(Propagation::Private),
+        "slave" => Some(Propagation::Slave),
+        "shared" => Some(Propagation::Shared),
+        "unbindable" => Some(Propagation::Unbindable),
+        _ => None,
+    };
+    match kind(word) {
+        Some(kind) => Some((kind, false)),
+        None => word.strip_prefix('r').and_then(kind).map(|kind| (kind, true)),
+    }
+}
+
+/// Also of `linux.rootfsPropagation`.
+pub(super) fn root_propagation(word: &str) -> Config<(Propagation, bool)> {
+    propagation(word)
+        .ok_or_else(|| ConfigError::new("linux.rootfsPropagation", format!("unknown propagation '{word}'")))
+}
+
+/// Every word that is understood, for `features`.
+pub fn mount_options() -> Vec<String> {
+    let plain = [
+        "async",
+        "atime",
+        "bind",
+        "defaults",
+        "dev",
+        "diratime",
+        "dirsync",
+        "exec",
+        "idmap",
+        "iversion",
+        "lazytime",
+        "loud",
+        "mand",
+        "noatime",
+        "nodev",
+        "nodiratime",
+        "noexec",
+        "noiversion",
+        "nolazytime",
+        "nomand",
+        "norelatime",
+        "nostrictatime",
+        "nosuid",
+        "nosymfollow",
+        "private",
+        "rbind",
+        "relatime",
+        "remount",
+        "ridmap",
+        "ro",
+        "rprivate",
+        "rshared",
+        "rslave",
+        "runbindable",
+        "rw",
+        "shared",
+        "silent",
+        "slave",
+        "strictatime",
+        "suid",
+        "symfollow",
+        "sync",
+        "tmpcopyup",
+        "unbindable",
+    ];
+    let (mut set, mut clear) = (Attr::default(), Attr::default());
+    let below = plain.iter().filter(|word| flag(word, &mut set, &mut clear).is_some());
+    let mut all: Vec<String> = below.map(|word| format!("r{word}")).collect();
+    all.extend(plain.iter().map(|word| (*word).to_owned()));
+    all.sort();
+    all
+}
+
+impl Options {
+    fn read(words: &[String]) -> Options {
+        let mut o = Options::default();
+        for word in words {
+            o.word(word);
+        }
+        // The last word counts, and a flag that is set is not cleared first: access times are one field.
+        o
+    }
+
+    fn word(&mut self, word: &str) {
+        match word {
+            "" | "defaults" | "remount" | "async" | "nomand" | "loud" => return,
+            "bind" => return self.bind = true,
+            "rbind" => (self.bind, self.recursive) = (true, true),
+            "idmap" => return self.idmap = Some(false),
+            "ridmap" => return self.idmap = Some(true),
+            "tmpcopyup" => return self.extra.copy_up = true,
+            _ => {}
+        }
+        if word == "rbind" {
+            return;
+        }
+        if let Some(found) = propagation(word) {
+            return self.extra.propagation = Some(found);
+        }
+        let opposite = |word: &str| match word.strip_prefix("no") {
+            Some(rest) if rest != "symfollow" || word == "nosymfollow" => rest.to_owned(),
+            _ if word == "ro" => "rw".to_owned(),
+            _ if word == "rw" => "ro".to_owned(),
+            _ => format!("no{word}"),
+        };
+        if let Some(field) = flag(word, &mut self.set, &mut self.extra.clear) {
+            *field = true;
+            if let Some(field) = flag(&opposite(word), &mut self.set, &mut self.extra.clear) {
+                *field = false;
+            }
+            return;
+        }
+        let (set, clear) = &mut self.extra.below;
+        if let Some(word) = word.strip_prefix('r')
+            && let Some(field) = flag(word, set, clear)
+        {
+            *field = true;
+            return;
+        }
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        self.data.push((key.to_owned(), value.to_owned()));
+    }
+}
+
+/// The mapping of ids that a part of the file gives.
+pub(super) fn ranges(from: &[LinuxIdMapping]) -> Vec<IdRange> {
+    let range =
+        |m: &LinuxIdMapping| IdRange { inside: m.container_id(), outside: m.host_id(), count: m.size() };
+    from.iter().map(range).collect()
+}
+
+/// One mount. `bundle` is what relative sources start from.
+pub(super) fn mount(given: &Given, index: usize, bundle: &Path, user: bool) -> Config<Mount> {
+    let wrong = |field: &str, why: String| ConfigError::new(format!("mounts[{index}].{field}"), why);
+    let target = given.destination().to_str().map(str::to_owned).unwrap_or_default();
+    if !target.starts_with('/') {
+        return Err(wrong("destination", format!("'{target}' is not an absolute path")));
+    }
+    if target.split('/').any(|part| part == "..") {
+        return Err(wrong("destination", format!("'{target}' goes up")));
+    }
+    let empty = Vec::new();
+    let mut options = Options::read(given.options().as_ref().unwrap_or(&empty));
+    let fstype = given.typ().clone().unwrap_or_default();
+    let source = given.source().as_ref().map(|s| s.display().to_string()).unwrap_or_default();
+    options.extra.strict = matches!(fstype.as_str(), "proc" | "sysfs") || target == "/dev";
+    mapping(given, &mut options, user).map_err(|why| wrong("uidMappings", why))?;
+    if options.bind || fstype == "bind" {
+        return bind(options, source, target, bundle).map_err(|why| wrong("source", why));
+    }
+    let Options { set, extra, data, .. } = options;
+    if extra.below != Default::default() && extra.below.1 != Attr::default() {
+        return Err(wrong(
+            "options",
+            "a new file system has no mounts below it to clear flags of".to_owned(),
+        ));
+    }
+    let attr = join(set, extra.below.0);
+    match fstype.as_str() {
+        "" => Err(wrong("type", "a mount that is no bind mount needs a type".to_owned())),
+        "cgroup" | "cgroup2" => Ok(Mount::Cgroup { attr, target }),
+        "tmpfs" if target.trim_end_matches('/') == "/dev" => Ok(Mount::Dev { attr, options: data }),
+        "proc" if target != "/proc" && target.starts_with("/proc/") => {
+            Err(wrong("destination", format!("'{target}' cannot be mounted because it is inside /proc")))
+        }
+        _ => {
+            let source = if source.is_empty() { fstype.clone() } else { source };
+            Ok(Mount::Fs { fstype, source, options: data, attr, target, extra })
+        }
+    }
+}
+
+fn join(a: Attr, b: Attr) -> Attr {
+    Attr {
+        read_only: a.read_only || b.read_only,
+        nosuid: a.nosuid || b.nosuid,
+        nodev: a.nodev || b.nodev,
+        noexec: a.noexec || b.noexec,
+        noatime: a.noatime || b.noatime,
+        strictatime: a.strictatime || b.strictatime,
+        relatime: a.relatime || b.relatime,
+        nodiratime: a.nodiratime || b.nodiratime,
+        nosymfollow: a.nosymfollow || b.nosymfollow,
+    }
+}
+
+/// `idmap` without ranges is by the container's own; ranges without the word are for this mount alone.
+fn mapping(given: &Given, options: &mut Options, user: bool) -> Result<(), String> {
+    let of = |m: &Option<Vec<LinuxIdMapping>>| m.as_deref().map(ranges).unwrap_or_default();
+    let (uids, gids) = (of(given.uid_mappings()), of(given.gid_mappings()));
+    if uids.is_empty() != gids.is_empty() {
+        return Err("users and groups are mapped together or not at all".to_owned());
+    }
+    if uids.is_empty() {
+        return match options.idmap {
+            Some(_) if !user => Err("idmap needs a user namespace, or ranges of its own".to_owned()),
+            _ => Ok(()),
+        };
+    }
+    let recursive = options.idmap.unwrap_or(false);
+    options.idmap = None;
+    options.extra.mapping = Some(Mapping { uids, gids, recursive });
+    Ok(())
+}
+
+fn bind(options: Options, source: String, target: String, bundle: &Path) -> Result<Mount, String> {
+    if source.is_empty() {
+        return Err("a bind mount needs a source".to_owned());
+    }
+    let source = bundle.join(source);
+    let meta = std::fs::metadata(&source).map_err(|e| format!("{}: {}", source.display(), reason(&e)))?;
+    let Options { mut extra, set, recursive, idmap, .. } = options;
+    // With all mounts below only when it was said so: `rro`.
+    let attr = set;
+    if attr != Attr::default() && recursive {
+        // The plan sets the flags of a tree on all of it; here they are the topmost mount's.
+        extra.top = attr;
+    }
+    let attr = if recursive { Attr::default() } else { attr };
+    let idmap = if idmap.is_some() { Idmap::Yes } else { Idmap::No };
+    let (source, file) = (source.display().to_string(), !meta.is_dir());
+    Ok(Mount::Bind { source, target, attr, recursive, idmap, file, extra })
+}
+
+/// The system's words, without the number.
+pub(super) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(json: &str) -> Config<Mount> {
+        mount(&serde_json::from_str(json).unwrap(), 3, Path::new("/bundle"), false)
+    }
+
+    #[test]
+    fn options_are_told_apart() {
+        let Mount::Bind { attr, recursive, extra, file, .. } = given(
+            r#"{"destination":"/x","source":"/etc/passwd","options":["rbind","rro","rslave","nosuid"]}"#,
+        )
+        .unwrap() else {
+            panic!("not a bind mount")
+        };
+        assert!(recursive && file && extra.below.0.read_only && extra.top.nosuid);
+        assert_eq!((attr, extra.propagation), (Attr::default(), Some((Propagation::Slave, true))));
+        let Mount::Fs { options, attr, extra, .. } = given(
+            r#"{"destination":"/t","type":"tmpfs","options":["ro","rw","size=1k","tmpcopyup","noexec","exec"]}"#,
+        )
+        .unwrap() else {
+            panic!("not a file system")
+        };
+        assert_eq!(options, [("size".to_owned(), "1k".to_owned())]);
+        assert!(!attr.read_only && !attr.noexec && extra.copy_up);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let why = |json: &str| given(json).unwrap_err().to_string();
+        insta::assert_snapshot!(why(r#"{"destination":"x","type":"tmpfs"}"#), @"config.json: mounts[3].destination: 'x' is not an absolute path");
+        insta::assert_snapshot!(why(r#"{"destination":"/x"}"#), @"config.json: mounts[3].type: a mount that is no bind mount needs a type");
+        insta::assert_snapshot!(why(r#"{"destination":"/x","source":"/no/such","options":["bind"]}"#), @"config.json: mounts[3].source: /no/such: no such file or directory");
+        insta::assert_snapshot!(why(r#"{"destination":"/x","source":"/etc","options":["bind","idmap"]}"#), @"config.json: mounts[3].uidMappings: idmap needs a user namespace, or ranges of its own");
+    }
+}
