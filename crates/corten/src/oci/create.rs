@@ -82,7 +82,7 @@ pub fn read(args: &MakeArgs) -> Result<Bundle, Failure> {
 }
 
 pub fn terminal(bundle: &Bundle) -> bool {
-    bundle.config.process().as_ref().and_then(|p| p.terminal()).unwrap_or_default()
+    bundle.config.process.as_ref().is_some_and(|process| process.terminal)
 }
 
 /// Our own input and output become the program's.
@@ -104,6 +104,7 @@ fn create(args: &MakeArgs, wait: bool) -> Create {
         id: args.words[0].clone(),
         wait,
         keep_fds: args.preserve_fds + inherited,
+        no_new_keyring: args.no_new_keyring,
         created: engine::Time::now().rfc3339(),
         owner: owner(),
     }

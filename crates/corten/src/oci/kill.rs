@@ -26,8 +26,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         engine::signal::number(word).ok_or_else(|| Failure::new(format!("unknown signal \"{word}\"")))?;
     let record = context.containers.load(&args.words[0])?;
     if args.all {
-        record.groups.signal_all(signal);
-        return Ok(0);
+        return runtime::group::signal_all(&record.groups, signal)
+            .map(|()| 0)
+            .map_err(|e| Failure::new(format!("container '{}': {e}", record.id)));
     }
     oci::kill(&context.containers, &record, signal)?;
     Ok(0)

@@ -25,16 +25,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupPaths(pub Vec<GroupPath>);
 
-fn signal_in(dir: &str, signal: i32) {
-    let text = std::fs::read_to_string(format!("{dir}/cgroup.procs")).unwrap_or_default();
-    for pid in text.lines().filter_map(|line| rustix::process::Pid::from_raw(line.parse().ok()?)) {
-        use rustix::process::{PidfdFlags, pidfd_open};
-        if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) {
-            let _ = kernel::process::send_signal(handle, signal);
-        }
-    }
-}
-
 /// One group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupPath {
@@ -145,34 +135,6 @@ impl GroupPaths {
             _ => path.clone(),
         };
         GroupPaths(there.map(moved).collect())
-    }
-
-    /// Whether what is in them has been stopped by the freezer.
-    pub fn frozen(&self) -> bool {
-        let is = |file: String, word: &str| std::fs::read_to_string(file).is_ok_and(|s| s.trim() == word);
-        match (self.of("freezer"), self.unified()) {
-            (Some(v1), _) => is(format!("{}/freezer.state", v1.dir()), "FROZEN"),
-            (None, Some(v2)) => is(format!("{}/cgroup.freeze", v2.dir()), "1"),
-            (None, None) => false,
-        }
-    }
-
-    /// Ends every process in them.
-    pub fn kill_all(&self) {
-        for dir in self.dirs() {
-            if std::fs::write(format!("{dir}/cgroup.kill"), "1").is_ok() {
-                continue;
-            }
-            signal_in(&dir, 9);
-        }
-    }
-
-    /// Sends a signal to every process in them.
-    pub fn signal_all(&self, signal: i32) {
-        // Each process is in all of them.
-        if let Some(dir) = self.dirs().next() {
-            signal_in(&dir, signal);
-        }
     }
 
     pub fn is_empty(&self) -> bool {

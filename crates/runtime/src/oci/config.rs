@@ -1,10 +1,12 @@
 //! The whole file: from an OCI bundle to what the planner is asked for.
 
+use super::document::{Document, Linux};
 use super::mounts::{mount, ranges, reason, root_propagation};
+use super::process::{Facts, LinuxPart, Place};
 use super::{Config, ConfigError, hooks};
 use crate::{Extra, Idmap, Mount, Root, Spec};
 use kernel::process as ns;
-use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType};
 use std::path::{Path, PathBuf};
 use steps::{IdRange, Join, MoveLink, Node, TimeOffset};
 
@@ -13,7 +15,7 @@ use steps::{IdRange, Join, MoveLink, Node, TimeOffset};
 pub struct Bundle {
     /// Absolute.
     pub dir: PathBuf,
-    pub config: oci_spec::runtime::Spec,
+    pub config: Document,
     /// The text of the file.
     pub text: String,
 }
@@ -41,14 +43,14 @@ impl Bundle {
 
     /// Whether its root is nobody outside: it has a user namespace.
     pub fn has_own_ids(&self) -> bool {
-        let spaces = self.config.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        let spaces = self.config.linux.as_ref().and_then(|linux| linux.namespaces.as_ref());
         spaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::User)
     }
 
     /// The directory that will be `/`.
     pub fn rootfs(&self) -> Config<PathBuf> {
-        let Some(root) = self.config.root() else { return Err(ConfigError::new("root", "is missing")) };
-        let path = self.dir.join(root.path());
+        let Some(root) = &self.config.root else { return Err(ConfigError::new("root", "is missing")) };
+        let path = self.dir.join(&root.path);
         let path = path
             .canonicalize()
             .map_err(|e| ConfigError::new("root.path", format!("{}: {}", path.display(), reason(&e))))?;
@@ -60,14 +62,14 @@ impl Bundle {
 }
 
 /// Understands the text of a `config.json`; errors name the field.
-pub fn parse(text: &str) -> Config<oci_spec::runtime::Spec> {
+pub fn parse(text: &str) -> Config<Document> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let spec: oci_spec::runtime::Spec = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
+    let spec: Document = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
         let field = e.path().to_string();
         ConfigError::new(if field == "." { "the file".to_owned() } else { field }, e.inner())
     })?;
     reader.end().map_err(|e| ConfigError::new("the file", e))?;
-    version(spec.version())?;
+    version(&spec.oci_version)?;
     Ok(spec)
 }
 
@@ -93,46 +95,63 @@ pub struct Options {
     /// The socket at which it waits for its start.
     pub begin: Option<String>,
     pub keep_fds: u32,
+    pub no_new_keyring: bool,
     /// The ids of a user namespace that is joined, where the file does not say them.
     pub joined_ids: Option<(Vec<IdRange>, Vec<IdRange>)>,
 }
 
+/// What a file asks for.
+#[derive(Debug)]
+pub struct Understood {
+    pub spec: Spec,
+    /// Who answers system calls for it.
+    pub listener: Option<super::Listener>,
+    /// What was asked for and is not given: a line each.
+    pub warnings: Vec<String>,
+}
+
 /// What the planner is asked for. Control groups are chosen by the caller.
-pub fn spec(bundle: &Bundle, options: &Options) -> Config<Spec> {
+pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
     let config = &bundle.config;
-    let linux = config.linux().clone().unwrap_or_default();
+    let linux = config.linux.clone().unwrap_or_default();
     let (namespaces, join) = namespaces(&linux)?;
     let all = namespaces | join.iter().fold(0, |all, j| all | j.flag);
     let (ids, group_ids) = ids(&linux, namespaces, &join, options)?;
-    let Some(process) = config.process() else { return Err(ConfigError::new("process", "is missing")) };
-    let mut process = super::process(process)?;
-    if let Some(seccomp) = linux.seccomp() {
-        process.credentials.seccomp = super::seccomp(seccomp)?;
-    }
+    let Some(process) = &config.process else { return Err(ConfigError::new("process", "is missing")) };
+    let part = LinuxPart {
+        seccomp: linux.seccomp.clone(),
+        personality: linux.personality.clone(),
+        memory_policy: linux.memory_policy.clone(),
+    };
+    let user_namespace = all & ns::CLONE_NEWUSER != 0;
+    let place =
+        Place { id: &options.id, first: true, user_namespace, no_new_keyring: options.no_new_keyring };
+    let converted = super::process(process, &part, &place, &Facts::read(user_namespace))?;
     let root = bundle.rootfs()?.display().to_string();
     let idmap = Idmap::No;
     let mut spec = Spec {
         name: options.id.clone(),
         root: Root::Directory { path: root, idmap },
-        read_only: config.root().as_ref().and_then(|r| r.readonly()).unwrap_or_default(),
+        read_only: config.root.as_ref().is_some_and(|root| root.readonly),
         namespaces,
         join,
         ids,
         group_ids,
         time_offsets: time_offsets(&linux, namespaces)?,
-        propagation: Some(match linux.rootfs_propagation().as_deref() {
+        propagation: Some(match linux.rootfs_propagation.as_deref() {
             None | Some("") => (kernel::mount::Propagation::Slave, true),
             Some(word) => root_propagation(word)?,
         }),
-        hostname: uts(config.hostname().as_ref(), "hostname", all)?,
-        domainname: uts(config.domainname().as_ref(), "domainname", all)?,
-        masked: linux.masked_paths().clone().unwrap_or_default(),
-        read_only_paths: linux.readonly_paths().clone().unwrap_or_default(),
+        hostname: uts(config.hostname.as_ref(), "hostname", all)?,
+        domainname: uts(config.domainname.as_ref(), "domainname", all)?,
+        masked: linux.masked_paths.clone().unwrap_or_default(),
+        read_only_paths: linux.readonly_paths.clone().unwrap_or_default(),
         empty_file: options.empty_file.clone(),
         empty_dir: options.empty_dir.clone(),
         begin: options.begin.clone(),
         keep_fds: options.keep_fds,
-        process,
+        process: converted.process,
+        oom_score_adj: converted.oom_score_adj,
         ..Spec::default()
     };
     for (field, paths) in [("maskedPaths", &spec.masked), ("readonlyPaths", &spec.read_only_paths)] {
@@ -143,20 +162,20 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Spec> {
             ));
         }
     }
-    for (index, given) in config.mounts().iter().flatten().enumerate() {
+    for (index, given) in config.mounts.iter().flatten().enumerate() {
         spec.mounts.push(mount(given, index, &bundle.dir, all & ns::CLONE_NEWUSER != 0)?);
     }
     devices(&linux, &mut spec)?;
     sysctls(&linux, all, &mut spec)?;
-    if let Some(resources) = linux.resources() {
+    if let Some(resources) = &linux.resources {
         (spec.resources, spec.device_rules) = super::resources(resources)?;
     }
     links(&linux, all, &mut spec)?;
-    if linux.intel_rdt().is_some() && !Path::new("/sys/fs/resctrl/schemata").exists() {
+    if linux.intel_rdt.is_some() && !Path::new("/sys/fs/resctrl/schemata").exists() {
         return Err(ConfigError::new("linux.intelRdt", "this machine has no resctrl file system mounted"));
     }
-    hooks::check(config.hooks().as_ref())?;
-    Ok(spec)
+    hooks::check(config.hooks.as_ref())?;
+    Ok(Understood { spec, listener: converted.listener, warnings: converted.warnings })
 }
 
 /// Each kind with its bit, and its name below `/proc/PID/ns`.
@@ -173,7 +192,7 @@ const KINDS: [(LinuxNamespaceType, u64, &str); 8] = [
 
 fn namespaces(linux: &Linux) -> Config<(u64, Vec<Join>)> {
     let (mut new, mut join, mut seen) = (0, Vec::<Join>::new(), 0);
-    for (index, given) in linux.namespaces().iter().flatten().enumerate() {
+    for (index, given) in linux.namespaces.iter().flatten().enumerate() {
         let wrong =
             |field: &str, why: String| ConfigError::new(format!("linux.namespaces[{index}].{field}"), why);
         let kind = KINDS.iter().find(|(typ, _, _)| *typ == given.typ());
@@ -217,7 +236,7 @@ type Ids = (Vec<IdRange>, Vec<IdRange>);
 
 fn ids(linux: &Linux, new: u64, join: &[Join], options: &Options) -> Config<Ids> {
     let of = |given: &Option<Vec<_>>| given.as_deref().map(ranges).unwrap_or_default();
-    let (uids, gids) = (of(linux.uid_mappings()), of(linux.gid_mappings()));
+    let (uids, gids) = (of(&linux.uid_mappings), of(&linux.gid_mappings));
     let joins = join.iter().any(|j| j.flag == ns::CLONE_NEWUSER);
     for (field, ranges) in [("linux.uidMappings", &uids), ("linux.gidMappings", &gids)] {
         check_ranges(ranges).map_err(|why| ConfigError::new(field, why))?;
@@ -255,7 +274,7 @@ fn check_ranges(ranges: &[IdRange]) -> Result<(), String> {
 
 fn time_offsets(linux: &Linux, new: u64) -> Config<Vec<TimeOffset>> {
     let mut all = Vec::new();
-    for (clock, offset) in linux.time_offsets().iter().flatten() {
+    for (clock, offset) in linux.time_offsets.iter().flatten() {
         let field = format!("linux.timeOffsets.{clock}");
         if new & ns::CLONE_NEWTIME == 0 {
             return Err(ConfigError::new(field, "there is no new time namespace"));
@@ -298,7 +317,7 @@ fn devices(linux: &Linux, spec: &mut Spec) -> Config<()> {
     let own = spec.mounts.iter().find_map(target);
     let (dev, bound) = (own == Some(true), own == Some(false));
     let mut nodes = Vec::new();
-    for (index, given) in linux.devices().iter().flatten().enumerate() {
+    for (index, given) in linux.devices.iter().flatten().enumerate() {
         nodes.push(node(given, index)?);
     }
     for (name, major, minor) in DEVICES {
@@ -369,7 +388,7 @@ const IPC_KEYS: [&str; 8] = [
 ];
 
 fn sysctls(linux: &Linux, namespaces: u64, spec: &mut Spec) -> Config<()> {
-    for (key, value) in linux.sysctl().iter().flatten() {
+    for (key, value) in linux.sysctl.iter().flatten() {
         let wrong = |why: String| ConfigError::new(format!("linux.sysctl.{key}"), why);
         // With slashes instead of dots a name may have dots in it, such as that of a VLAN.
         let dotted = if key.contains('/') { key.replace('.', "\0").replace('/', ".") } else { key.clone() };
@@ -402,7 +421,7 @@ fn sysctls(linux: &Linux, namespaces: u64, spec: &mut Spec) -> Config<()> {
 }
 
 fn links(linux: &Linux, namespaces: u64, spec: &mut Spec) -> Config<()> {
-    let mut links: Vec<_> = linux.net_devices().iter().flatten().collect();
+    let mut links: Vec<_> = linux.net_devices.iter().flatten().collect();
     links.sort_by_key(|(name, _)| name.as_str());
     let bad = |name: &str| {
         name.is_empty() || name.len() > 15 || matches!(name, "." | "..") || name.contains(['/', ':', ' '])

@@ -16,6 +16,7 @@ pub struct Create {
     /// It waits for [`start`]; otherwise it is started at once.
     pub wait: bool,
     pub keep_fds: u32,
+    pub no_new_keyring: bool,
     /// For the record.
     pub created: String,
     pub owner: String,
@@ -23,9 +24,7 @@ pub struct Create {
 
 /// What would be done.
 pub fn explain(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<Plan> {
-    let (record, _, plan) = prepare(containers, bundle, create)?;
-    drop(record);
-    Ok(plan)
+    Ok(prepare(containers, bundle, create)?.plan)
 }
 
 /// Makes the container, and starts it unless it is to wait. On failure nothing is left.
@@ -45,10 +44,18 @@ pub fn create(
     made
 }
 
-fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<(Record, Host, Plan)> {
+/// All that is decided before anything is done.
+struct Prepared {
+    record: Record,
+    plan: Plan,
+    listener: Option<super::Listener>,
+    warnings: Vec<String>,
+}
+
+fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<Prepared> {
     let (empty_file, empty_dir) = containers.covers()?;
     let has =
-        |point: Point| !hooks::steps(bundle.config.hooks().as_ref(), point, &Told::default(), 0).is_empty();
+        |point: Point| !hooks::steps(bundle.config.hooks.as_ref(), point, &Told::default(), 0).is_empty();
     // A hook that runs just before the program needs a program that waits.
     let wait = create.wait || has(Point::StartContainer);
     let options = Options {
@@ -57,30 +64,33 @@ fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<
         empty_dir,
         begin: wait.then(|| containers.begin(&create.id).display().to_string()),
         keep_fds: create.keep_fds,
+        no_new_keyring: create.no_new_keyring,
         joined_ids: joined_ids(bundle)?,
     };
     let host = Host::read();
-    let mut spec = config::spec(bundle, &options)?;
+    let config::Understood { mut spec, listener, warnings } = config::spec(bundle, &options)?;
+    super::check(&spec.resources, &host)?;
     spec.groups = groups(bundle, &create.id, &host);
+    spec.groups_shared = true;
     let namespaces = spec.namespaces | spec.join.iter().fold(0, |all, join| all | join.flag);
     let record = Record {
-        oci_version: bundle.config.version().clone(),
+        oci_version: bundle.config.oci_version.clone(),
         id: create.id.clone(),
         bundle: bundle.dir.display().to_string(),
         rootfs: bundle.rootfs()?.display().to_string(),
         created: create.created.clone(),
         owner: create.owner.clone(),
-        annotations: bundle.config.annotations().clone().unwrap_or_default().into_iter().collect(),
+        annotations: bundle.config.annotations.clone().unwrap_or_default(),
         groups: spec.groups.clone(),
         namespaces,
         ..Record::default()
     };
     let told = record.told(Status::Creating);
     for point in [Point::Prestart, Point::CreateRuntime, Point::CreateContainer] {
-        spec.hooks.extend(hooks::steps(bundle.config.hooks().as_ref(), point, &told, namespaces));
+        spec.hooks.extend(hooks::steps(bundle.config.hooks.as_ref(), point, &told, namespaces));
     }
     let plan = plan(&spec, &host);
-    Ok((record, host, plan))
+    Ok(Prepared { record, plan, listener, warnings })
 }
 
 fn made(
@@ -90,14 +100,26 @@ fn made(
     stdio: Stdio,
     trace: Trace<'_>,
 ) -> Result<(Record, Launched)> {
-    let (mut record, _, plan) = prepare(containers, bundle, create)?;
+    let Prepared { mut record, plan, listener, warnings } = prepare(containers, bundle, create)?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
     let dir = containers.directory(&create.id);
     // What `exec` goes by later is what the container was made from.
     let copy = dir.join("config.json");
     std::fs::write(&copy, &bundle.text).map_err(|e| Error::io("cannot write", &copy, e))?;
     let path = dir.join("journal");
     let mut journal = Journal::open(&path).map_err(|e| Error::io("cannot open", &path, e))?;
-    let launched = launch(&plan, &mut journal, stdio, trace).inspect_err(|_| {
+    let mut announce = |pid: i32, fd: OwnedFd| match &listener {
+        Some(listener) => {
+            let told = Record { pid, ..record.clone() }.told(Status::Creating);
+            let state = serde_json::to_value(told).unwrap_or_default();
+            listener.announce(&fd, pid, &record.oci_version, state)
+        }
+        None => Ok(()),
+    };
+    let agent: crate::Agent<'_> = if listener.is_some() { Some(&mut announce) } else { None };
+    let launched = launch(&plan, &mut journal, stdio, trace, agent).inspect_err(|_| {
         after(bundle, &record, Point::Poststop);
     })?;
     record.pid = launched.pid;
@@ -111,18 +133,18 @@ fn made(
     Ok((record, launched))
 }
 
-/// Where the file says, else below the root of all hierarchies by its id.
+/// Where the file says.
 fn groups(bundle: &Bundle, id: &str, host: &Host) -> GroupPaths {
-    let path = bundle.config.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
-    let path = path.map(|p| p.display().to_string()).filter(|p| !p.is_empty());
-    GroupPaths::everywhere(path.as_deref().unwrap_or(id).trim_matches('/'), host)
+    let path = bundle.config.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    GroupPaths::of_bundle(path.unwrap_or_default(), id, host, &own)
 }
 
 /// The ids of a user namespace that is joined: a process goes there to be looked at.
 fn joined_ids(bundle: &Bundle) -> Result<Option<(Vec<IdRange>, Vec<IdRange>)>> {
     use oci_spec::runtime::LinuxNamespaceType::User;
-    let linux = bundle.config.linux().as_ref();
-    let spaces = linux.and_then(|l| l.namespaces().as_ref()).into_iter().flatten();
+    let linux = bundle.config.linux.as_ref();
+    let spaces = linux.and_then(|l| l.namespaces.as_ref()).into_iter().flatten();
     let Some(path) = spaces.filter(|n| n.typ() == User).find_map(|n| n.path().clone()) else {
         return Ok(None);
     };
@@ -169,7 +191,7 @@ pub fn start(containers: &Containers, record: &Record) -> Result<()> {
     }
     let bundle = kept(containers, record)?;
     let told = record.told(Status::Created);
-    for hook in hooks::steps(bundle.hooks().as_ref(), Point::StartContainer, &told, record.namespaces) {
+    for hook in hooks::steps(bundle.hooks.as_ref(), Point::StartContainer, &told, record.namespaces) {
         if let Err(failure) = hook.run(record.pid) {
             let _ = kill_all(record);
             return Err(hook_failed(id, &hook, &failure));
@@ -184,25 +206,24 @@ pub fn start(containers: &Containers, record: &Record) -> Result<()> {
     rustix::net::connect(&socket, &address).map_err(failed)?;
     // From now on it is no more the one that waits.
     let _ = std::fs::remove_file(&path);
-    let argv = bundle.process().as_ref().and_then(|p| p.args().clone()).unwrap_or_default();
-    let cwd = bundle.process().as_ref().map(|p| p.cwd().display().to_string()).unwrap_or_default();
+    let program = bundle.process.clone().unwrap_or_default();
     if let Err((_, _, failure)) = crate::execute::report(socket.as_fd()) {
-        let word = argv.first().map_or("", String::as_str);
-        return Err(crate::execute::exec_error(word, &cwd, failure).into());
+        let word = program.args.first().map_or("", String::as_str);
+        return Err(crate::execute::exec_error(word, &program.cwd, failure).into());
     }
-    run_after(bundle.hooks().as_ref(), record, Point::Poststart);
+    run_after(bundle.hooks.as_ref(), record, Point::Poststart);
     Ok(())
 }
 
 /// The file that the container was made from.
-pub fn kept(containers: &Containers, record: &Record) -> Result<oci_spec::runtime::Spec> {
+pub fn kept(containers: &Containers, record: &Record) -> Result<super::Document> {
     let path = containers.directory(&record.id).join("config.json");
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io("cannot read", &path, e))?;
     Ok(config::parse(&text)?)
 }
 
 fn after(bundle: &Bundle, record: &Record, point: Point) {
-    run_after(bundle.config.hooks().as_ref(), record, point);
+    run_after(bundle.config.hooks.as_ref(), record, point);
 }
 
 /// Hooks whose failure stops nothing: it is said, and the next one runs.
@@ -243,7 +264,8 @@ pub fn kill_all(record: &Record) -> Result<()> {
     if let Some(handle) = &handle {
         let _ = process::send_signal(handle, 9);
     }
-    record.groups.kill_all();
+    crate::group::kill_all(&record.groups)
+        .or_else(|e| if handle.is_some() { Ok(()) } else { Err(Error::new(e.to_string())) })?;
     if let Some(handle) = handle {
         wait(&handle);
     }
@@ -273,7 +295,8 @@ pub fn delete(containers: &Containers, record: &Record, force: bool) -> Result<(
         }
     }
     // Without a pid namespace of its own others may live on.
-    record.groups.kill_all();
+    crate::group::kill_all(&record.groups)
+        .map_err(|e| Error::new(format!("cannot delete container '{id}': {e}")))?;
     let dir = containers.directory(id);
     let path = dir.join("journal");
     let failed = Journal::replay(&path).map_err(|e| Error::io("cannot replay", &path, e))?;
@@ -287,7 +310,7 @@ pub fn delete(containers: &Containers, record: &Record, force: bool) -> Result<(
     let kept = kept(containers, record);
     std::fs::remove_dir_all(&dir).map_err(|e| Error::io("cannot remove", &dir, e))?;
     if let Ok(config) = kept {
-        run_after(config.hooks().as_ref(), record, Point::Poststop);
+        run_after(config.hooks.as_ref(), record, Point::Poststop);
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 mod config;
 mod container;
 mod devices;
+mod document;
 pub mod hooks;
 mod mounts;
 pub mod process;
@@ -12,8 +13,9 @@ mod record;
 mod resources;
 mod seccomp;
 
-pub use config::{Bundle, Options, parse, spec};
+pub use config::{Bundle, Options, Understood, parse, spec};
 pub use container::{Create, create, delete, explain, kept, kill, kill_all, start};
+pub use document::Document;
 pub use mounts::mount_options;
 pub use process::process;
 pub use record::{Containers, Record, Status};

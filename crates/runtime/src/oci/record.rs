@@ -166,7 +166,10 @@ impl Containers {
         if self.begin(&record.id).exists() {
             return Status::Created;
         }
-        if record.groups.frozen() { Status::Paused } else { Status::Running }
+        match crate::group::is_frozen(&record.groups) {
+            Ok(true) => Status::Paused,
+            _ => Status::Running,
+        }
     }
 }
 

@@ -133,31 +133,6 @@ pub struct MemoryPolicy {
     pub flags: Vec<String>,
 }
 
-/// The parts of a `config.json` that are read here.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Parts {
-    pub process: Option<Document>,
-    #[serde(deserialize_with = "nullable")]
-    pub linux: LinuxPart,
-}
-
-impl Parts {
-    /// Reads them, and takes them out of `config`: what is left is for somebody with less patience.
-    pub fn take(config: &mut serde_json::Value) -> Config<Parts> {
-        let mut taken = serde_json::Map::new();
-        if let Some(process) = config.as_object_mut().and_then(|all| all.remove("process")) {
-            taken.insert("process".to_owned(), process);
-        }
-        if let Some(linux) = config.get_mut("linux").and_then(|linux| linux.as_object_mut()) {
-            let names = ["seccomp", "personality", "memoryPolicy"];
-            let parts = names.into_iter().filter_map(|name| Some((name.to_owned(), linux.remove(name)?)));
-            taken.insert("linux".to_owned(), parts.collect());
-        }
-        read(serde_json::Value::Object(taken), "")
-    }
-}
-
 impl Document {
     /// The file of `exec --process`.
     pub fn parse(json: &[u8]) -> Config<Document> {

@@ -1,0 +1,54 @@
+//! The whole `config.json` as it is written. Types of the specification's crate serve where its strictness does; where
+//! unknown names are a matter of judgement, there are types of our own.
+
+use super::process::{Document as Process, MemoryPolicy, Personality};
+use kernel::seccomp::profile::Profile;
+use oci_spec::runtime::{
+    Hooks, LinuxDevice, LinuxIdMapping, LinuxNamespace, LinuxNetDevice, LinuxResources, LinuxTimeOffset,
+    Mount,
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Document {
+    pub oci_version: String,
+    pub root: Option<Root>,
+    pub mounts: Option<Vec<Mount>>,
+    pub process: Option<Process>,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub hooks: Option<Hooks>,
+    pub annotations: Option<BTreeMap<String, String>>,
+    pub linux: Option<Linux>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Root {
+    pub path: String,
+    pub readonly: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Linux {
+    pub namespaces: Option<Vec<LinuxNamespace>>,
+    pub uid_mappings: Option<Vec<LinuxIdMapping>>,
+    pub gid_mappings: Option<Vec<LinuxIdMapping>>,
+    pub time_offsets: Option<BTreeMap<String, LinuxTimeOffset>>,
+    pub devices: Option<Vec<LinuxDevice>>,
+    pub net_devices: Option<BTreeMap<String, LinuxNetDevice>>,
+    pub cgroups_path: Option<String>,
+    pub resources: Option<LinuxResources>,
+    pub sysctl: Option<BTreeMap<String, String>>,
+    pub rootfs_propagation: Option<String>,
+    pub masked_paths: Option<Vec<String>>,
+    pub readonly_paths: Option<Vec<String>>,
+    pub mount_label: Option<String>,
+    pub intel_rdt: Option<serde_json::Value>,
+    pub seccomp: Option<Profile>,
+    pub personality: Option<Personality>,
+    pub memory_policy: Option<MemoryPolicy>,
+}
