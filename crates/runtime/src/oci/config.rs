@@ -2,7 +2,7 @@
 
 use super::document::{Document, Linux};
 use super::mounts::{mount, ranges, reason, root_propagation};
-use super::process::{Facts, LinuxPart, Place};
+use super::process::{Facts, Place};
 use super::{Config, ConfigError, hooks};
 use crate::{Extra, Idmap, Mount, Root, Spec};
 use kernel::process as ns;
@@ -66,7 +66,10 @@ pub fn parse(text: &str) -> Config<Document> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let spec: Document = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
         let field = e.path().to_string();
-        ConfigError::new(if field == "." { "the file".to_owned() } else { field }, e.inner())
+        ConfigError::new(
+            if matches!(field.as_str(), "." | "?") { "the file".to_owned() } else { field },
+            e.inner(),
+        )
     })?;
     reader.end().map_err(|e| ConfigError::new("the file", e))?;
     version(&spec.oci_version)?;
@@ -118,15 +121,10 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
     let all = namespaces | join.iter().fold(0, |all, j| all | j.flag);
     let (ids, group_ids) = ids(&linux, namespaces, &join, options)?;
     let Some(process) = &config.process else { return Err(ConfigError::new("process", "is missing")) };
-    let part = LinuxPart {
-        seccomp: linux.seccomp.clone(),
-        personality: linux.personality.clone(),
-        memory_policy: linux.memory_policy.clone(),
-    };
     let user_namespace = all & ns::CLONE_NEWUSER != 0;
     let place =
         Place { id: &options.id, first: true, user_namespace, no_new_keyring: options.no_new_keyring };
-    let converted = super::process(process, &part, &place, &Facts::read(user_namespace))?;
+    let converted = super::process(process, &linux.part(), &place, &Facts::read(user_namespace))?;
     let root = bundle.rootfs()?.display().to_string();
     let idmap = Idmap::No;
     let mut spec = Spec {

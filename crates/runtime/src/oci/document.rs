@@ -1,7 +1,7 @@
 //! The whole `config.json` as it is written. Types of the specification's crate serve where its strictness does; where
 //! unknown names are a matter of judgement, there are types of our own.
 
-use super::process::{Document as Process, MemoryPolicy, Personality};
+use super::process::{Document as Process, LinuxPart, MemoryPolicy, Personality};
 use kernel::seccomp::profile::Profile;
 use oci_spec::runtime::{
     Hooks, LinuxDevice, LinuxIdMapping, LinuxNamespace, LinuxNetDevice, LinuxResources, LinuxTimeOffset,
@@ -51,4 +51,15 @@ pub struct Linux {
     pub seccomp: Option<Profile>,
     pub personality: Option<Personality>,
     pub memory_policy: Option<MemoryPolicy>,
+}
+
+impl Linux {
+    /// What it says of all processes of the container.
+    pub fn part(&self) -> LinuxPart {
+        LinuxPart {
+            seccomp: self.seccomp.clone(),
+            personality: self.personality.clone(),
+            memory_policy: self.memory_policy.clone(),
+        }
+    }
 }

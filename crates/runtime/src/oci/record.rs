@@ -127,7 +127,7 @@ impl Containers {
                 Ok(Record { id: id.to_owned(), ..Record::default() })
             }
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                Err(Error::missing(format!("container '{id}' does not exist")))
+                Err(Error::missing(format!("container does not exist: {id}")))
             }
             Err(e) => Err(Error::io("cannot read", &path, e)),
         }
