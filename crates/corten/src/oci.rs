@@ -4,6 +4,7 @@
 mod console;
 mod create;
 mod delete;
+mod exec;
 mod features;
 mod kill;
 mod list;
@@ -50,6 +51,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("run", "Create and start a container", run::main),
     ("state", "Show the state of a container", state::main),
     ("kill", "Send a signal to a container", kill::main),
+    ("exec", "Run a further program in a container", exec::main),
     ("delete", "Remove a container that has ended", delete::main),
     ("list", "List the containers of this root", list::main),
     ("spec", "Write a new config.json", spec::main),
@@ -161,13 +163,22 @@ fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
 impl Context {
     /// An error on standard error, and in the log as those expect it who called us.
     fn tell(&self, message: &str) {
+        self.note("error", message);
+    }
+
+    /// What was asked for and is not done, although nothing failed.
+    fn warn(&self, message: &str) {
+        self.note("warning", message);
+    }
+
+    fn note(&self, level: &str, message: &str) {
         cli::say(message);
         let Some(path) = &self.log else { return };
         let time = engine::Time::now().rfc3339();
         let line = if self.json {
-            serde_json::json!({ "level": "error", "msg": message, "time": time }).to_string()
+            serde_json::json!({ "level": level, "msg": message, "time": time }).to_string()
         } else {
-            format!("time=\"{time}\" level=error msg={message:?}")
+            format!("time=\"{time}\" level={level} msg={message:?}")
         };
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
         if let Err(e) = file.and_then(|mut file| writeln!(file, "{line}")) {

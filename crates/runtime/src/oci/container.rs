@@ -83,6 +83,7 @@ fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<
         annotations: bundle.config.annotations.clone().unwrap_or_default(),
         groups: spec.groups.clone(),
         namespaces,
+        no_new_keyring: create.no_new_keyring,
         ..Record::default()
     };
     let told = record.told(Status::Creating);

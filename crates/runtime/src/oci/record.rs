@@ -32,6 +32,8 @@ pub struct Record {
     pub unit: Option<String>,
     /// `CLONE_NEW…` of the namespaces that are not the host's.
     pub namespaces: u64,
+    /// Its processes stay in the keyring of whoever starts them.
+    pub no_new_keyring: bool,
     pub intel_rdt: bool,
 }
 
@@ -184,6 +186,11 @@ impl Record {
             bundle: self.bundle.clone(),
             annotations: self.annotations.clone(),
         }
+    }
+
+    /// Whether its root is nobody outside.
+    pub fn has_own_ids(&self) -> bool {
+        self.namespaces & kernel::process::CLONE_NEWUSER != 0
     }
 
     /// A hold on its first process; `None` when it is gone.

@@ -8,7 +8,7 @@ mod rights;
 #[cfg(test)]
 mod tests;
 
-pub use document::{Document, LinuxPart, MemoryPolicy, Personality};
+pub use document::{Capabilities, ConsoleSize, Document, LinuxPart, MemoryPolicy, Personality};
 pub use rights::has_module;
 
 use super::{Config, ConfigError, Listener};
