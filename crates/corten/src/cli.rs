@@ -9,18 +9,22 @@ mod images;
 mod inspect;
 mod kill;
 mod load;
+mod login;
 mod logs;
+mod manifest;
 mod network;
 mod options;
 mod port;
 mod ps;
 mod pull;
+mod push;
 mod rename;
 mod restart;
 mod rm;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod start;
 mod stop;
 mod system;
@@ -147,6 +151,10 @@ const COMMANDS: &[Command] = &[
     command("port", "Show the published ports of a container", port::main),
     command("images", "List images", images::main),
     command("pull", "Download an image from a registry", pull::main),
+    command("push", "Upload an image to a registry", push::main),
+    command("login", "Let a registry know who you are", login::main),
+    command("logout", "Forget who you are to a registry", login::logout),
+    command("search", "Search a registry for images", search::main),
     command("load", "Load images from an archive", load::main),
     command("save", "Save images to an archive", save::main),
     command("tag", "Give an image another name", tag::main),
@@ -178,6 +186,7 @@ const IMAGE: &[Command] = &[
     command("load", "Load images from an archive", load::main),
     command("ls", "List images", images::main),
     command("pull", "Download an image from a registry", pull::main),
+    command("push", "Upload an image to a registry", push::main),
     command("rm", "Remove images", rmi::main),
     command("save", "Save images to an archive", save::main),
     command("tag", "Give an image another name", tag::main),
@@ -200,10 +209,14 @@ const SYSTEM: &[Command] = &[
     command("info", "Show what the engine uses and holds", system::info),
 ];
 
+const MANIFEST: &[Command] =
+    &[command("inspect", "Show a manifest or an index in a registry", manifest::inspect)];
+
 /// Families of commands: `corten container ls`.
 const GROUPS: &[(&str, &str, &[Command])] = &[
     ("container", "Manage containers", CONTAINER),
     ("image", "Manage images", IMAGE),
+    ("manifest", "Look at manifests in registries", MANIFEST),
     ("network", "Manage networks", NETWORK),
     ("system", "Manage the engine", SYSTEM),
 ];

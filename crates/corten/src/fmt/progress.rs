@@ -140,7 +140,7 @@ impl Board {
 /// The order of a layer's life. A pause between tries is part of the download.
 fn rank(state: State) -> u8 {
     match state {
-        State::Waiting => 0,
+        State::Waiting | State::Compressing => 0,
         State::Downloading { .. } | State::Pushing { .. } | State::Retrying { .. } => 1,
         State::Downloaded => 2,
         State::Extracting { .. } => 3,
@@ -156,6 +156,7 @@ fn is_end(state: State) -> bool {
 fn plain(state: State) -> Option<String> {
     Some(match state {
         State::Waiting => "Pulling fs layer".into(),
+        State::Compressing => "Preparing".into(),
         State::Exists => "Already exists".into(),
         State::Downloaded => "Download complete".into(),
         State::Pulled => "Pull complete".into(),

@@ -8,6 +8,7 @@ pub mod pax;
 pub mod pipe;
 pub mod record;
 pub mod replay;
+pub mod squeeze;
 pub mod tar;
 pub mod unpack;
 pub mod xattrs;

@@ -167,6 +167,20 @@ impl Config {
         Ok(endpoints)
     }
 
+    /// From now on everything at `place` (`host[:port][/path]`) may be spoken to without proof.
+    pub fn trust(&mut self, place: &str) {
+        let matching = self.registry.iter_mut().filter(|r| matched(&r.prefix, place).is_some());
+        match matching.max_by_key(|r| r.prefix.len()) {
+            Some(registry) => registry.insecure = true,
+            None => self.registry.push(Registry {
+                prefix: place.into(),
+                location: place.into(),
+                insecure: true,
+                ..Registry::default()
+            }),
+        }
+    }
+
     /// May this host be spoken to without proof? For `login`, which knows no repository.
     pub fn is_insecure(&self, host: &str) -> bool {
         self.registry.iter().any(|r| {

@@ -10,16 +10,23 @@ mod download;
 mod helper;
 mod http;
 mod login;
+mod look;
 mod partial;
 mod pull;
+mod push;
+mod search;
 mod tags;
 mod tls;
+mod upload;
 mod url;
 
 pub use config::{Config, Endpoint};
 pub use credentials::{Credentials, Secret};
 pub use login::{LoggedIn, login, logout, server};
+pub use look::{Seen, look};
 pub use pull::{Pulled, pull};
+pub use push::{Pushed, push};
+pub use search::{Hit, search};
 pub use tags::tags;
 
 use crate::error::{Error, Result};
@@ -65,6 +72,8 @@ pub enum State {
     Retrying {
         seconds: u64,
     },
+    /// To be pushed.
+    Compressing,
     Pushing {
         done: u64,
         total: u64,
@@ -158,20 +167,45 @@ impl Session<'_> {
         Ok(Url { path: format!("/v2/{}/{rest}", self.endpoint.repository), ..base })
     }
 
-    /// Send, and meet a challenge. `what` names the object where a pause is told of. Any status is an answer but 401.
+    /// Send, and meet a challenge; try again where that may help. `what` names the object where a pause is told of. Any status is an answer
+    /// but 401.
     fn send(&self, call: &Call, what: &str) -> Result<Answer> {
         let waiting = |pause: Duration, cause: &str| {
             (self.listener)(&Event::Waiting { what, cause, seconds: pause.as_secs() });
         };
         // A mirror that is away is passed by.
         let tries = if self.endpoint.mirror { 2 } else { http::TRIES };
+        self.authorized(call, &|call| self.client.http.send(call, self.endpoint.insecure, tries, &waiting))
+    }
+
+    /// The same once; why it broke off, where it did: for what can't be sent again without a look at what has arrived.
+    fn send_once(&self, call: &Call) -> Result<std::result::Result<Answer, String>> {
+        let cause = std::cell::RefCell::new(None);
+        let sent = self.authorized(call, &|call| {
+            self.client.http.follow(call, self.endpoint.insecure).map_err(|trouble| {
+                *cause.borrow_mut() = Some(trouble.cause.clone());
+                Error::Invalid(trouble.cause)
+            })
+        });
+        match (sent, cause.into_inner()) {
+            (Err(_), Some(cause)) => Ok(Err(cause)),
+            (sent, _) => sent.map(Ok),
+        }
+    }
+
+    fn authorized(&self, call: &Call, send: &dyn Fn(&Call) -> Result<Answer>) -> Result<Answer> {
+        let quiet = |_: Duration, _: &str| {};
         let key = (self.endpoint.host.clone(), self.scopes.join(" "));
-        let known = locked(&self.client.tokens).get(&key).filter(|a| a.is_fresh()).map(|a| a.header.clone());
         let mut call = call.clone();
-        let mut met = false;
+        // Where an upload goes may be somebody else's.
+        if !call.url.same_origin(&self.client.base(&self.endpoint)?) {
+            return send(&call);
+        }
+        let known = locked(&self.client.tokens).get(&key).filter(|a| a.is_fresh()).map(|a| a.header.clone());
         call.authorization = known;
+        let mut met = false;
         loop {
-            let mut answer = self.client.http.send(&call, self.endpoint.insecure, tries, &waiting)?;
+            let mut answer = send(&call)?;
             // Only the registry itself may ask who we are, never a host that it leads to (CVE-2020-15157).
             if answer.status != 401 || answer.moved {
                 return Ok(answer);
@@ -182,7 +216,7 @@ impl Session<'_> {
                 None
             } else {
                 let (http, endpoint) = (&self.client.http, &self.endpoint);
-                auth::meet(http, endpoint, &challenges, &self.scopes, secret.as_ref(), &waiting)?
+                auth::meet(http, endpoint, &challenges, &self.scopes, secret.as_ref(), &quiet)?
             };
             let Some(authorization) = authorization else {
                 let cause = answer.failure().to_string();

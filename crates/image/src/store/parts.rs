@@ -143,7 +143,7 @@ impl Store {
 }
 
 /// What a manifest says that it is. Only Docker's must, and does.
-fn media_type(document: &[u8]) -> String {
+pub(crate) fn media_type(document: &[u8]) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Typed {

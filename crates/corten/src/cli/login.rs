@@ -1,0 +1,142 @@
+//! `corten login` and `corten logout`
+
+use super::args::Shape;
+use super::{Context, Failure, Outcome, parse, print, say};
+use clap::Args;
+use image::registry::{self, Client, Secret};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use std::io::{BufRead, IsTerminal, Read};
+
+const LOGIN: Shape = Shape {
+    usage: "[OPTIONS] [SERVER]",
+    about: "Let a registry know who you are, and remember it. Without SERVER: docker.io",
+    words: (0, 1),
+};
+const LOGOUT: Shape = Shape { usage: "[SERVER]", about: "Forget who you are to a registry", words: (0, 1) };
+
+/// Longest password that is read, in bytes.
+const MAX: u64 = 64 << 10;
+
+#[derive(Debug, Args)]
+struct LoginArgs {
+    /// The password or token; others can see it in the list of processes
+    #[arg(short, long, value_name = "PASSWORD")]
+    password: Option<String>,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// The user's name
+    #[arg(short, long, value_name = "NAME")]
+    username: Option<String>,
+    words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct LogoutArgs {
+    words: Vec<String>,
+}
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let args: LoginArgs = match parse(context, &LOGIN, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let host = registry::server(args.words.first().map(String::as_str))?;
+    if args.password.is_some() && args.password_stdin {
+        return Err(Failure::new("--password and --password-stdin are mutually exclusive"));
+    }
+    if args.password_stdin && args.username.as_deref().unwrap_or_default().is_empty() {
+        return Err(Failure::new("must provide --username with --password-stdin"));
+    }
+    let client = Client::new()?;
+    let password = match (args.password, args.password_stdin) {
+        (Some(password), _) => {
+            say("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
+            Some(password)
+        }
+        (None, true) => Some(piped()?),
+        (None, false) => None,
+    };
+    let known = args.username.is_none() && password.is_none();
+    let secret = match known.then(|| client.credentials.find(&host, "")).transpose()?.flatten() {
+        // As Docker does: what is known is tried before anybody is asked.
+        Some(secret) => {
+            print("Authenticating with existing credentials...\n")?;
+            secret
+        }
+        None => asked(args.username, password)?,
+    };
+    let login = registry::login(&client, &host, &secret, &|_| {})?;
+    if login.unencrypted {
+        say(&format!("WARNING! Your credentials are stored unencrypted in '{}'.", login.place));
+    }
+    print("Login Succeeded\n")?;
+    Ok(0)
+}
+
+pub fn logout(context: &Context, words: Vec<String>) -> Outcome {
+    let args: LogoutArgs = match parse(context, &LOGOUT, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let host = registry::server(args.words.first().map(String::as_str))?;
+    let client = Client::new()?;
+    if registry::logout(&client, &host)? {
+        print(&format!("Removing login credentials for {host}\n"))?;
+    } else {
+        print(&format!("Not logged in to {host}\n"))?;
+    }
+    Ok(0)
+}
+
+/// All of standard input, without the end of its line.
+fn piped() -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(MAX).read_to_string(&mut text);
+    read.map_err(|e| Failure::new(format!("cannot read the password: {}", super::io_words(&e))))?;
+    Ok(text.strip_suffix('\n').map(|t| t.strip_suffix('\r').unwrap_or(t)).unwrap_or(&text).to_owned())
+}
+
+/// What wasn't given is asked for, of somebody who is there.
+fn asked(user: Option<String>, password: Option<String>) -> Result<Secret, Failure> {
+    if (user.is_none() || password.is_none()) && !std::io::stdin().is_terminal() {
+        return Err(Failure::new("cannot perform an interactive login from a non TTY device"));
+    }
+    let user = match user {
+        Some(user) => user,
+        None => line("Username: ", true)?,
+    };
+    if user.is_empty() {
+        return Err(Failure::new("username is required"));
+    }
+    let password = match password {
+        Some(password) => password,
+        None => line("Password: ", false)?,
+    };
+    if password.is_empty() {
+        return Err(Failure::new("password is required"));
+    }
+    Ok(Secret::Password { user, password })
+}
+
+/// One line of the terminal, perhaps without showing it.
+fn line(prompt: &str, shown: bool) -> Result<String, Failure> {
+    let failed =
+        |e: std::io::Error| Failure::new(format!("cannot read from the terminal: {}", super::io_words(&e)));
+    let stdin = std::io::stdin();
+    print(prompt)?;
+    let before = tcgetattr(&stdin).map_err(|e| failed(e.into()))?;
+    if !shown {
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(|e| failed(e.into()))?;
+    }
+    let mut text = String::new();
+    let read = stdin.lock().take(MAX).read_line(&mut text);
+    if !shown {
+        let _ = tcsetattr(&stdin, OptionalActions::Now, &before);
+        print("\n")?;
+    }
+    read.map_err(failed)?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
