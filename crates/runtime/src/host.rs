@@ -28,8 +28,9 @@ pub struct Host {
     pub cpuset: (String, String),
     /// How many CPUs there are (for the masks of each).
     pub cpus: usize,
-    /// Whether we are in a user namespace ourselves. Nobody there may make devices, nor say who may use which.
-    pub user_namespace: bool,
+    /// Whether we are a user without rights on the machine, or in a user namespace: then we may make no devices, nor say who
+    /// may use which.
+    pub rootless: bool,
 }
 
 /// The controllers of v1, and the named hierarchy that systemd keeps its units in.
@@ -82,7 +83,7 @@ impl Host {
             controllers,
             cpuset,
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            user_namespace: in_user_namespace(),
+            rootless: !rustix::process::geteuid().is_root() || in_user_namespace(),
         }
     }
 }

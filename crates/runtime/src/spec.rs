@@ -6,6 +6,7 @@ mod resources;
 pub use resources::*;
 
 use crate::GroupPaths;
+use crate::group::Unit;
 use kernel::bpf::DeviceRule;
 use kernel::mount::{Attr, Propagation};
 use kernel::schedule::Scheduler;
@@ -46,6 +47,8 @@ pub struct Spec {
     pub groups: GroupPaths,
     /// The groups above its own may be others': they get what they lack, as far as that goes, and keep what they have.
     pub groups_shared: bool,
+    /// The unit of systemd's that its groups belong to.
+    pub unit: Option<Unit>,
     /// The user of the host who may divide its group of v2 further.
     pub group_owner: Option<u32>,
     pub resources: Resources,

@@ -141,7 +141,7 @@ fn limits_change_in_any_order() {
     let Some(mut groups) = Groups::new("update") else { return };
     groups.run("exec sleep 1000");
     let strict = || Resources { strict: true, ..Resources::default() };
-    let set = |groups: &Groups, limits: Resources| group::update(&groups.paths, &limits);
+    let set = |groups: &Groups, limits: Resources| group::update(&groups.paths, None, &limits);
     let first = Resources {
         memory: Some(64 << 20),
         memory_reservation: Some(16 << 20),
@@ -189,7 +189,7 @@ fn a_limit_below_what_is_used_is_refused_when_asked() {
         std::thread::sleep(Duration::from_millis(10));
     }
     if groups.is_v2() {
-        let error = group::update(&groups.paths, &small).unwrap_err();
+        let error = group::update(&groups.paths, None, &small).unwrap_err();
         assert!(error.message.starts_with("rejecting memory limit 4096 <= usage "), "{error}");
     }
     let stats = group::stats(&groups.paths).unwrap();
@@ -203,7 +203,7 @@ fn a_kill_for_want_of_memory_is_told_and_so_is_the_end() {
     let mut watch = OomWatch::new(&groups.paths).unwrap();
     assert_eq!(watch.next(Duration::from_millis(50)).unwrap(), Watched::Nothing);
     let limits = Resources { memory: Some(16 << 20), memory_swap: Some(16 << 20), ..Resources::default() };
-    group::update(&groups.paths, &limits).unwrap();
+    group::update(&groups.paths, None, &limits).unwrap();
     groups.run("x=$(head -c 300000000 /dev/zero | tr '\\0' x); sleep 1000");
     assert_eq!(watch.next(Duration::from_secs(60)).unwrap(), Watched::OutOfMemory);
     // v1 tells before it kills.

@@ -9,6 +9,7 @@ mod bridge;
 mod cgroup;
 mod copy_up;
 mod credentials;
+pub mod dbus;
 mod dev;
 mod exec;
 mod files;
@@ -30,6 +31,7 @@ mod priority;
 mod protect;
 mod shell;
 mod sysctl;
+pub mod systemd;
 mod terminal;
 mod text;
 mod tree;
@@ -41,7 +43,7 @@ pub use begin::{AwaitStart, Listen};
 pub use bridge::EnsureBridge;
 pub use cgroup::{
     DelegateCgroup, EnsureCgroup, FilterDevices, InheritCpuset, JoinCgroup, MakeCgroup, OpenCgroup,
-    RemoveCgroup, SetCgroup, UnshareCgroup, processes_of, signal_group,
+    PutIntoCgroup, RemoveCgroup, SetCgroup, UnshareCgroup, processes_of, signal_group,
 };
 pub use credentials::{Credentials, Keyring, Label, MemoryPolicy, PER_LINUX32};
 pub use dev::{DevTmpfs, MakeNode, Node};
@@ -65,6 +67,7 @@ pub use priority::{IoPriority, Schedule};
 pub use protect::{Mask, ReadOnly};
 pub use shell::{Fidelity, Shell, nsenter, numbered, quote, script, unshare_flags};
 pub use sysctl::{EnsureForwarding, EnsureSysctl, SetSysctl};
+pub use systemd::{StartUnit, StopUnit};
 pub use terminal::OpenTerminal;
 pub use text::Text;
 pub use tree::{AttachAt, AttachTree, ChangeTree, IdmapTree, IdmapTreeBy, OpenTree};
@@ -127,8 +130,11 @@ steps!(
     DelegateCgroup,
     SetCgroup,
     FilterDevices,
+    StartUnit,
+    StopUnit,
     OpenCgroup,
     JoinCgroup,
+    PutIntoCgroup,
     UnshareCgroup,
     // detached mount trees
     OpenTree,

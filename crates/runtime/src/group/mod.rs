@@ -6,6 +6,7 @@ mod freeze;
 mod kill;
 mod oom;
 mod stats;
+mod systemd;
 mod update;
 mod values;
 
@@ -14,6 +15,8 @@ pub use freeze::{freeze, is_frozen, thaw};
 pub use kill::{kill_all, processes, signal_all};
 pub use oom::{OomWatch, Watched, oom_kills};
 pub use stats::*;
+pub use systemd::Unit;
+pub(crate) use systemd::{expand_slice, is_systemds, rounded};
 pub use update::update;
 pub use values::{Value, v1 as v1_values, v2 as v2_values};
 

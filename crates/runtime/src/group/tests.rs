@@ -20,7 +20,7 @@ fn host(v2: bool) -> Host {
             ],
         }
     };
-    Host { cgroups, controllers: Vec::new(), cpuset: Default::default(), cpus: 1, user_namespace: false }
+    Host { cgroups, controllers: Vec::new(), cpuset: Default::default(), cpus: 1, rootless: false }
 }
 
 fn dirs(paths: &GroupPaths) -> Vec<String> {

@@ -1,50 +1,59 @@
 //! Other limits for a container that runs.
 
 use super::error::{Result, read_if_there};
-use super::values::{Value, v1, v2, v2_swap};
-use super::{GroupError, GroupPath, GroupPaths};
+use super::values::{Value, v2_swap};
+use super::{GroupError, GroupPath, GroupPaths, Unit, rounded, v1_values, v2_values};
 use crate::Resources;
 use rustix::io::Errno;
 use std::path::Path;
 
 /// Sets those limits that are given and leaves the others. What is to change together with a limit that is not given (the
-/// period of a quota, the memory in a limit of memory and swap) is read from the kernel.
-pub fn update(paths: &GroupPaths, limits: &Resources) -> Result<()> {
-    write_all(plan(paths, limits)?)
-}
-
-/// The directories, and what is written there.
-fn plan(paths: &GroupPaths, limits: &Resources) -> Result<Vec<(String, Value)>> {
+/// period of a quota, the memory in a limit of memory and swap) is read from the kernel. systemd, whose unit it may be, is
+/// told as well.
+pub fn update(paths: &GroupPaths, unit: Option<&Unit>, limits: &Resources) -> Result<()> {
+    let v2 = paths.iter().all(GroupPath::is_v2);
+    let mut limits = limits.clone();
+    if !v2 && let Some(file) = limits.unified.keys().next() {
+        return Err(GroupError::new(format!("{file}: there are no such files on cgroup v1")));
+    }
+    if v2 && let Some(path) = paths.unified() {
+        limits = complete_v2(&path.dir(), limits)?;
+        check_usage(&path.dir(), &limits)?;
+    }
+    if let Some(unit) = unit {
+        limits = rounded(&if v2 { limits } else { complete_v1(paths, limits)? });
+        unit.update(&limits, v2)?;
+    }
+    let values = if v2 { v2_values(&limits) } else { v1_values(&limits) };
     let mut todo = Vec::new();
-    if paths.iter().any(|path| !path.is_v2()) {
-        if let Some(file) = limits.unified.keys().next() {
-            return Err(GroupError::new(format!("{file}: there are no such files on cgroup v1")));
-        }
-        for value in v1(limits) {
-            let dir = paths.of(&value.controller).map(GroupPath::dir);
-            match dir.filter(|dir| Path::new(dir).is_dir()) {
-                Some(dir) => todo.push((dir, value)),
-                None if value.optional => {}
-                None => {
-                    let why = "the container has no control group of controller";
-                    return Err(GroupError::new(format!("{}: {why} {}", value.file, value.controller)));
-                }
+    for value in values {
+        let path = if v2 { paths.unified() } else { paths.of(&value.controller) };
+        match path.map(GroupPath::dir).filter(|dir| Path::new(dir).is_dir()) {
+            Some(dir) => todo.push((dir, value)),
+            None if value.optional => {}
+            None => {
+                let why = "the container has no control group of controller";
+                return Err(GroupError::new(format!("{}: {why} {}", value.file, value.controller)));
             }
         }
-    } else if let Some(path) = paths.unified() {
-        let dir = path.dir();
-        let limits = complete(&dir, limits)?;
-        check_usage(&dir, &limits)?;
-        todo.extend(v2(&limits).into_iter().map(|value| (dir.clone(), value)));
-    } else if *limits != (Resources { strict: limits.strict, ..Resources::default() }) {
-        return Err(GroupError::new("the container has no control group"));
     }
-    Ok(todo)
+    write_all(todo)
+}
+
+/// systemd counts by quota and period together, which v1 has in two files.
+fn complete_v1(paths: &GroupPaths, mut limits: Resources) -> Result<Resources> {
+    if limits.cpu_quota.is_some() != limits.cpu_period.is_some()
+        && let Some(dir) = paths.of("cpu").map(GroupPath::dir)
+    {
+        let read = |file: &str| read_if_there(&format!("{dir}/{file}")).map(Option::unwrap_or_default);
+        limits.cpu_quota = limits.cpu_quota.or(read("cpu.cfs_quota_us")?.trim().parse().ok());
+        limits.cpu_period = limits.cpu_period.or(read("cpu.cfs_period_us")?.trim().parse().ok());
+    }
+    Ok(limits)
 }
 
 /// On v2 one file holds quota and period, and swap is counted without memory.
-fn complete(dir: &str, limits: &Resources) -> Result<Resources> {
-    let mut limits = limits.clone();
+fn complete_v2(dir: &str, mut limits: Resources) -> Result<Resources> {
     let read = |file: &str| Ok(read_if_there(&format!("{dir}/{file}"))?.unwrap_or_default());
     if limits.cpu_quota.is_some() != limits.cpu_period.is_some() {
         let now = read("cpu.max")?;

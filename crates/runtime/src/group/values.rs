@@ -153,7 +153,7 @@ fn v2_io(set: &mut Values, r: &Resources) {
 }
 
 /// 10–1000 as 1–10000.
-fn io_weight(weight: u16) -> u64 {
+pub(super) fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight).saturating_sub(10) * 9_999 / 990
 }
 

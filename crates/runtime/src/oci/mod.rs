@@ -7,12 +7,14 @@ mod container;
 mod devices;
 mod document;
 mod exec;
+mod gvariant;
 pub mod hooks;
 mod mounts;
 pub mod process;
 mod record;
 mod resources;
 mod seccomp;
+mod systemd;
 
 pub use config::{Bundle, Options, Understood, parse, spec};
 pub use container::{Create, create, delete, explain, kept, kill, kill_all, start};
@@ -23,6 +25,7 @@ pub use process::process;
 pub use record::{Containers, Record, Status};
 pub use resources::{check, limits, resources};
 pub use seccomp::{Listener, listener, seccomp};
+pub use systemd::unit;
 
 /// What is wrong with a `config.json`, and where.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -1,53 +1,55 @@
 //! Control groups and their limits, on v1 and v2.
 
 use super::Lists;
-use crate::group::{Value, v1_values, v2_values};
+use crate::group::{Value, is_systemds, rounded, v1_values, v2_values};
 use crate::{Cgroups, GroupPath, Host, Resources, Spec};
+use kernel::bpf::DeviceRule;
 use steps::*;
 
 /// Controllers that a group of the engine's gets on v2, where the machine has them.
 const V2: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 /// Makes the groups; answers the slot into which the container is born on v2.
+///
+/// Those of a unit of systemd's are made when the container's first process is there: a unit is made around it.
 pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host) -> Option<Slot> {
-    let mut born = None;
-    let v1_set =
-        if matches!(host.cgroups, Cgroups::V1 { .. }) { v1_values(&spec.resources) } else { Vec::new() };
+    let v2_alone = matches!(host.cgroups, Cgroups::V2 { .. });
+    let rules = if host.rootless { &[][..] } else { &spec.device_rules[..] };
+    let limits = match &spec.unit {
+        Some(unit) => {
+            let properties = unit.all(&spec.resources, rules, v2_alone);
+            let unit = StartUnit { unit: unit.name.as_str().into(), user: unit.user, properties };
+            lists.joined.push(unit.into());
+            rounded(&spec.resources)
+        }
+        None => spec.resources.clone(),
+    };
+    let values = if v2_alone { v2_values(&limits) } else { v1_values(&limits) };
+    let mut work = Work { lists, spec, host, values, rules, born: None };
     for path in spec.groups.iter() {
-        if path.is_v2() {
-            born = Some(v2(lists, spec, host, path));
-        } else {
-            v1(lists, spec, host, path, &v1_set);
+        match path.is_v2() {
+            true => work.v2(path, v2_alone),
+            false if spec.unit.is_some() && is_systemds(path) => {}
+            false => work.v1(path),
         }
     }
-    if let Some(first) = spec.groups.iter().find(|path| !path.is_v2()) {
-        missing(lists, spec, host, first, &v1_set);
+    if !v2_alone && let Some(first) = spec.groups.iter().next() {
+        work.missing(first);
     }
+    let born = work.born;
     if !spec.groups.is_empty() && spec.namespaces & kernel::process::CLONE_NEWCGROUP != 0 {
         lists.inside.push(UnshareCgroup {}.into());
     }
     born
 }
 
-/// Limits of hierarchies that this machine has not mounted fail where they are set, as all that the kernel has no file for.
-fn missing(lists: &mut Lists, spec: &Spec, host: &Host, beside: &GroupPath, values: &[Value]) {
-    let without = |controller: &str| {
-        let top = beside.mount.rsplit_once('/').map_or("", |(top, _)| top);
-        format!("{top}/{controller}/{}", beside.group)
-    };
-    for value in values.iter().filter(|v| !v.optional && spec.groups.of(&v.controller).is_none()) {
-        lists.host.push(set(&without(&value.controller), value));
-    }
-    if spec.groups.of("devices").is_none() {
-        devices(lists, spec, host, &without("devices"), false);
-    }
-}
-
-fn devices(lists: &mut Lists, spec: &Spec, host: &Host, dir: &str, v2: bool) {
-    if !spec.device_rules.is_empty() && !host.user_namespace {
-        let rules = spec.device_rules.clone();
-        lists.host.push(FilterDevices { path: dir.into(), v2, rules }.into());
-    }
+struct Work<'a> {
+    lists: &'a mut Lists,
+    spec: &'a Spec,
+    host: &'a Host,
+    values: Vec<Value>,
+    rules: &'a [DeviceRule],
+    born: Option<Slot>,
 }
 
 /// A value as the step that writes it.
@@ -67,46 +69,6 @@ fn parents(cgroup: &str) -> impl Iterator<Item = &str> {
     cgroup.match_indices('/').map(|(at, _)| &cgroup[..at])
 }
 
-fn v2(lists: &mut Lists, spec: &Spec, host: &Host, of: &GroupPath) -> Slot {
-    let mount = &of.mount;
-    // Beside v1 there are none to give.
-    let there = |c: &&&str| host.controllers.iter().any(|h| h == *c);
-    let give: Vec<String> = if spec.groups_shared {
-        host.controllers.iter().map(|c| format!("+{c}")).collect()
-    } else {
-        V2.iter().filter(there).map(|c| format!("+{c}")).collect()
-    };
-    let give: Text = give.join(" ").into();
-    for parent in parents(&of.group) {
-        let above = parent.rsplit_once('/').map_or(String::new(), |(above, _)| format!("/{above}"));
-        let set = if give.is_empty() {
-            Vec::new()
-        } else {
-            vec![
-                (format!("{mount}{above}/cgroup.subtree_control").into(), give.clone()),
-                (format!("{mount}/{parent}/cgroup.subtree_control").into(), give.clone()),
-            ]
-        };
-        let path = format!("{mount}/{parent}").into();
-        lists.host.push(EnsureCgroup { path, set, as_far_as_possible: spec.groups_shared }.into());
-    }
-    let group = of.dir();
-    let path: Text = group.as_str().into();
-    lists.host.push(MakeCgroup { path: path.clone() }.into());
-    if matches!(host.cgroups, Cgroups::V2 { .. }) {
-        for value in v2_values(&spec.resources) {
-            lists.host.push(set(&group, &value));
-        }
-        devices(lists, spec, host, &group, true);
-        if let Some(uid) = spec.group_owner {
-            lists.host.push(DelegateCgroup { path: path.clone(), uid }.into());
-        }
-    }
-    let slot = lists.slot();
-    lists.host.push(OpenCgroup { path, slot, v2: true }.into());
-    slot
-}
-
 /// What is asked for and this machine has not; a note for the user each.
 pub fn ignored(r: &Resources, host: &Host) -> Vec<&'static str> {
     let v2 = matches!(host.cgroups, Cgroups::V2 { .. });
@@ -117,45 +79,124 @@ pub fn ignored(r: &Resources, host: &Host) -> Vec<&'static str> {
     asked.into_iter().filter(|(on, _)| *on && v2).map(|(_, note)| note).collect()
 }
 
-fn v1(lists: &mut Lists, spec: &Spec, host: &Host, of: &GroupPath, values: &[Value]) {
-    let cpuset = of.has("cpuset");
-    for parent in parents(&of.group) {
-        let path = format!("{}/{parent}", of.mount);
-        // A group of cpuset starts without CPUs; its children shall start with the parent's.
-        let mut set: Vec<(Text, Text)> = Vec::new();
-        if cpuset && !spec.groups_shared {
-            set.push((format!("{path}/cpuset.cpus").into(), host.cpuset.0.as_str().into()));
-            set.push((format!("{path}/cpuset.mems").into(), host.cpuset.1.as_str().into()));
-            set.push((format!("{path}/cgroup.clone_children").into(), "1".into()));
+impl Work<'_> {
+    fn push(&mut self, step: impl Into<Step>) {
+        let list = if self.spec.unit.is_some() { &mut self.lists.joined } else { &mut self.lists.host };
+        list.push(step.into());
+    }
+
+    /// The container gets into a group: it is born there on v2, or puts itself there (cheaper than being put, which takes a
+    /// lock of all threads). Around a process that is there already, it has to be put.
+    fn enter(&mut self, group: &str, v2: bool) {
+        let procs: Text = format!("{group}/cgroup.procs").into();
+        if self.spec.unit.is_some() {
+            return self.push(PutIntoCgroup { procs });
         }
-        lists.host.push(EnsureCgroup { path: path.as_str().into(), set, as_far_as_possible: false }.into());
-        if cpuset && spec.groups_shared {
-            lists.host.push(InheritCpuset { path: path.into() }.into());
+        let slot = self.lists.slot();
+        if v2 {
+            self.push(OpenCgroup { path: group.into(), slot, v2 });
+            self.born = Some(slot);
+        } else {
+            self.push(OpenCgroup { path: format!("{group}/tasks").into(), slot, v2 });
+            self.lists.inside.push(JoinCgroup { slot, procs }.into());
         }
     }
-    let group = of.dir();
-    lists.host.push(MakeCgroup { path: group.as_str().into() }.into());
-    for value in values.iter().filter(|v| of.has(&v.controller)) {
-        lists.host.push(set(&group, value));
+
+    fn v2(&mut self, of: &GroupPath, alone: bool) {
+        // systemd makes those above its unit, and the unit's own; ours is to undo what is below it.
+        if !alone || self.spec.unit.is_none() {
+            self.v2_parents(of);
+        }
+        let group = of.dir();
+        self.push(MakeCgroup { path: group.as_str().into() });
+        // Beside v1 it holds nobody to anything.
+        if alone {
+            for value in self.values.clone() {
+                self.push(set(&group, &value));
+            }
+            self.devices(&group, true);
+            if let Some(uid) = self.spec.group_owner {
+                self.push(DelegateCgroup { path: group.as_str().into(), uid });
+            }
+        }
+        if !alone || self.spec.unit.is_none() {
+            self.enter(&group, true);
+        }
     }
-    if cpuset && spec.groups_shared {
-        lists.host.push(InheritCpuset { path: group.as_str().into() }.into());
+
+    fn v2_parents(&mut self, of: &GroupPath) {
+        let (spec, host, mount) = (self.spec, self.host, &of.mount);
+        let there = |c: &&&str| host.controllers.iter().any(|h| h == *c);
+        // Beside v1 there are none to give.
+        let give: Vec<String> = if spec.groups_shared {
+            host.controllers.iter().map(|c| format!("+{c}")).collect()
+        } else {
+            V2.iter().filter(there).map(|c| format!("+{c}")).collect()
+        };
+        let give: Text = give.join(" ").into();
+        for parent in parents(&of.group) {
+            let above = parent.rsplit_once('/').map_or(String::new(), |(above, _)| format!("/{above}"));
+            let file = |group: &str| Text::from(format!("{mount}{group}/cgroup.subtree_control"));
+            let files = [file(&above), file(&format!("/{parent}"))];
+            let set = files.into_iter().filter(|_| !give.is_empty()).map(|file| (file, give.clone()));
+            let path = format!("{mount}/{parent}").into();
+            let (set, as_far_as_possible) = (set.collect(), spec.groups_shared);
+            self.push(EnsureCgroup { path, set, as_far_as_possible });
+        }
     }
-    if of.has("devices") {
-        devices(lists, spec, host, &group, false);
+
+    fn v1(&mut self, of: &GroupPath) {
+        let (cpuset, shared) = (of.has("cpuset"), self.spec.groups_shared);
+        for parent in parents(&of.group) {
+            let path = format!("{}/{parent}", of.mount);
+            // A group of cpuset starts without CPUs; its children shall start with the parent's.
+            let mut set: Vec<(Text, Text)> = Vec::new();
+            if cpuset && !shared {
+                let (cpus, mems) = &self.host.cpuset;
+                set.push((format!("{path}/cpuset.cpus").into(), cpus.as_str().into()));
+                set.push((format!("{path}/cpuset.mems").into(), mems.as_str().into()));
+                set.push((format!("{path}/cgroup.clone_children").into(), "1".into()));
+            }
+            self.push(EnsureCgroup { path: path.as_str().into(), set, as_far_as_possible: false });
+            if cpuset && shared {
+                self.push(InheritCpuset { path: path.into() });
+            }
+        }
+        let group = of.dir();
+        self.push(MakeCgroup { path: group.as_str().into() });
+        let values: Vec<Value> = self.values.iter().filter(|v| of.has(&v.controller)).cloned().collect();
+        for value in values {
+            self.push(set(&group, &value));
+        }
+        if cpuset && shared {
+            self.push(InheritCpuset { path: group.as_str().into() });
+        }
+        if of.has("devices") {
+            self.devices(&group, false);
+        }
+        self.enter(&group, false);
     }
-    let slot = lists.slot();
-    lists.host.push(OpenCgroup { path: format!("{group}/tasks").into(), slot, v2: false }.into());
-    lists.inside.push(JoinCgroup { slot, procs: format!("{group}/cgroup.procs").into() }.into());
+
+    fn devices(&mut self, dir: &str, v2: bool) {
+        if !self.rules.is_empty() {
+            self.push(FilterDevices { path: dir.into(), v2, rules: self.rules.to_vec() });
+        }
+    }
+
+    /// Limits of hierarchies that this machine has not mounted fail where they are set, as all that the kernel has no file for.
+    fn missing(&mut self, beside: &GroupPath) {
+        let top = beside.mount.rsplit_once('/').map_or("", |(top, _)| top);
+        let without = |controller: &str| format!("{top}/{controller}/{}", beside.group);
+        let lacks = |v: &&Value| !v.optional && self.spec.groups.of(&v.controller).is_none();
+        let values: Vec<Value> = self.values.iter().filter(lacks).cloned().collect();
+        for value in values {
+            self.push(set(&without(&value.controller), &value));
+        }
+        if self.spec.groups.of("devices").is_none() {
+            self.devices(&without("devices"), false);
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parents_are_outermost_first() {
-        assert_eq!(parents("a/b/c").collect::<Vec<_>>(), ["a", "a/b"]);
-        assert_eq!(parents("a").count(), 0);
-    }
-}
+mod tests;

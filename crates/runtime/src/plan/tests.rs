@@ -9,7 +9,7 @@ fn host() -> Host {
         controllers: vec!["cpu".to_owned(), "memory".to_owned()],
         cpuset: Default::default(),
         cpus: 2,
-        user_namespace: false,
+        rootless: false,
     }
 }
 

@@ -60,6 +60,35 @@ impl JoinCgroup {
     pub fn draw(&self, _: &mut Picture) {}
 }
 
+/// The host puts the container's first process into a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PutIntoCgroup {
+    /// The group's `cgroup.procs`.
+    pub procs: Text,
+}
+
+impl PutIntoCgroup {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let fd = rustix::fs::open(self.procs.as_c(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::io::write(fd, live.pid.get().to_string().as_bytes())?;
+        Ok(())
+    }
+
+    pub fn shell(&self) -> Shell {
+        Shell::exact(
+            format!("echo $PID >{}", quote(self.procs.as_str())),
+            "put it into the control group",
+            "cgroups(7)",
+        )
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
 /// A cgroup namespace: the group that the process is in becomes the root that it sees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnshareCgroup {}

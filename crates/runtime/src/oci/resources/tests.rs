@@ -241,7 +241,7 @@ fn host(v2: bool) -> Host {
     let hierarchies = vec![Hierarchy { controllers: vec!["cpu", "cpuacct"], mount: "/c/cpu".to_owned() }];
     let cgroups = if v2 { Cgroups::V2 { mount: "/c".to_owned() } } else { Cgroups::V1 { hierarchies } };
     let controllers = vec!["cpu".to_owned()];
-    Host { cgroups, controllers, cpuset: Default::default(), cpus: 1, user_namespace: false }
+    Host { cgroups, controllers, cpuset: Default::default(), cpus: 1, rootless: false }
 }
 
 /// A limit that the kernel cannot keep is no limit.
