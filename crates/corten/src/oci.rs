@@ -4,14 +4,18 @@
 mod console;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
 mod list;
+mod pause;
+mod ps;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use crate::cli::{self, Failure, Outcome};
 use runtime::oci::Containers;
@@ -52,6 +56,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("state", "Show the state of a container", state::main),
     ("kill", "Send a signal to a container", kill::main),
     ("exec", "Run a further program in a container", exec::main),
+    ("pause", "Stop all processes of a container", pause::main),
+    ("resume", "Let a paused container go on", pause::resume),
+    ("update", "Set other limits for a container", update::main),
+    ("events", "Show what a container uses", events::main),
+    ("ps", "Show the processes of a container", ps::main),
     ("delete", "Remove a container that has ended", delete::main),
     ("list", "List the containers of this root", list::main),
     ("spec", "Write a new config.json", spec::main),
@@ -189,6 +198,12 @@ impl Context {
 
 impl From<runtime::oci::Error> for Failure {
     fn from(error: runtime::oci::Error) -> Failure {
+        Failure::new(error.message)
+    }
+}
+
+impl From<runtime::group::GroupError> for Failure {
+    fn from(error: runtime::group::GroupError) -> Failure {
         Failure::new(error.message)
     }
 }

@@ -8,7 +8,7 @@ mod texts;
 mod times;
 
 pub use names::container as container_name;
-pub use texts::exec_environment;
+pub use texts::{exec_environment, parse_size};
 pub use times::{parse_moment, parse_time};
 
 use crate::cli::{ContainerArgs, Failure};

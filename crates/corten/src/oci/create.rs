@@ -98,20 +98,21 @@ pub fn own_stdio() -> Result<Stdio, Failure> {
     ]))
 }
 
-fn create(args: &MakeArgs, wait: bool) -> Create {
+fn create(context: &Context, args: &MakeArgs, wait: bool) -> Create {
     let inherited = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse::<u32>().ok()).unwrap_or_default();
     Create {
         id: args.words[0].clone(),
         wait,
         keep_fds: args.preserve_fds + inherited,
         no_new_keyring: args.no_new_keyring,
+        systemd: context.systemd,
         created: engine::Time::now().rfc3339(),
         owner: owner(),
     }
 }
 
 pub fn explain(context: &Context, bundle: &Bundle, args: &MakeArgs, form: Form, wait: bool) -> Outcome {
-    let plan = oci::explain(&context.containers, bundle, &create(args, wait))?;
+    let plan = oci::explain(&context.containers, bundle, &create(context, args, wait))?;
     crate::cli::print(&explain::show(&plan, form))?;
     Ok(0)
 }
@@ -130,7 +131,8 @@ pub fn make(
         eprintln!("{number:>4} {:>7.3} ms  {}", time.as_secs_f64() * 1e3, step.shell().brief());
     };
     let trace: runtime::Trace<'_> = if args.trace { Some(&mut told) } else { None };
-    let (record, mut launched) = oci::create(&context.containers, bundle, &create(args, wait), stdio, trace)?;
+    let (record, mut launched) =
+        oci::create(&context.containers, bundle, &create(context, args, wait), stdio, trace)?;
     let given = (|| {
         if let (Some(socket), Some(master)) = (&console, &launched.master) {
             console::send(socket, "/dev/ptmx", master.as_fd())?;

@@ -19,6 +19,18 @@ pub fn processes(paths: &GroupPaths) -> Result<Vec<i32>> {
     processes_of(&dir).map_err(|e| GroupError::io("list the processes of", &dir, &e))
 }
 
+/// Whether a container can be made in these groups: nobody is in them, and they are not frozen.
+pub fn check_unused(paths: &GroupPaths) -> Result<()> {
+    let there = processes(paths)?.len();
+    if there != 0 {
+        return Err(GroupError::new(format!("container's cgroup is not empty: {there} process(es) found")));
+    }
+    if is_frozen(paths)? {
+        return Err(GroupError::new("container's cgroup unexpectedly frozen"));
+    }
+    Ok(())
+}
+
 /// Sends a signal to all processes: to each once, also to those that are born meanwhile. Paused processes hear it when they
 /// go on, but KILL makes them end.
 pub fn signal_all(paths: &GroupPaths, signal: i32) -> Result<()> {

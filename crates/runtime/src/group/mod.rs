@@ -12,7 +12,7 @@ mod values;
 
 pub use error::GroupError;
 pub use freeze::{freeze, is_frozen, thaw};
-pub use kill::{kill_all, processes, signal_all};
+pub use kill::{check_unused, kill_all, processes, signal_all};
 pub use oom::{OomWatch, Watched, oom_kills};
 pub use stats::*;
 pub use systemd::Unit;

@@ -104,7 +104,7 @@ fn everything() -> Resources {
             throttle(Throttled::Reads, 8),
             throttle(Throttled::Writes, 0),
         ],
-        hugepages: vec![("2MB".to_owned(), 4 << 20), ("1GB".to_owned(), -1)],
+        hugepages: vec![("2MB".to_owned(), 4 << 20), ("1GB".to_owned(), 0)],
         net_class: Some(0x10_0001),
         net_priorities: vec![("eth0".to_owned(), 5)],
         rdma: vec![Rdma { device: "mlx5_1".to_owned(), handles: Some(3), objects: None }],
@@ -144,8 +144,8 @@ fn all_limits_as_files_of_v2() {
     io.max = 8:0 wiops=max
     hugetlb.2MB.max = 4194304
     hugetlb.2MB.rsvd.max = 4194304 or go without
-    hugetlb.1GB.max = max
-    hugetlb.1GB.rsvd.max = max or go without
+    hugetlb.1GB.max = 0
+    hugetlb.1GB.rsvd.max = 0 or go without
     rdma.max = mlx5_1 hca_handle=3
     io.max = 8:0 rbps=1
     io.max = 8:1 rbps=2
@@ -184,8 +184,8 @@ fn all_limits_as_files_of_v1() {
     blkio.throttle.write_iops_device = 8:0 0
     hugetlb.2MB.limit_in_bytes = 4194304
     hugetlb.2MB.rsvd.limit_in_bytes = 4194304 or go without
-    hugetlb.1GB.limit_in_bytes = -1
-    hugetlb.1GB.rsvd.limit_in_bytes = -1 or go without
+    hugetlb.1GB.limit_in_bytes = 0
+    hugetlb.1GB.rsvd.limit_in_bytes = 0 or go without
     net_cls.classid = 1048577
     net_prio.ifpriomap = eth0 5
     rdma.max = mlx5_1 hca_handle=3

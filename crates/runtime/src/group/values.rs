@@ -85,8 +85,8 @@ pub fn v2(r: &Resources) -> Vec<Value> {
     }
     v2_io(&mut set, r);
     for (size, limit) in &r.hugepages {
-        set.put(format!("hugetlb.{size}.max"), or_max(*limit));
-        set.put(format!("hugetlb.{size}.rsvd.max"), or_max(*limit)).or_without(true);
+        set.put(format!("hugetlb.{size}.max"), limit);
+        set.put(format!("hugetlb.{size}.rsvd.max"), limit).or_without(true);
     }
     for device in &r.rdma {
         set.put("rdma.max", rdma(device));

@@ -165,15 +165,29 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
     }
     devices(&linux, &mut spec)?;
     sysctls(&linux, all, &mut spec)?;
-    if let Some(resources) = &linux.resources {
-        (spec.resources, spec.device_rules) = super::resources(resources)?;
-    }
+    // Also where the file says nothing of them: then only the usual devices may be used.
+    (spec.resources, spec.device_rules) = super::resources(&linux.resources.clone().unwrap_or_default())?;
+    spec.group_owner = group_owner(&spec);
     links(&linux, all, &mut spec)?;
     if linux.intel_rdt.is_some() && !Path::new("/sys/fs/resctrl/schemata").exists() {
         return Err(ConfigError::new("linux.intelRdt", "this machine has no resctrl file system mounted"));
     }
     hooks::check(config.hooks.as_ref())?;
     Ok(Understood { spec, listener: converted.listener, warnings: converted.warnings })
+}
+
+/// A group that the container sees as its root, and may write to, is its user's.
+fn group_owner(spec: &Spec) -> Option<u32> {
+    let writable = |m: &Mount| matches!(m, Mount::Cgroup { attr, .. } if !attr.read_only);
+    let uid = spec.process.credentials.uid;
+    let outside = |range: &IdRange| {
+        let within = uid.checked_sub(range.inside).filter(|n| *n < range.count)?;
+        Some(range.outside + within)
+    };
+    if spec.namespaces & ns::CLONE_NEWCGROUP == 0 || !spec.mounts.iter().any(writable) {
+        return None;
+    }
+    if spec.ids.is_empty() { Some(uid) } else { spec.ids.iter().find_map(outside) }
 }
 
 /// Each kind with its bit, and its name below `/proc/PID/ns`.

@@ -3,7 +3,8 @@
 use super::hooks::{self, Point, Told};
 use super::record::{Containers, Record, Status, start_ticks};
 use super::{Bundle, Error, Options, Result, config};
-use crate::{GroupPaths, Host, Launched, Stdio, Trace, launch, plan};
+use crate::group::{self, Unit};
+use crate::{GroupPaths, Host, Launched, Resources, Stdio, Trace, launch, plan};
 use kernel::process::{self, Side};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -17,6 +18,8 @@ pub struct Create {
     pub wait: bool,
     pub keep_fds: u32,
     pub no_new_keyring: bool,
+    /// systemd makes its groups.
+    pub systemd: bool,
     /// For the record.
     pub created: String,
     pub owner: String,
@@ -70,7 +73,7 @@ fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<
     let host = Host::read();
     let config::Understood { mut spec, listener, warnings } = config::spec(bundle, &options)?;
     super::check(&spec.resources, &host)?;
-    spec.groups = groups(bundle, &create.id, &host);
+    (spec.groups, spec.unit) = groups(bundle, create, &spec.resources, &host)?;
     spec.groups_shared = true;
     let namespaces = spec.namespaces | spec.join.iter().fold(0, |all, join| all | join.flag);
     let record = Record {
@@ -82,6 +85,8 @@ fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<
         owner: create.owner.clone(),
         annotations: bundle.config.annotations.clone().unwrap_or_default(),
         groups: spec.groups.clone(),
+        unit: spec.unit.clone(),
+        shares_pids: spec.namespaces & process::CLONE_NEWPID == 0,
         namespaces,
         no_new_keyring: create.no_new_keyring,
         ..Record::default()
@@ -105,6 +110,7 @@ fn made(
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
+    group::check_unused(&record.groups).map_err(|e| Error::new(e.to_string()))?;
     let dir = containers.directory(&create.id);
     // What `exec` goes by later is what the container was made from.
     let copy = dir.join("config.json");
@@ -134,11 +140,25 @@ fn made(
     Ok((record, launched))
 }
 
-/// Where the file says.
-fn groups(bundle: &Bundle, id: &str, host: &Host) -> GroupPaths {
+/// Where the file says; with systemd, the unit that they belong to.
+fn groups(
+    bundle: &Bundle,
+    create: &Create,
+    limits: &Resources,
+    host: &Host,
+) -> Result<(GroupPaths, Option<Unit>)> {
     let path = bundle.config.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
+    let path = path.unwrap_or_default();
+    if create.systemd {
+        let annotations = bundle.config.annotations.clone().unwrap_or_default();
+        let unit = super::unit(path, &create.id, host.rootless, &annotations)?;
+        return Ok((unit.paths(host).map_err(|e| Error::new(e.to_string()))?, Some(unit)));
+    }
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    GroupPaths::of_bundle(path.unwrap_or_default(), id, host, &own)
+    let groups = GroupPaths::of_bundle(path, &create.id, host, &own);
+    // Whoever has no rights goes without groups, unless the file asks for them.
+    let unlimited = *limits == Resources { strict: true, ..Resources::default() };
+    Ok((if host.rootless && path.is_empty() && unlimited { groups.possible() } else { groups }, None))
 }
 
 /// The ids of a user namespace that is joined: a process goes there to be looked at.
@@ -255,8 +275,19 @@ pub fn kill(containers: &Containers, record: &Record, signal: i32) -> Result<()>
         _ => record.handle()?,
     };
     let Some(handle) = handle else { return Err(Error::new("container not running")) };
-    process::send_signal(&handle, signal)
-        .map_err(|e| Error::new(format!("cannot signal container '{}': {e}", record.id)))
+    let failed =
+        |why: &dyn std::fmt::Display| Error::new(format!("cannot signal container '{}': {why}", record.id));
+    const KILL: i32 = 9;
+    // With the first process of a pid namespace all others end; without one they would live on.
+    if signal == KILL && record.shares_pids && group::processes(&record.groups).is_ok_and(|p| !p.is_empty()) {
+        return group::signal_all(&record.groups, signal).map_err(|e| failed(&e));
+    }
+    process::send_signal(&handle, signal).map_err(|e| failed(&e))?;
+    // Nobody dies in v1's freezer.
+    if signal == KILL && group::is_frozen(&record.groups).unwrap_or_default() {
+        group::thaw(&record.groups).map_err(|e| failed(&e))?;
+    }
+    Ok(())
 }
 
 /// Ends all that is in the container, and waits until its first process is gone.
@@ -265,7 +296,7 @@ pub fn kill_all(record: &Record) -> Result<()> {
     if let Some(handle) = &handle {
         let _ = process::send_signal(handle, 9);
     }
-    crate::group::kill_all(&record.groups)
+    group::kill_all(&record.groups)
         .or_else(|e| if handle.is_some() { Ok(()) } else { Err(Error::new(e.to_string())) })?;
     if let Some(handle) = handle {
         wait(&handle);
@@ -296,7 +327,7 @@ pub fn delete(containers: &Containers, record: &Record, force: bool) -> Result<(
         }
     }
     // Without a pid namespace of its own others may live on.
-    crate::group::kill_all(&record.groups)
+    group::kill_all(&record.groups)
         .map_err(|e| Error::new(format!("cannot delete container '{id}': {e}")))?;
     let dir = containers.directory(id);
     let path = dir.join("journal");

@@ -2,10 +2,10 @@
 //! unknown names are a matter of judgement, there are types of our own.
 
 use super::process::{Document as Process, LinuxPart, MemoryPolicy, Personality};
+use super::resources::Document as Resources;
 use kernel::seccomp::profile::Profile;
 use oci_spec::runtime::{
-    Hooks, LinuxDevice, LinuxIdMapping, LinuxNamespace, LinuxNetDevice, LinuxResources, LinuxTimeOffset,
-    Mount,
+    Hooks, LinuxDevice, LinuxIdMapping, LinuxNamespace, LinuxNetDevice, LinuxTimeOffset, Mount,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ pub struct Linux {
     pub devices: Option<Vec<LinuxDevice>>,
     pub net_devices: Option<BTreeMap<String, LinuxNetDevice>>,
     pub cgroups_path: Option<String>,
-    pub resources: Option<LinuxResources>,
+    pub resources: Option<Resources>,
     pub sysctl: Option<BTreeMap<String, String>>,
     pub rootfs_propagation: Option<String>,
     pub masked_paths: Option<Vec<String>>,

@@ -12,7 +12,7 @@ pub mod hooks;
 mod mounts;
 pub mod process;
 mod record;
-mod resources;
+pub mod resources;
 mod seccomp;
 mod systemd;
 

@@ -3,6 +3,7 @@
 use super::hooks::Told;
 use super::{Error, Result};
 use crate::GroupPaths;
+use crate::group::Unit;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -29,7 +30,9 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     pub groups: GroupPaths,
     /// Its scope with systemd.
-    pub unit: Option<String>,
+    pub unit: Option<Unit>,
+    /// It has no pid namespace of its own.
+    pub shares_pids: bool,
     /// `CLONE_NEW…` of the namespaces that are not the host's.
     pub namespaces: u64,
     /// Its processes stay in the keyring of whoever starts them.
@@ -165,11 +168,9 @@ impl Containers {
         if start_ticks(record.pid) != Some(record.start_ticks) {
             return Status::Stopped;
         }
-        if self.begin(&record.id).exists() {
-            return Status::Created;
-        }
         match crate::group::is_frozen(&record.groups) {
             Ok(true) => Status::Paused,
+            _ if self.begin(&record.id).exists() => Status::Created,
             _ => Status::Running,
         }
     }

@@ -5,52 +5,79 @@ use crate::group::{v1_values, v2_values};
 use crate::{BlockWeight, Cgroups, Host, Rdma, Resources, Throttle, Throttled};
 use kernel::bpf::DeviceRule;
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice,
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxNetwork, LinuxRdma, LinuxThrottleDevice,
 };
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt::Display;
+
+/// `linux.resources` as it is written, also in the file of `update`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Document {
+    pub devices: Option<Vec<LinuxDeviceCgroup>>,
+    pub memory: Option<LinuxMemory>,
+    pub cpu: Option<LinuxCpu>,
+    pub pids: Option<Pids>,
+    #[serde(rename = "blockIO")]
+    pub block_io: Option<LinuxBlockIo>,
+    pub hugepage_limits: Option<Vec<HugepageLimit>>,
+    pub network: Option<LinuxNetwork>,
+    pub rdma: Option<BTreeMap<String, LinuxRdma>>,
+    pub unified: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Pids {
+    pub limit: Option<i64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HugepageLimit {
+    pub page_size: String,
+    pub limit: u64,
+}
 
 /// Limits and device rules of a container. A `config.json` without `linux.resources` is as one with an empty object: there
 /// are always rules for devices.
-pub fn resources(from: &LinuxResources) -> Config<(Resources, Vec<DeviceRule>)> {
+pub fn resources(from: &Document) -> Config<(Resources, Vec<DeviceRule>)> {
     let resources = limits(from)?;
     both_hold_memory(&resources)?;
-    Ok((resources, devices::rules(from.devices().as_deref().unwrap_or_default())?))
+    Ok((resources, devices::rules(from.devices.as_deref().unwrap_or_default())?))
 }
 
 /// The limits alone, as an update has them: what they must have in common with those that stay is not looked at.
-pub fn limits(from: &LinuxResources) -> Config<Resources> {
+pub fn limits(from: &Document) -> Config<Resources> {
     let mut r = Resources { strict: true, ..Resources::default() };
-    if let Some(memory) = from.memory() {
+    if let Some(memory) = &from.memory {
         self::memory(&mut r, memory)?;
     }
-    if let Some(cpu) = from.cpu() {
+    if let Some(cpu) = &from.cpu {
         self::cpu(&mut r, cpu)?;
     }
-    r.pids = from.pids().map(|pids| pids.limit());
-    if let Some(io) = from.block_io() {
+    r.pids = from.pids.as_ref().and_then(|pids| pids.limit);
+    if let Some(io) = &from.block_io {
         block_io(&mut r, io)?;
     }
-    for (i, page) in from.hugepage_limits().iter().flatten().enumerate() {
-        let field = format!("hugepageLimits[{i}]");
-        if !page_size(page.page_size()) {
-            let why = format!("{:?} is no size such as 2MB", page.page_size());
-            return Err(error(&format!("{field}.pageSize"), why));
+    for (i, page) in from.hugepage_limits.iter().flatten().enumerate() {
+        if !page_size(&page.page_size) {
+            let why = format!("{:?} is no size such as 2MB", page.page_size);
+            return Err(error(&format!("hugepageLimits[{i}].pageSize"), why));
         }
-        r.hugepages.push((page.page_size().clone(), limit(&format!("{field}.limit"), page.limit())?));
+        r.hugepages.push((page.page_size.clone(), page.limit));
     }
-    if let Some(net) = from.network() {
+    if let Some(net) = &from.network {
         network(&mut r, net)?;
     }
-    let mut rdma: Vec<_> = from.rdma().iter().flatten().collect();
-    rdma.sort_by_key(|(device, _)| *device);
-    for (device, limits) in rdma {
+    for (device, limits) in from.rdma.iter().flatten() {
         let (handles, objects) = (limits.hca_handles(), limits.hca_objects());
         if handles.is_none() && objects.is_none() || !is_word(device) {
             return Err(error(&format!("rdma.{device}"), "not a device with hcaHandles or hcaObjects"));
         }
         r.rdma.push(Rdma { device: device.clone(), handles, objects });
     }
-    for (file, value) in from.unified().iter().flatten() {
+    for (file, value) in from.unified.iter().flatten() {
         let controller = file.split_once('.').map_or("", |(controller, _)| controller);
         if controller.is_empty() || file.contains('/') || file.contains('\0') {
             return Err(error(&format!("unified.{file}"), "not a file name such as memory.high"));

@@ -2,7 +2,7 @@
 
 use super::{Config, ConfigError, gvariant};
 use crate::group::Unit;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use steps::dbus::Value;
 use steps::systemd::Property;
 
@@ -10,7 +10,12 @@ const ANNOTATION: &str = "org.systemd.property.";
 
 /// `cgroups_path` is `slice:prefix:name`; where it is empty the unit is named by the container. `user`: of this user's
 /// systemd.
-pub fn unit(cgroups_path: &str, id: &str, user: bool, annotations: &HashMap<String, String>) -> Config<Unit> {
+pub fn unit(
+    cgroups_path: &str,
+    id: &str,
+    user: bool,
+    annotations: &BTreeMap<String, String>,
+) -> Config<Unit> {
     let wrong = |why: &str| ConfigError::new("linux.cgroupsPath", format!("{cgroups_path:?}: {why}"));
     let (slice, prefix, name) = match cgroups_path {
         "" => ("", "corten", id),
@@ -37,7 +42,7 @@ pub fn unit(cgroups_path: &str, id: &str, user: bool, annotations: &HashMap<Stri
 }
 
 /// Properties that annotations set, in the order of their names.
-fn properties(annotations: &HashMap<String, String>) -> Config<Vec<Property>> {
+fn properties(annotations: &BTreeMap<String, String>) -> Config<Vec<Property>> {
     let mut found = Vec::new();
     for (key, text) in annotations {
         let Some(name) = key.strip_prefix(ANNOTATION) else { continue };
@@ -80,7 +85,7 @@ mod tests {
     use super::*;
 
     fn of(path: &str) -> String {
-        match unit(path, "box", false, &HashMap::new()) {
+        match unit(path, "box", false, &BTreeMap::new()) {
             Ok(unit) => format!("{} in {}", unit.name, unit.slice),
             Err(e) => e.to_string().replace("config.json: linux.cgroupsPath: ", ""),
         }
@@ -116,7 +121,7 @@ mod tests {
         let said = |name: &str, text: &str| {
             let annotations =
                 [(format!("{ANNOTATION}{name}"), text.to_owned()), ("other".to_owned(), "x".to_owned())];
-            match properties(&HashMap::from(annotations)) {
+            match properties(&BTreeMap::from(annotations)) {
                 Ok(all) => format!("{:?}", all),
                 Err(e) => e.to_string(),
             }

@@ -52,7 +52,7 @@ pub struct Resources {
     pub blkio_weights: Vec<BlockWeight>,
     pub blkio_throttles: Vec<Throttle>,
     /// Bytes, by page size: `2MB`.
-    pub hugepages: Vec<(String, i64)>,
+    pub hugepages: Vec<(String, u64)>,
     /// What tc(8) knows the container's packets by, on v1.
     pub net_class: Option<u32>,
     /// By network device of the host, on v1.
