@@ -81,20 +81,38 @@ fn bind(lists: &mut Lists, spec: &Spec, mount: &Mount) {
     let Mount::Bind { source, target, attr, recursive, idmap, file, extra } = mount else { return };
     let slot = lists.slot();
     let idmap = if spec.ids.is_empty() { Idmap::No } else { *idmap };
-    tree(lists, slot, source, *recursive, idmap, *attr);
-    let source: Text = source.as_str().into();
+    let text: Text = source.as_str().into();
     let none = Attr::default();
+    let mut changes: Vec<Step> = Vec::new();
     for (set, clear, recursive) in [(none, extra.clear, *recursive), (extra.below.0, extra.below.1, true)] {
         if (set, clear) != (none, none) {
-            lists.host.push(ChangeTree { slot, source: source.clone(), set, clear, recursive }.into());
+            changes.push(ChangeTree { slot, source: text.clone(), set, clear, recursive }.into());
         }
     }
     if let Some(Mapping { uids, gids, recursive }) = &extra.mapping {
         let (uids, gids, recursive) = (uids.clone(), gids.clone(), *recursive);
-        lists.host.push(IdmapTreeBy { slot, source, uids, gids, recursive }.into());
+        changes.push(IdmapTreeBy { slot, source: text.clone(), uids, gids, recursive }.into());
+    }
+    // As the host's mount, and not a copy of it: what the container mounts below it appears on the host too.
+    let shared = |kind: Option<(Propagation, bool)>| matches!(kind, Some((Propagation::Shared, _)));
+    let peer = shared(extra.propagation) && shared(spec.propagation);
+    if in_order(spec) && extra.mapping.is_none() && !peer {
+        lists.inside.push(OpenTree { slot, source: text, recursive: *recursive, attr: *attr }.into());
+        lists.inside.extend(changes);
+    } else {
+        tree(lists, slot, source, *recursive, idmap, *attr);
+        lists.host.extend(changes);
     }
     let target = target.as_str().into();
     lists.inside.push(AttachTree { slot, target, file: *file, strict: extra.strict }.into());
+}
+
+/// Whether mounts are made where they are needed, one after the other: a table of mounts is sorted by their age since
+/// Linux 6.8, and those who ask for an order look there. The host's side makes beforehand what cannot be made inside: with a
+/// user namespace, and what is to stay a peer of the host's mount. A container that is cut off from the host's mounts
+/// has none to copy.
+fn in_order(spec: &Spec) -> bool {
+    spec.ids.is_empty() && !super::joins_user(spec) && spec.propagation.is_some()
 }
 
 fn propagate(lists: &mut Lists, target: &str, extra: &Extra) {
@@ -141,7 +159,8 @@ fn dev(lists: &mut Lists, spec: &Spec, attr: Attr, options: &[(String, String)])
     let options = options.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
     let gid = spec.group_ids.first().map_or(id, |range| range.outside);
     let nodes = spec.devices.clone();
-    lists.host.push(DevTmpfs { slot, uid: id, gid, nodes, links, dirs, files, attr, options }.into());
+    let list = if in_order(spec) { &mut lists.inside } else { &mut lists.host };
+    list.push(DevTmpfs { slot, uid: id, gid, nodes, links, dirs, files, attr, options }.into());
     lists.inside.push(AttachTree { slot, target: "/dev".into(), file: false, strict: true }.into());
 }
 
