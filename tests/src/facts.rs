@@ -19,6 +19,8 @@ pub struct Scope {
     /// it is in their environment.
     pub root: PathBuf,
     pub state: PathBuf,
+    /// What the OCI runtime keeps.
+    pub oci: PathBuf,
 }
 
 impl Facts {
@@ -34,7 +36,7 @@ impl Facts {
         for (pid, name) in processes(scope) {
             facts.insert(format!("process {pid} {name}"));
         }
-        for (what, directory) in [("root", &scope.root), ("state", &scope.state)] {
+        for (what, directory) in [("root", &scope.root), ("state", &scope.state), ("oci", &scope.oci)] {
             files(what, directory, directory, &mut facts);
         }
         Facts(facts)

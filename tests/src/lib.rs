@@ -5,6 +5,7 @@
 //! engine's crates only `kernel` is known here, for system calls that others lack: the binary is all that is tested.
 
 mod agent;
+mod bundle;
 mod facts;
 pub mod images;
 mod internet;
@@ -15,11 +16,12 @@ mod sandbox;
 mod words;
 
 pub use agent::Agent;
+pub use bundle::Bundle;
 pub use facts::Facts;
 pub use output::Output;
 pub use process::Background;
 pub use pty::Pty;
-pub use sandbox::{Cgroups, Sandbox};
+pub use sandbox::{Cgroups, Sandbox, binary};
 pub use words::words;
 
 use std::time::{Duration, Instant};

@@ -38,6 +38,7 @@ impl Pty {
         for (key, value) in command.get_envs() {
             value.map(|value| pty.env(key, value));
         }
+        command.get_current_dir().map(|dir| pty.current_dir(dir));
         let end = || terminal.try_clone().expect("a descriptor is to be had");
         let child = pty.env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end()).spawn();
         let child = child.unwrap_or_else(|e| panic!("cannot start `{line}`: {e}"));

@@ -75,7 +75,6 @@ impl Engine {
             pidfd: pidfd.as_fd(),
             namespaces: flags,
             groups: GroupPaths::everywhere(&group::of(container), &Host::read()).beside(pid),
-            unit: None,
             process: &process,
             oom_score_adj: None,
             first_cpus: None,

@@ -98,6 +98,16 @@ pub fn set_namespace(fd: impl AsFd, namespaces: u64) -> Result<(), Errno> {
     done(unsafe { libc::syscall(libc::SYS_setns, fd.as_fd().as_raw_fd(), namespaces) })
 }
 
+/// Which kind of namespace a descriptor is of, as its bit; `ENOTTY` when of none. See ioctl_nsfs(2).
+pub fn namespace_kind(fd: impl AsFd) -> Result<u64, Errno> {
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: the request takes no argument and answers a number.
+    match unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE) } {
+        -1 => Err(last_errno()),
+        flag => Ok(u64::from(flag.cast_unsigned())),
+    }
+}
+
 /// Opens `/proc/PID/ns/KIND`.
 pub fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd, Errno> {
     rustix::fs::open(format!("/proc/{pid}/ns/{kind}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())

@@ -3,7 +3,6 @@
 use crate::execute::{
     Agent, Launched, Reports, StartError, Stdio, exec_error, fail, reap, receive_master, report,
 };
-use crate::group::Unit;
 use crate::{GroupPaths, Process, plan};
 use kernel::process::{self, CLONE_NEWPID, CLONE_NEWUSER, Side};
 use kernel::schedule::{self, BitSet};
@@ -21,8 +20,6 @@ pub struct Enter<'a> {
     pub namespaces: u64,
     /// Its control groups.
     pub groups: GroupPaths,
-    /// The unit that they belong to: systemd puts a process there where we may not.
-    pub unit: Option<&'a Unit>,
     pub process: &'a Process,
     /// See proc_pid_oom_score_adj(5).
     pub oom_score_adj: Option<i32>,
@@ -53,8 +50,6 @@ struct Ready<'a> {
     stdio: Stdio,
     /// `tasks` or `cgroup.procs` of the groups that it is not born in.
     groups: Vec<OwnedFd>,
-    /// Where it waits for a byte until others have put it into them.
-    put: Option<OwnedFd>,
     /// What only a process of the host's may have, before it joins a user namespace.
     privileges: Vec<Step>,
     oom_score_adj: Option<Text>,
@@ -88,16 +83,8 @@ fn attempt(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched,
     let (report_read, report_write) = pipe()?;
     let (groups, born) = open_groups(&what.groups)?;
     let oom_score_adj = what.oom_score_adj.map(|adjust| adjust.to_string().into());
-    let mut ready = Ready {
-        what,
-        exec,
-        live,
-        stdio,
-        groups,
-        put: None,
-        privileges: privileges(what.process),
-        oom_score_adj,
-    };
+    let mut ready =
+        Ready { what, exec, live, stdio, groups, privileges: privileges(what.process), oom_score_adj };
     if let Some(cpus) = &what.first_cpus {
         schedule::set_affinity(0, cpus).map_err(|e| Failure::new(e, "first cpu affinity"))?;
     }
@@ -164,29 +151,18 @@ fn privileges(process: &Process) -> Vec<Step> {
     list
 }
 
-/// The clone, into the group of v2; where that is refused it enters the group like any other, or is put there.
+/// The clone, into the group of v2; where that is refused it enters the group like any other.
 fn birth(ready: &mut Ready<'_>, born: Option<&OwnedFd>) -> Result<Side, Failure> {
     let failed = |e| Failure::new(e, "clone3");
-    match (process::clone(0, born.map(AsFd::as_fd)), born, ready.what.unit) {
-        (Err(Errno::ACCESS), Some(_), Some(unit)) => {
-            let (read, write) = pipe()?;
-            ready.put = Some(read);
-            let side = process::clone(0, None).map_err(failed)?;
-            if let Side::Parent { pid, .. } = &side
-                && unit.attach(&ready.what.groups, *pid).is_ok()
-            {
-                rustix::io::write(write, b"1")?;
-            }
-            Ok(side)
-        }
-        (Err(Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::INVAL), Some(born), _) => {
+    match (process::clone(0, born.map(AsFd::as_fd)), born) {
+        (Err(Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::INVAL), Some(born)) => {
             let flags = OFlags::WRONLY | OFlags::CLOEXEC;
             let file = rustix::fs::openat(born, c"cgroup.procs", flags, Mode::empty())
                 .map_err(|e| Failure::new(e, "open its control group"))?;
             ready.groups.push(file);
             process::clone(0, None).map_err(failed)
         }
-        (side, ..) => side.map_err(failed),
+        (side, _) => side.map_err(failed),
     }
 }
 
@@ -207,11 +183,6 @@ fn join(ready: &Ready<'_>) -> Result<(), Failure> {
     process::set_dumpable(false)?;
     for group in &ready.groups {
         rustix::io::write(group, b"0").map_err(|e| Failure::new(e, "enter its control group"))?;
-    }
-    if let Some(put) = &ready.put
-        && rustix::io::read(put, &mut [0u8; 1])? == 0
-    {
-        return Err(Failure::new(Errno::ACCESS, "enter its control group"));
     }
     for step in &ready.privileges {
         step.perform(live)?;

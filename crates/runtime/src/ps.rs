@@ -29,20 +29,6 @@ pub fn table(pids: &[i32], arguments: &[String]) -> io::Result<Processes> {
     Ok(Processes { titles, rows, columns })
 }
 
-/// The processes of the pid namespace that `first` is in, in order.
-pub fn of_namespace(first: i32) -> io::Result<Vec<i32>> {
-    let namespace = fs::read_link(format!("/proc/{first}/ns/pid"))?;
-    let mut pids = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let pid = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-        let inside =
-            |pid: &i32| fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| link == namespace);
-        pids.extend(pid.filter(inside));
-    }
-    pids.sort_unstable();
-    Ok(pids)
-}
-
 impl Processes {
     /// Lines with a title, aligned as `ps` aligns them.
     pub fn text(&self) -> String {

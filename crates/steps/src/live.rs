@@ -48,6 +48,8 @@ pub struct Live {
     pub pid: Cell<i32>,
     /// The mount namespace to come back to, while the performer is in the container's.
     pub home: Cell<RawFd>,
+    /// The directory to come back to, likewise.
+    pub cwd: Cell<RawFd>,
     /// The pipe between the two sides: where the container waits, where the host releases it.
     pub gate: Cell<(RawFd, RawFd)>,
     /// The pipe the other way: where the host waits, where the container says that it is there.
@@ -63,6 +65,7 @@ impl Live {
         Live {
             pid: Cell::new(0),
             home: Cell::new(-1),
+            cwd: Cell::new(-1),
             gate: Cell::new((-1, -1)),
             back: Cell::new((-1, -1)),
             report: Cell::new(-1),
@@ -113,6 +116,7 @@ impl Drop for Live {
             kernel::process::close_raw(cell.replace(-1));
         }
         kernel::process::close_raw(self.home.replace(-1));
+        kernel::process::close_raw(self.cwd.replace(-1));
         kernel::process::close_raw(self.report.replace(-1));
         for pipe in [&self.gate, &self.back] {
             let (read, write) = pipe.replace((-1, -1));

@@ -15,6 +15,9 @@ impl EnterMounts {
     pub fn perform(&self, live: &Live) -> Outcome {
         let home = kernel::process::open_own_namespace("mnt")?;
         live.home.set(home.into_raw_fd());
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let cwd = rustix::fs::open(c".", flags, rustix::fs::Mode::empty())?;
+        live.cwd.set(cwd.into_raw_fd());
         let there = kernel::process::open_namespace(live.pid.get(), "mnt")?;
         kernel::process::set_namespace(&there, kernel::process::CLONE_NEWNS).map_err(Failure::from)
     }
@@ -38,7 +41,10 @@ impl LeaveMounts {
     pub fn perform(&self, live: &Live) -> Outcome {
         let raw = live.home.replace(-1);
         let home = kernel::process::own_raw(raw).ok_or(rustix::io::Errno::BADF)?;
-        kernel::process::set_namespace(&home, kernel::process::CLONE_NEWNS).map_err(Failure::from)
+        kernel::process::set_namespace(&home, kernel::process::CLONE_NEWNS)?;
+        // Each change of the namespace leads to its root; paths of the caller's may start from where it was.
+        let cwd = kernel::process::own_raw(live.cwd.replace(-1)).ok_or(rustix::io::Errno::BADF)?;
+        rustix::process::fchdir(cwd).map_err(Failure::from)
     }
 
     pub fn shell(&self) -> Shell {

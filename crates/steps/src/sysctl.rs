@@ -1,7 +1,7 @@
 //! Kernel parameters: of the host, where the engine needs one, and of the container's namespaces.
 
 use crate::{Failure, Live, Outcome, Picture, Shell, Slot, Step, Text};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -102,8 +102,10 @@ pub struct SetSysctl {
 
 impl SetSysctl {
     pub fn perform(&self, live: &Live) -> Outcome {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(live.fd(self.proc)?, self.file.as_c(), flags, Mode::empty())?;
+        // Of this very mount: what lies over a part of it is not what is meant.
+        let alone = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat2(live.fd(self.proc)?, self.file.as_c(), flags, Mode::empty(), alone)?;
         rustix::io::write(fd, self.value.as_bytes()).map_err(Failure::from)?;
         Ok(())
     }
@@ -112,7 +114,7 @@ impl SetSysctl {
         let value = crate::shell::quote(self.value.as_str());
         Shell::exact(
             format!("echo {value} >./proc/{}", self.file),
-            format!("{} = {}", self.file, self.value),
+            format!("{} = {}", self.file.as_str().trim_start_matches("sys/").replace('/', "."), self.value),
             "sysctl(8)",
         )
     }

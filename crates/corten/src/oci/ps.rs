@@ -4,8 +4,6 @@ use super::Context;
 use crate::cli::{Failure, Outcome, args::Shape, parse, print};
 use clap::Args;
 use runtime::group::processes;
-use runtime::oci::Status;
-use runtime::ps::{of_namespace, table};
 
 const SHAPE: Shape = Shape {
     usage: "[OPTIONS] ID [ps OPTIONS]",
@@ -28,18 +26,14 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let record = context.containers.load(&args.words[0])?;
-    let running = context.containers.status(&record) != Status::Stopped;
-    // Whoever has no rights may have no groups.
-    let pids = if record.groups.is_empty() && running && !record.shares_pids {
-        of_namespace(record.pid).map_err(|e| Failure::new(e.to_string()))?
-    } else {
-        processes(&record.groups)?
-    };
+    let pids = processes(&record.groups)?;
     let text = match args.format.as_str() {
         // As Go says of a list that nobody has begun.
         "json" if pids.is_empty() => "null\n".to_owned(),
         "json" => format!("{}\n", serde_json::json!(pids)),
-        "table" => table(&pids, &args.words[1..]).map_err(|e| Failure::new(e.to_string()))?.text(),
+        "table" => {
+            runtime::ps::table(&pids, &args.words[1..]).map_err(|e| Failure::new(e.to_string()))?.text()
+        }
         _ => return Err(Failure::new("invalid format option")),
     };
     print(&text)?;

@@ -66,16 +66,6 @@ impl Unit {
         all
     }
 
-    /// Puts a process into the unit's group, or into the one below it that `paths` name.
-    pub(crate) fn attach(&self, paths: &GroupPaths, pid: i32) -> Result<()> {
-        let group = paths.unified().map_or("", |path| path.group.as_str());
-        let below = group.rsplit_once(self.name.as_str()).map_or("", |(_, below)| below);
-        let below = if below.is_empty() { "/" } else { below };
-        Manager::connect(self.user)
-            .and_then(|mut manager| manager.attach(&self.name, below, &[pid.cast_unsigned()]))
-            .map_err(|e| GroupError::new(format!("cannot put a process into the unit {}: {e}", self.name)))
-    }
-
     /// Tells systemd of other limits.
     pub(super) fn update(&self, r: &Resources, v2: bool) -> Result<()> {
         let properties = limits(r, v2);

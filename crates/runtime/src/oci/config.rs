@@ -1,12 +1,14 @@
 //! The whole file: from an OCI bundle to what the planner is asked for.
 
-use super::document::{Document, Linux};
+use super::document::{Device, Document, Linux};
 use super::mounts::{mount, ranges, reason, root_propagation};
 use super::process::{Facts, Place};
 use super::{Config, ConfigError, hooks};
 use crate::{Extra, Idmap, Mount, Root, Spec};
 use kernel::process as ns;
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType};
+use oci_spec::runtime::LinuxNamespaceType;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use steps::{IdRange, Join, MoveLink, Node, TimeOffset};
 
@@ -22,6 +24,7 @@ pub struct Bundle {
 
 /// A `config.json` is some tens of kilobytes long; beyond this it is something else.
 const LIMIT: u64 = 16 << 20;
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 impl Bundle {
     /// Reads the bundle in `dir`.
@@ -31,11 +34,18 @@ impl Bundle {
             .canonicalize()
             .map_err(|e| ConfigError::new(format!("the bundle {}", dir.display()), reason(&e)))?;
         let path = dir.join("config.json");
-        let length = std::fs::metadata(&path).map_err(|e| wrong(reason(&e)))?.len();
-        if length > LIMIT {
-            return Err(wrong(format!("{length} bytes are too many")));
+        // A FIFO would keep us waiting.
+        let file = std::fs::OpenOptions::new().read(true).custom_flags(NONBLOCK).open(&path);
+        let file = file.map_err(|e| wrong(reason(&e)))?;
+        let meta = file.metadata().map_err(|e| wrong(reason(&e)))?;
+        if !meta.is_file() {
+            return Err(wrong("is not a file".to_owned()));
         }
-        let bytes = std::fs::read(&path).map_err(|e| wrong(reason(&e)))?;
+        if meta.len() > LIMIT {
+            return Err(wrong(format!("{} bytes are too many", meta.len())));
+        }
+        let mut bytes = Vec::new();
+        file.take(LIMIT).read_to_end(&mut bytes).map_err(|e| wrong(reason(&e)))?;
         let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8".to_owned()))?;
         let config = parse(&text)?;
         Ok(Bundle { dir, config, text })
@@ -50,6 +60,13 @@ impl Bundle {
     /// The directory that will be `/`.
     pub fn rootfs(&self) -> Config<PathBuf> {
         let Some(root) = &self.config.root else { return Err(ConfigError::new("root", "is missing")) };
+        if root.path.is_empty() {
+            return Err(ConfigError::new("root.path", "is missing"));
+        }
+        if !super::mounts::fits(&root.path) {
+            let why = format!("a path of {} bytes is too long", root.path.len());
+            return Err(ConfigError::new("root.path", why));
+        }
         let path = self.dir.join(&root.path);
         let path = path
             .canonicalize()
@@ -72,8 +89,33 @@ pub fn parse(text: &str) -> Config<Document> {
         )
     })?;
     reader.end().map_err(|e| ConfigError::new("the file", e))?;
+    if text.contains("\\u0000") {
+        no_zeros(text)?;
+    }
     version(&spec.oci_version)?;
     Ok(spec)
+}
+
+/// No name of the kernel's has a zero byte in it: what stands behind it would be cut off in silence.
+fn no_zeros(text: &str) -> Config<()> {
+    fn find(at: &str, value: &serde_json::Value) -> Option<String> {
+        match value {
+            serde_json::Value::String(text) => text.contains('\0').then(|| at.to_owned()),
+            serde_json::Value::Array(list) => {
+                list.iter().enumerate().find_map(|(i, value)| find(&format!("{at}[{i}]"), value))
+            }
+            serde_json::Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+                let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+                if name.contains('\0') { Some(at) } else { find(&at, value) }
+            }),
+            _ => None,
+        }
+    }
+    let value = serde_json::from_str(text).map_err(|e| ConfigError::new("the file", e))?;
+    match find("", &value) {
+        Some(field) => Err(ConfigError::new(field.replace('\0', "\\0"), "contains a zero byte")),
+        None => Ok(()),
+    }
 }
 
 /// Versions 1.x are one language, whose words grow.
@@ -169,10 +211,19 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
     (spec.resources, spec.device_rules) = super::resources(&linux.resources.clone().unwrap_or_default())?;
     spec.group_owner = group_owner(&spec);
     links(&linux, all, &mut spec)?;
+    if linux.mount_label.as_deref().is_some_and(|label| !label.is_empty())
+        && !super::process::has_module(super::process::Module::Selinux)
+    {
+        return Err(ConfigError::new("linux.mountLabel", "SELinux does not run here"));
+    }
+    if linux.cgroups_path.as_deref().is_some_and(|path| path.split('/').any(|part| part == "..")) {
+        return Err(ConfigError::new("linux.cgroupsPath", "goes up"));
+    }
     if linux.intel_rdt.is_some() && !Path::new("/sys/fs/resctrl/schemata").exists() {
         return Err(ConfigError::new("linux.intelRdt", "this machine has no resctrl file system mounted"));
     }
     hooks::check(config.hooks.as_ref())?;
+    mapped(&spec)?;
     Ok(Understood { spec, listener: converted.listener, warnings: converted.warnings })
 }
 
@@ -223,7 +274,9 @@ fn namespaces(linux: &Linux) -> Config<(u64, Vec<Join>)> {
                     return Err(wrong("path", format!("'{path}' is not an absolute path")));
                 }
                 // The one that the runtime is in already: nothing is to be done.
-                if same_namespace(&path, name).map_err(|why| wrong("path", format!("{path}: {why}")))? {
+                if same_namespace(&path, name, *flag)
+                    .map_err(|why| wrong("path", format!("{path}: {why}")))?
+                {
                     continue;
                 }
                 join.push(Join { kind: (*name).to_owned(), flag: *flag, path });
@@ -237,21 +290,35 @@ fn namespaces(linux: &Linux) -> Config<(u64, Vec<Join>)> {
 }
 
 /// Whether the namespace at `path` is our own; an error when it is none of that kind.
-fn same_namespace(path: &str, name: &str) -> Result<bool, String> {
+fn same_namespace(path: &str, name: &str, flag: u64) -> Result<bool, String> {
     use std::os::unix::fs::MetadataExt;
-    let there = std::fs::metadata(path).map_err(|e| reason(&e))?;
+    let there = std::fs::File::open(path).map_err(|e| reason(&e))?;
+    if ns::namespace_kind(&there) != Ok(flag) {
+        return Err(format!("is no {name} namespace"));
+    }
+    let there = there.metadata().map_err(|e| reason(&e))?;
     let own = std::fs::metadata(format!("/proc/self/ns/{name}")).map_err(|e| reason(&e))?;
     Ok(there.dev() == own.dev() && there.ino() == own.ino())
+}
+
+/// `[3]: why` is about the fourth of `field`.
+fn at_index(field: &str, why: &str) -> ConfigError {
+    match why.split_once(": ") {
+        Some((index, why)) if index.starts_with('[') => ConfigError::new(format!("{field}{index}"), why),
+        _ => ConfigError::new(field, why),
+    }
 }
 
 type Ids = (Vec<IdRange>, Vec<IdRange>);
 
 fn ids(linux: &Linux, new: u64, join: &[Join], options: &Options) -> Config<Ids> {
-    let of = |given: &Option<Vec<_>>| given.as_deref().map(ranges).unwrap_or_default();
-    let (uids, gids) = (of(&linux.uid_mappings), of(&linux.gid_mappings));
+    let of = |field: &str, given: &Option<Vec<_>>| {
+        ranges(given.as_deref().unwrap_or_default()).map_err(|why| at_index(field, &why))
+    };
+    let uids = of("linux.uidMappings", &linux.uid_mappings)?;
+    let gids = of("linux.gidMappings", &linux.gid_mappings)?;
     let joins = join.iter().any(|j| j.flag == ns::CLONE_NEWUSER);
     for (field, ranges) in [("linux.uidMappings", &uids), ("linux.gidMappings", &gids)] {
-        check_ranges(ranges).map_err(|why| ConfigError::new(field, why))?;
         if new & ns::CLONE_NEWUSER != 0 && ranges.is_empty() {
             return Err(ConfigError::new(field, "a user namespace needs a mapping"));
         }
@@ -265,19 +332,17 @@ fn ids(linux: &Linux, new: u64, join: &[Join], options: &Options) -> Config<Ids>
     }
 }
 
-fn check_ranges(ranges: &[IdRange]) -> Result<(), String> {
-    for (index, range) in ranges.iter().enumerate() {
-        for (word, first) in [("container", range.inside), ("host", range.outside)] {
-            if range.count == 0 || first.checked_add(range.count - 1).is_none_or(|last| last == u32::MAX) {
-                return Err(format!("[{index}]: {} {word} ids from {first} on", range.count));
-            }
-        }
-        let overlap = |a: u32, b: u32, n: u32, m: u32| a < b.saturating_add(m) && b < a.saturating_add(n);
-        for other in &ranges[..index] {
-            if overlap(range.inside, other.inside, range.count, other.count)
-                || overlap(range.outside, other.outside, range.count, other.count)
-            {
-                return Err(format!("[{index}]: overlaps with another range"));
+/// Who a container is made as, and who its program is, must be somebody in its user namespace.
+fn mapped(spec: &Spec) -> Config<()> {
+    let credentials = &spec.process.credentials;
+    let groups = if spec.group_ids.is_empty() { &spec.ids } else { &spec.group_ids };
+    for (field, ranges, id) in
+        [("process.user.uid", &spec.ids, credentials.uid), ("process.user.gid", groups, credentials.gid)]
+    {
+        for id in [0, id] {
+            let of = |r: &IdRange| id.checked_sub(r.inside).is_some_and(|at| at < r.count);
+            if !ranges.is_empty() && !ranges.iter().any(of) {
+                return Err(ConfigError::new(field, format!("the id {id} is not mapped")));
             }
         }
     }
@@ -365,25 +430,44 @@ fn devices(linux: &Linux, spec: &mut Spec) -> Config<()> {
     Ok(())
 }
 
-fn node(given: &LinuxDevice, index: usize) -> Config<Node> {
+fn node(given: &Device, index: usize) -> Config<Node> {
     let wrong = |field: &str, why: String| ConfigError::new(format!("linux.devices[{index}].{field}"), why);
-    let path = given.path().display().to_string();
-    if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+    let path = &given.path;
+    if !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.trim_matches('/').is_empty()
+    {
         return Err(wrong("path", format!("'{path}' is not an absolute path")));
     }
-    let number = |field: &str, value: i64| {
-        u32::try_from(value).map_err(|_| wrong(field, format!("{value} is no device number")))
+    let fifo = given.kind == "p";
+    if !fifo && !matches!(given.kind.as_str(), "c" | "u" | "b") {
+        return Err(wrong("type", format!("'{}' is no kind of device: c, u, b or p", given.kind)));
+    }
+    // See makedev(3): twelve and twenty bits are what the kernel has.
+    let number = |field: &str, value: Option<i64>, bits: u32| match value {
+        _ if fifo => Ok(0),
+        None => Err(wrong(field, "is missing".to_owned())),
+        Some(value) => u32::try_from(value)
+            .ok()
+            .filter(|n| *n < 1 << bits)
+            .ok_or_else(|| wrong(field, format!("{value} is no device number"))),
     };
-    let fifo = given.typ() == LinuxDeviceType::P;
+    let mode = given.file_mode.unwrap_or(0o666);
+    if mode > 0o177_777 {
+        return Err(wrong("fileMode", format!("{mode:#o} is no mode of a file")));
+    }
+    let id = |field: &str, id: Option<u32>| match id.unwrap_or_default() {
+        u32::MAX => Err(wrong(field, "nobody has this id".to_owned())),
+        id => Ok(id),
+    };
     Ok(Node {
         name: path.trim_end_matches('/').into(),
-        block: given.typ() == LinuxDeviceType::B,
+        block: given.kind == "b",
         fifo,
-        major: if fifo { 0 } else { number("major", given.major())? },
-        minor: if fifo { 0 } else { number("minor", given.minor())? },
-        mode: given.file_mode().unwrap_or(0o666) & 0o7777,
-        uid: given.uid().unwrap_or_default(),
-        gid: given.gid().unwrap_or_default(),
+        major: number("major", given.major, 12)?,
+        minor: number("minor", given.minor, 20)?,
+        // Some write the type of the file into it, too.
+        mode: mode & 0o7777,
+        uid: id("uid", given.uid)?,
+        gid: id("gid", given.gid)?,
     })
 }
 
@@ -403,11 +487,15 @@ fn sysctls(linux: &Linux, namespaces: u64, spec: &mut Spec) -> Config<()> {
     for (key, value) in linux.sysctl.iter().flatten() {
         let wrong = |why: String| ConfigError::new(format!("linux.sysctl.{key}"), why);
         // With slashes instead of dots a name may have dots in it, such as that of a VLAN.
-        let dotted = if key.contains('/') { key.replace('.', "\0").replace('/', ".") } else { key.clone() };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-\0:@".contains(c);
-        if dotted.is_empty() || !dotted.chars().all(plain) || dotted.split('.').any(str::is_empty) {
+        let path = if key.contains('/') { key.clone() } else { key.replace('.', "/") };
+        let plain = |part: &str| {
+            !matches!(part, "" | "." | "..")
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-:@".contains(c))
+        };
+        if !path.split('/').all(plain) {
             return Err(wrong("is no name of a kernel parameter".to_owned()));
         }
+        let dotted = path.replace('/', ".");
         // One parameter, one value: nothing that starts another (CVE-2022-0811).
         if value.contains(['\n', '\0']) {
             return Err(wrong("its value has more than one line".to_owned()));
@@ -427,7 +515,7 @@ fn sysctls(linux: &Linux, namespaces: u64, spec: &mut Spec) -> Config<()> {
         if dotted == "kernel.hostname" && !spec.hostname.is_empty() {
             return Err(wrong("the host name is set by hostname".to_owned()));
         }
-        spec.sysctls.insert(dotted, value.clone());
+        spec.sysctls.insert(path, value.clone());
     }
     Ok(())
 }
@@ -446,6 +534,9 @@ fn links(linux: &Linux, namespaces: u64, spec: &mut Spec) -> Config<()> {
         }
         if namespaces & ns::CLONE_NEWNET == 0 {
             return Err(ConfigError::new(field, "needs a network namespace of the container's own"));
+        }
+        if kernel::netlink::route::link_index(name).is_err() {
+            return Err(ConfigError::new(field, "there is no such device"));
         }
         spec.joined.push(MoveLink { name: name.as_str().into(), to: to.into() }.into());
     }

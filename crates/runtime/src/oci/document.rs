@@ -4,9 +4,7 @@
 use super::process::{Document as Process, LinuxPart, MemoryPolicy, Personality};
 use super::resources::Document as Resources;
 use kernel::seccomp::profile::Profile;
-use oci_spec::runtime::{
-    Hooks, LinuxDevice, LinuxIdMapping, LinuxNamespace, LinuxNetDevice, LinuxTimeOffset, Mount,
-};
+use oci_spec::runtime::{Hooks, LinuxNamespace, LinuxNetDevice, LinuxTimeOffset};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -35,10 +33,10 @@ pub struct Root {
 #[serde(rename_all = "camelCase", default)]
 pub struct Linux {
     pub namespaces: Option<Vec<LinuxNamespace>>,
-    pub uid_mappings: Option<Vec<LinuxIdMapping>>,
-    pub gid_mappings: Option<Vec<LinuxIdMapping>>,
+    pub uid_mappings: Option<Vec<IdMapping>>,
+    pub gid_mappings: Option<Vec<IdMapping>>,
     pub time_offsets: Option<BTreeMap<String, LinuxTimeOffset>>,
-    pub devices: Option<Vec<LinuxDevice>>,
+    pub devices: Option<Vec<Device>>,
     pub net_devices: Option<BTreeMap<String, LinuxNetDevice>>,
     pub cgroups_path: Option<String>,
     pub resources: Option<Resources>,
@@ -51,6 +49,45 @@ pub struct Linux {
     pub seccomp: Option<Profile>,
     pub personality: Option<Personality>,
     pub memory_policy: Option<MemoryPolicy>,
+}
+
+/// A mount.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Mount {
+    pub destination: String,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub source: Option<String>,
+    pub options: Option<Vec<String>>,
+    pub uid_mappings: Option<Vec<IdMapping>>,
+    pub gid_mappings: Option<Vec<IdMapping>>,
+}
+
+/// A range of ids.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct IdMapping {
+    #[serde(rename = "containerID")]
+    pub container_id: Option<u32>,
+    #[serde(rename = "hostID")]
+    pub host_id: Option<u32>,
+    pub size: u32,
+}
+
+/// A device to be made.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Device {
+    pub path: String,
+    /// `c`, `u`, `b` or `p`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub major: Option<i64>,
+    pub minor: Option<i64>,
+    pub file_mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
 }
 
 impl Linux {

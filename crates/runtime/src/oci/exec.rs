@@ -82,7 +82,6 @@ pub fn exec(
         pidfd: pidfd.as_fd(),
         namespaces,
         groups: groups(record, &what.groups)?,
-        unit: record.unit.as_ref(),
         process: &converted.process,
         oom_score_adj: converted.oom_score_adj,
         first_cpus: converted.first_cpus,

@@ -1,9 +1,9 @@
 //! `mounts`: what the options of mount(8) and of the runtime specification mean.
 
+use super::document::{IdMapping, Mount as Given};
 use super::{Config, ConfigError};
 use crate::{Extra, Idmap, Mapping, Mount};
 use kernel::mount::{Attr, Propagation};
-use oci_spec::runtime::{LinuxIdMapping, Mount as Given};
 use std::path::Path;
 use steps::IdRange;
 
@@ -172,17 +172,45 @@ impl Options {
     }
 }
 
-/// The mapping of ids that a part of the file gives.
-pub(super) fn ranges(from: &[LinuxIdMapping]) -> Vec<IdRange> {
-    let range =
-        |m: &LinuxIdMapping| IdRange { inside: m.container_id(), outside: m.host_id(), count: m.size() };
-    from.iter().map(range).collect()
+/// The mapping of ids that a part of the file gives, and what is wrong with it.
+pub(super) fn ranges(from: &[IdMapping]) -> Result<Vec<IdRange>, String> {
+    // See user_namespaces(7).
+    const LINES: usize = 340;
+    if from.len() > LINES {
+        return Err(format!("{} ranges are more than the kernel takes, {LINES}", from.len()));
+    }
+    let mut all = Vec::<IdRange>::new();
+    for (index, m) in from.iter().enumerate() {
+        let (Some(inside), Some(outside)) = (m.container_id, m.host_id) else {
+            return Err(format!("[{index}]: containerID or hostID is missing"));
+        };
+        let range = IdRange { inside, outside, count: m.size };
+        for (word, first) in [("container", inside), ("host", outside)] {
+            if m.size == 0 || first.checked_add(m.size - 1).is_none_or(|last| last == u32::MAX) {
+                return Err(format!("[{index}]: {} {word} ids from {first} on", m.size));
+            }
+        }
+        let meet = |a: u32, b: u32, other: &IdRange| a <= b + (other.count - 1) && b <= a + (m.size - 1);
+        if all.iter().any(|o| meet(inside, o.inside, o) || meet(outside, o.outside, o)) {
+            return Err(format!("[{index}]: overlaps with another range"));
+        }
+        all.push(range);
+    }
+    Ok(all)
+}
+
+/// A path that the kernel can take.
+pub(super) fn fits(path: &str) -> bool {
+    path.len() < 4096 && path.split('/').all(|part| part.len() < 256)
 }
 
 /// One mount. `bundle` is what relative sources start from.
 pub(super) fn mount(given: &Given, index: usize, bundle: &Path, user: bool) -> Config<Mount> {
     let wrong = |field: &str, why: String| ConfigError::new(format!("mounts[{index}].{field}"), why);
-    let target = given.destination().to_str().map(str::to_owned).unwrap_or_default();
+    let target = given.destination.clone();
+    if !fits(&target) {
+        return Err(wrong("destination", format!("a path of {} bytes is too long", target.len())));
+    }
     if !target.starts_with('/') {
         return Err(wrong("destination", format!("'{target}' is not an absolute path")));
     }
@@ -190,11 +218,11 @@ pub(super) fn mount(given: &Given, index: usize, bundle: &Path, user: bool) -> C
         return Err(wrong("destination", format!("'{target}' goes up")));
     }
     let empty = Vec::new();
-    let mut options = Options::read(given.options().as_ref().unwrap_or(&empty));
-    let fstype = given.typ().clone().unwrap_or_default();
-    let source = given.source().as_ref().map(|s| s.display().to_string()).unwrap_or_default();
+    let mut options = Options::read(given.options.as_ref().unwrap_or(&empty));
+    let fstype = given.kind.clone().unwrap_or_default();
+    let source = given.source.clone().unwrap_or_default();
     options.extra.strict = matches!(fstype.as_str(), "proc" | "sysfs") || target == "/dev";
-    mapping(given, &mut options, user).map_err(|why| wrong("uidMappings", why))?;
+    mapping(given, &mut options, user).map_err(|(field, why)| wrong(field, why))?;
     if options.bind || fstype == "bind" {
         return bind(options, source, target, bundle).map_err(|why| wrong("source", why));
     }
@@ -235,15 +263,21 @@ fn join(a: Attr, b: Attr) -> Attr {
 }
 
 /// `idmap` without ranges is by the container's own; ranges without the word are for this mount alone.
-fn mapping(given: &Given, options: &mut Options, user: bool) -> Result<(), String> {
-    let of = |m: &Option<Vec<LinuxIdMapping>>| m.as_deref().map(ranges).unwrap_or_default();
-    let (uids, gids) = (of(given.uid_mappings()), of(given.gid_mappings()));
+fn mapping(given: &Given, options: &mut Options, user: bool) -> Result<(), (&'static str, String)> {
+    let of = |field, m: &Option<Vec<IdMapping>>| {
+        ranges(m.as_deref().unwrap_or_default()).map_err(|why| (field, why))
+    };
+    let uids = of("uidMappings", &given.uid_mappings)?;
+    let gids = of("gidMappings", &given.gid_mappings)?;
     if uids.is_empty() != gids.is_empty() {
-        return Err("users and groups are mapped together or not at all".to_owned());
+        let field = if gids.is_empty() { "uidMappings" } else { "gidMappings" };
+        return Err((field, "users and groups are mapped together or not at all".to_owned()));
     }
     if uids.is_empty() {
         return match options.idmap {
-            Some(_) if !user => Err("idmap needs a user namespace, or ranges of its own".to_owned()),
+            Some(_) if !user => {
+                Err(("options", "idmap needs a user namespace, or ranges of its own".to_owned()))
+            }
             _ => Ok(()),
         };
     }
@@ -312,6 +346,6 @@ mod tests {
         insta::assert_snapshot!(why(r#"{"destination":"x","type":"tmpfs"}"#), @"config.json: mounts[3].destination: 'x' is not an absolute path");
         insta::assert_snapshot!(why(r#"{"destination":"/x"}"#), @"config.json: mounts[3].type: a mount that is no bind mount needs a type");
         insta::assert_snapshot!(why(r#"{"destination":"/x","source":"/no/such","options":["bind"]}"#), @"config.json: mounts[3].source: /no/such: no such file or directory");
-        insta::assert_snapshot!(why(r#"{"destination":"/x","source":"/etc","options":["bind","idmap"]}"#), @"config.json: mounts[3].uidMappings: idmap needs a user namespace, or ranges of its own");
+        insta::assert_snapshot!(why(r#"{"destination":"/x","source":"/etc","options":["bind","idmap"]}"#), @"config.json: mounts[3].options: idmap needs a user namespace, or ranges of its own");
     }
 }

@@ -219,8 +219,8 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
 /// It becomes a name of a directory: no slash, and nothing that is hidden.
 fn check_id(id: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
-    if id.is_empty() || id.len() > 1024 || id.starts_with('.') || !id.chars().all(good) {
-        return Err(Error::new(format!("invalid container id '{id}'")));
+    if id.is_empty() || id.len() > 1024 || id.starts_with(['.', '-']) || !id.chars().all(good) {
+        return Err(Error::new(format!("invalid container id {id:?}")));
     }
     Ok(())
 }

@@ -129,6 +129,17 @@ pub(crate) fn both_hold_memory(r: &Resources) -> Config<()> {
     }
 }
 
+/// See cpuset(7), "List format".
+fn is_list(text: &str) -> bool {
+    // More than any machine has.
+    let number = |word: &str| word.parse::<u32>().ok().filter(|n| *n < 1024 * 4);
+    let range = |part: &str| match part.split_once('-') {
+        Some((first, last)) => number(first).zip(number(last)).is_some_and(|(a, b)| a <= b),
+        None => number(part).is_some(),
+    };
+    text.is_empty() || text.trim_end().split(',').all(range)
+}
+
 fn cpu(r: &mut Resources, from: &LinuxCpu) -> Config<()> {
     r.cpu_shares = from.shares().filter(|v| *v != 0);
     r.cpu_quota = from.quota().filter(|v| *v != 0);
@@ -139,6 +150,15 @@ fn cpu(r: &mut Resources, from: &LinuxCpu) -> Config<()> {
     r.cpu_idle = from.idle();
     r.cpuset_cpus = from.cpus().clone().unwrap_or_default();
     r.cpuset_mems = from.mems().clone().unwrap_or_default();
+    // See the kernel's sched-bwc: a millisecond to a second.
+    if let Some(period) = r.cpu_period.filter(|period| !(1000..=1_000_000).contains(period)) {
+        return Err(error("cpu.period", format!("{period} µs are not between 1000 and 1000000")));
+    }
+    for (field, list) in [("cpu.cpus", &r.cpuset_cpus), ("cpu.mems", &r.cpuset_mems)] {
+        if !is_list(list) {
+            return Err(error(field, format!("'{list}' is no list of numbers, such as 0-3,7")));
+        }
+    }
     if let Some(idle) = r.cpu_idle.filter(|idle| !matches!(idle, 0 | 1)) {
         return Err(error("cpu.idle", format!("{idle} is neither 0 nor 1")));
     }

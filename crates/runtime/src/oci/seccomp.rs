@@ -31,6 +31,9 @@ pub fn seccomp(from: &Profile) -> Config<(Option<Program>, Option<Listener>)> {
     errno_fits("defaultErrnoRet", &from.default_action, from.default_errno_ret)?;
     for (index, call) in calls.iter().enumerate() {
         errno_fits(&format!("syscalls[{index}].errnoRet"), &call.action, call.errno_ret)?;
+        if call.names.as_ref().is_none_or(Vec::is_empty) && call.name.is_none() {
+            return Err(wrong(&format!("syscalls[{index}].names"), "names no system call".to_owned()));
+        }
     }
     // What a profile of Docker's makes depend on capabilities is not of this format.
     let filter = from

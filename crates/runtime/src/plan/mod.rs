@@ -87,7 +87,8 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
         lists.joined.push(Release { point: HOOKED }.into());
     }
     lists.inside.push(PivotRoot { read_only: spec.read_only }.into());
-    if let Some((kind, recursive)) = spec.propagation {
+    // As slaves they were made before; what single mounts are told to be since then stays.
+    if let Some((kind, recursive)) = spec.propagation.filter(|(kind, _)| *kind != cut(spec)) {
         lists.inside.push(Propagate { target: None, kind, recursive }.into());
     }
     if let Some(path) = &spec.begin {

@@ -84,7 +84,7 @@ fn bind(lists: &mut Lists, spec: &Spec, mount: &Mount) {
     let text: Text = source.as_str().into();
     let none = Attr::default();
     let mut changes: Vec<Step> = Vec::new();
-    for (set, clear, recursive) in [(none, extra.clear, *recursive), (extra.below.0, extra.below.1, true)] {
+    for (set, clear, recursive) in [(extra.top, extra.clear, false), (extra.below.0, extra.below.1, true)] {
         if (set, clear) != (none, none) {
             changes.push(ChangeTree { slot, source: text.clone(), set, clear, recursive }.into());
         }
@@ -221,7 +221,9 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr, base: &str) {
 pub(super) fn protect(lists: &mut Lists, spec: &Spec, proc: Option<Slot>, covers: Option<(Slot, Slot)>) {
     if let Some(proc) = proc {
         for (key, value) in &spec.sysctls {
-            let file = format!("sys/{}", key.replace('.', "/")).into();
+            // With slashes a name may have dots in it, such as that of a VLAN.
+            let path = if key.contains('/') { key.clone() } else { key.replace('.', "/") };
+            let file = format!("sys/{path}").into();
             lists.inside.push(SetSysctl { proc, file, value: value.as_str().into() }.into());
         }
     }

@@ -75,8 +75,15 @@ pub struct Converted {
 /// The program of a container or of an `exec`. `linux` is what `config.json` says of all processes of the container.
 pub fn process(from: &Document, linux: &LinuxPart, place: &Place<'_>, facts: &Facts) -> Config<Converted> {
     let wrong = |field: &str, why: &str| ConfigError::new(format!("process.{field}"), why);
-    if from.args.is_empty() {
+    if from.args.first().is_none_or(String::is_empty) {
         return Err(wrong("args", "is empty"));
+    }
+    // See execve(2), MAX_ARG_STRLEN.
+    if let Some(long) = from.args.iter().find(|arg| arg.len() >= 131_072) {
+        return Err(wrong(
+            "args",
+            &format!("a word of {} bytes is longer than the kernel takes", long.len()),
+        ));
     }
     if from.args.iter().any(|arg| arg.contains('\0')) {
         return Err(wrong("args", "contains a zero byte"));

@@ -177,7 +177,7 @@ fn labels_fail_closed() {
 fn errors_name_the_field() {
     let wrong = [
         (json!({"args": []}), "args: is empty"),
-        (json!({"args": ["a\0b"]}), "args: contains a zero byte"),
+        (json!({"args": ["a\0b"]}), "args[0]: contains a zero byte"),
         (json!({"args": "true"}), "args: invalid type: string \"true\", expected a sequence"),
         (json!({"args": [1]}), "args[0]: invalid type: integer `1`, expected a string"),
         (json!({"cwd": ""}), "cwd: is missing"),

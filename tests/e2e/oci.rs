@@ -1,0 +1,306 @@
+//! The runtime on OCI bundles: the life of a container, hooks, mounts, namespaces, devices.
+
+use e2e::{Bundle, Sandbox, wait_until};
+use serde_json::json;
+use std::fs;
+
+#[test]
+fn a_life() {
+    let s = Sandbox::new();
+    s.bundle("box", &["sh", "-c", "echo ran; sleep 100"]);
+    s.oci_apart("create --bundle box --pid-file pid box");
+    let state = s.oci_state("box");
+    assert_eq!((state["status"].as_str(), state["id"].as_str()), (Some("created"), Some("box")));
+    assert_eq!(state["pid"].to_string(), fs::read_to_string(s.dir.join("pid")).unwrap());
+    assert_eq!(state["bundle"].as_str(), s.dir.join("box").to_str());
+    s.oci("create --bundle box box").fails(1, &["box", "exists"]);
+    s.oci("start box").ok();
+    s.oci_wait("box", "running");
+    s.oci("start box").fails(1, &["box", "running"]);
+    s.oci("delete box").fails(1, &["box", "running"]);
+    assert!(s.oci("list").ok().contains("running"));
+    assert_eq!(s.oci("list -q").ok(), "box");
+    s.oci("kill box KILL").ok();
+    s.oci_wait("box", "stopped");
+    s.oci("kill box TERM").fails(1, &["container not running"]);
+    s.oci("delete box").ok();
+    s.oci("state box").fails(1, &["container does not exist", "box"]);
+    s.oci("delete --force box").ok();
+    s.end();
+}
+
+#[test]
+fn the_programs_code_and_output_are_those_of_run() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["sh", "-c", "echo out; echo err >&2; exit 7"]);
+    let output = s.oci("run --bundle box box");
+    assert_eq!((output.code, output.stdout.trim(), output.stderr.trim()), (7, "out", "err"));
+    bundle.set("/process/args", json!(["sh", "-c", "kill -9 $$"])).write();
+    // The kernel spares process 1.
+    assert_eq!(s.oci("run --bundle box box").code, 0);
+    bundle.set("/process/args", json!(["nosuch"])).write();
+    s.oci("run --bundle box box").fails(1, &["nosuch", "executable file not found in $PATH"]);
+    s.oci("create --bundle box box").fails(1, &["nosuch", "executable file not found in $PATH"]);
+    s.end();
+}
+
+#[test]
+fn a_container_that_was_never_started_is_removed() {
+    let s = Sandbox::new();
+    s.bundle("box", &["true"]);
+    s.oci_apart("create --bundle box box");
+    s.oci("delete box").ok();
+    s.end();
+}
+
+/// A hook at each point; each appends its name and what it was told to a file.
+fn hooks(bundle: &mut Bundle, file: &str) {
+    for point in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        let script = format!("(echo {point} $(cat)) >>{file}");
+        let hook =
+            json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]);
+        bundle.set(&format!("/hooks/{point}"), hook);
+    }
+}
+
+#[test]
+fn hooks_run_in_their_order_and_are_told_the_state() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["sleep", "100"]);
+    let file = s.dir.join("hooks");
+    hooks(&mut bundle, file.to_str().unwrap());
+    // In the container its own root is all there is.
+    let inside = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "echo startContainer $(cat) >/hook"] }]);
+    bundle.set("/hooks/startContainer", inside).write();
+    s.oci_apart("create --bundle box box");
+    let told = |line: &str| -> (String, serde_json::Value) {
+        let (point, state) = line.split_once(' ').expect("a state");
+        (point.to_owned(), serde_json::from_str(state).expect(state))
+    };
+    let lines = || fs::read_to_string(&file).unwrap().lines().map(told).collect::<Vec<_>>();
+    let pid = s.oci_state("box")["pid"].clone();
+    let created = lines();
+    let points: Vec<&str> = created.iter().map(|(point, _)| point.as_str()).collect();
+    assert_eq!(points, ["prestart", "createRuntime", "createContainer"]);
+    for (_, state) in &created {
+        assert_eq!(
+            (&state["status"], &state["pid"], &state["id"]),
+            (&json!("creating"), &pid, &json!("box"))
+        );
+    }
+    s.oci("start box").ok();
+    let inside = fs::read_to_string(bundle.dir.join("rootfs/hook")).unwrap();
+    assert_eq!(told(inside.trim()).1["status"], "created");
+    assert_eq!(
+        lines().last().map(|(point, state)| (point.clone(), state["status"].clone())),
+        Some(("poststart".to_owned(), json!("running")))
+    );
+    s.oci("delete --force box").ok();
+    let (point, state) = lines().pop().unwrap();
+    assert_eq!((point.as_str(), &state["status"]), ("poststop", &json!("stopped")));
+    assert!(state.get("pid").is_none(), "{state}");
+    s.end();
+}
+
+#[test]
+fn a_hook_that_fails_stops_the_creation() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["true"]);
+    let stop = s.dir.join("stopped");
+    let hook = |script: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+    bundle.set("/hooks/poststop", hook(&format!("echo >{}", stop.display())));
+    for point in ["prestart", "createRuntime", "createContainer"] {
+        bundle.set(&format!("/hooks/{point}"), hook("exit 3")).write();
+        s.oci("create --bundle box box").fails(1, &[point, "exit status 3"]);
+        assert!(stop.exists(), "poststop after {point}");
+        fs::remove_file(&stop).unwrap();
+        bundle.remove(&format!("/hooks/{point}"));
+    }
+    bundle.set(
+        "/hooks/createRuntime",
+        json!([{ "path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1 }]),
+    );
+    bundle.write();
+    s.oci("create --bundle box box").fails(1, &["createRuntime", "too long"]);
+    bundle.remove("/hooks/createRuntime");
+    bundle.set("/hooks/startContainer", hook("exit 4")).write();
+    s.oci_apart("create --bundle box box");
+    s.oci("start box").fails(1, &["startContainer", "exit status 4"]);
+    s.oci_wait("box", "stopped");
+    s.oci("delete box").ok();
+    // One that runs later stops nothing.
+    bundle.remove("/hooks/startContainer");
+    bundle.set("/hooks/poststart", hook("exit 5")).write();
+    let output = s.oci("run --bundle box box");
+    assert!(output.code == 0 && output.stderr.contains("poststart"), "{output}");
+    s.end();
+}
+
+#[test]
+fn namespaces_are_new_or_joined() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["sleep", "100"]);
+    bundle.set("/linux/namespaces/-", json!({ "type": "time" }));
+    bundle.set("/linux/timeOffsets", json!({ "boottime": { "secs": 1_000_000 } })).write();
+    s.oci_apart("run --detach --bundle box box");
+    let pid = s.oci_state("box")["pid"].to_string();
+    let link = |pid: &str, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+    for kind in ["pid", "net", "ipc", "uts", "mnt", "time"] {
+        assert_ne!(link(&pid, kind), link("self", kind), "{kind}");
+    }
+    let mut other = s.bundle("other", &["sh", "-c", "cut -d. -f1 /proc/uptime; hostname; cat /proc/1/comm"]);
+    let path = |kind: &str| format!("/proc/{pid}/ns/{kind}");
+    let spaces = [("pid", "pid"), ("network", "net"), ("uts", "uts"), ("time", "time")];
+    let mut spaces: Vec<_> = spaces.map(|(typ, kind)| json!({ "type": typ, "path": path(kind) })).into();
+    spaces.push(json!({ "type": "mount" }));
+    other.set("/linux/namespaces", json!(spaces)).remove("/hostname").write();
+    let output = s.oci("run --bundle other other");
+    let lines: Vec<&str> = output.ok().lines().collect();
+    assert!(lines[0].parse::<u64>().unwrap() > 1_000_000, "{output}");
+    assert_eq!(lines[1..], ["bundle", "sleep"]);
+    s.oci("delete -f box").ok();
+    s.end();
+}
+
+#[test]
+fn a_user_namespace_maps_ids() {
+    let s = Sandbox::new();
+    let script =
+        "id -u; cat /proc/self/uid_map; stat -c %u /data /dev/null; echo x >/dev/null && mknod /tmp/n c 1 3";
+    let mut bundle = s.bundle("box", &["sh", "-c", script]);
+    let data = s.dir.join("data");
+    fs::create_dir(&data).unwrap();
+    let map = json!([{ "containerID": 0, "hostID": 200_000, "size": 65_536 }]);
+    bundle.set("/linux/namespaces/-", json!({ "type": "user" }));
+    bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+    bundle.set("/mounts/-", json!({ "destination": "/data", "source": data, "options": ["bind", "idmap"] }));
+    bundle.write();
+    s.host("chown -R 200000:200000 box/rootfs").ok();
+    let output = s.oci("run --bundle box box");
+    let words: Vec<&str> = output.stdout.split_whitespace().collect();
+    assert_eq!(words, ["0", "0", "200000", "65536", "0", "0"], "{output}");
+    assert!(output.stderr.contains("not permitted"), "a device was made: {output}");
+    s.end();
+}
+
+#[test]
+fn mounts_have_their_flags() {
+    let s = Sandbox::new();
+    let script =
+        "grep -E ' /(a|b|c|d|e) | /a/below ' /proc/self/mountinfo | sed 's/ - .*//' | cut -d' ' -f5-; ls /c";
+    let mut bundle = s.bundle("box", &["sh", "-c", script]);
+    let source = s.dir.join("source");
+    fs::create_dir_all(source.join("below")).unwrap();
+    s.host("mount -t tmpfs tmpfs source/below").ok();
+    fs::create_dir_all(bundle.dir.join("rootfs/c")).unwrap();
+    fs::write(bundle.dir.join("rootfs/c/file"), "x").unwrap();
+    let bind =
+        |to: &str, options: &[&str]| json!({ "destination": to, "source": source, "options": options });
+    bundle.set("/mounts/-", bind("/a", &["rbind", "rro", "nosuid", "rprivate"]));
+    bundle.set("/mounts/-", bind("/b", &["bind", "ro", "noexec", "nodev", "unbindable"]));
+    let tmpfs = json!({ "destination": "/c", "type": "tmpfs", "source": "t", "options": ["tmpcopyup", "noatime", "size=1m"] });
+    bundle.set("/mounts/-", tmpfs);
+    let relative = json!({ "destination": "/d", "source": "rootfs", "options": ["bind", "shared"] });
+    bundle.set("/mounts/-", relative).write();
+    let output = s.oci("run --bundle box box");
+    s.host("umount source/below").ok();
+    let lines: Vec<&str> = output.ok().lines().collect();
+    let of = |place: &str| *lines.iter().find(|l| l.starts_with(&format!("{place} "))).expect(place);
+    assert!(of("/a").contains("ro,nosuid") && of("/a/below").contains("ro,"), "{output}");
+    assert!(!of("/a/below").contains("nosuid"), "{output}");
+    assert!(of("/b").contains("ro,nodev,noexec") && of("/b").contains("unbindable"), "{output}");
+    assert!(of("/c").contains("noatime") && of("/d").contains("shared:"), "{output}");
+    assert_eq!(lines.last(), Some(&"file"));
+    s.end();
+}
+
+#[test]
+fn devices_are_made() {
+    let s = Sandbox::new();
+    let mut bundle =
+        s.bundle("box", &["sh", "-c", "stat -c '%F %t:%T %a %u' /dev/fuse /dev/net/tun /other /pipe"]);
+    bundle.set(
+        "/linux/devices",
+        json!([
+            { "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600 },
+            { "path": "/dev/net/tun", "type": "c", "major": 10, "minor": 200, "uid": 5 },
+            { "path": "/other", "type": "b", "major": 7, "minor": 3, "fileMode": 0o640 },
+            { "path": "/pipe", "type": "p", "fileMode": 0o622 },
+        ]),
+    );
+    bundle.write();
+    let output = s.oci("run --bundle box box");
+    let wanted = "character special file a:e5 600 0\ncharacter special file a:c8 666 5\nblock special file 7:3 640 0\nfifo 0:0 622 0";
+    assert_eq!(output.ok(), wanted);
+    s.end();
+}
+
+#[test]
+fn the_terminals_master_goes_to_the_socket() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["sh", "-c", "tty; stat -c %t:%T /dev/console"]);
+    bundle.set("/process/terminal", json!(true)).write();
+    s.oci("create --bundle box box").fails(1, &["--console-socket"]);
+    s.oci("create --bundle box --console-socket nosuch box").fails(1, &["nosuch"]);
+    let mut pty = s.oci_pty("run --bundle box box");
+    pty.expect("/dev/pts/0");
+    assert_eq!(pty.wait().code, 0);
+    s.end();
+}
+
+#[test]
+fn descriptors_are_kept_only_where_asked_for() {
+    let s = Sandbox::new();
+    s.bundle("box", &["sh", "-c", "ls /proc/self/fd | sort -n | tr '\\n' ' '"]);
+    let line = |keep: &str| {
+        let corten = e2e::binary();
+        let root = s.scope.oci.display().to_string();
+        format!(
+            "exec 3</dev/null 4</dev/null 5</dev/null; {} oci --root {root} run {keep} -b box box",
+            corten.display()
+        )
+    };
+    // 3 is the directory that ls reads.
+    assert_eq!(s.host(&line("")).ok().trim(), "0 1 2 3");
+    assert_eq!(s.host(&line("--preserve-fds 2")).ok().trim(), "0 1 2 3 4 5");
+    s.end();
+}
+
+#[test]
+fn links_move_into_the_container() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["sh", "-c", "ip -o addr show dev inner"]);
+    bundle.set("/linux/netDevices", json!({ "outer7": { "name": "inner" } })).write();
+    s.host("ip link add outer7 type veth peer name outer8 && ip addr add 10.99.0.7/24 dev outer7").ok();
+    let output = s.oci("run --bundle box box");
+    assert!(output.ok().contains("10.99.0.7/24"), "{output}");
+    s.oci("run --bundle box box").fails(1, &["outer7"]);
+    s.end();
+}
+
+#[test]
+fn sysctls_are_those_of_namespaces() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["cat", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/kernel/msgmax"]);
+    bundle.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1", "kernel.msgmax": "4321" })).write();
+    assert_eq!(s.oci("run --bundle box box").ok(), "1\n4321");
+    // Without /proc too.
+    bundle.set("/process/args", json!(["true"])).remove("/mounts/0").write();
+    s.oci("run --bundle box box").ok();
+    s.end();
+}
+
+#[test]
+fn a_killed_create_leaves_nothing_that_delete_does_not_find() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["true"]);
+    let hook = json!([{ "path": "/bin/sleep", "args": ["sleep", "100"] }]);
+    bundle.set("/hooks/createRuntime", hook).write();
+    let running = s.oci_start("create --bundle box box");
+    wait_until("the hook to run", 20, || s.oci("list -q").stdout.contains("box"));
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    running.signal(rustix::process::Signal::KILL);
+    running.wait();
+    s.oci("delete --force box").ok();
+    s.end();
+}

@@ -1,0 +1,199 @@
+//! Hostile root file systems under a trusted config.json: each test bears the number of the hole that others had.
+
+use e2e::{Bundle, Sandbox};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+fn rootfs(bundle: &Bundle) -> std::path::PathBuf {
+    bundle.dir.join("rootfs")
+}
+
+/// Puts a link to `to` where the root file system has something else.
+fn replace(bundle: &Bundle, name: &str, to: &str) {
+    let path = rootfs(bundle).join(name);
+    if path.is_dir() {
+        fs::remove_dir_all(&path).unwrap();
+    } else {
+        let _ = fs::remove_file(&path);
+    }
+    symlink(to, path).unwrap();
+}
+
+#[test]
+fn cve_2019_19921_proc_that_is_a_link() {
+    let s = Sandbox::new();
+    let bundle = s.bundle("box", &["true"]);
+    replace(&bundle, "proc", "/tmp");
+    s.oci("run -b box box").fails(1, &["/proc"]);
+    s.end();
+}
+
+#[test]
+fn cve_2026_41579_dev_that_is_a_link() {
+    let s = Sandbox::new();
+    let bundle = s.bundle("box", &["true"]);
+    let outside = s.dir.join("outside");
+    fs::create_dir(&outside).unwrap();
+    replace(&bundle, "dev", outside.to_str().unwrap());
+    s.oci("run -b box box").fails(1, &["/dev"]);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    s.end();
+}
+
+#[test]
+fn cve_2021_30465_mount_targets_that_lead_out() {
+    let s = Sandbox::new();
+    let outside = s.dir.join("outside");
+    fs::create_dir(&outside).unwrap();
+    let mut bundle = s.bundle("box", &["sh", "-c", "cat /proc/self/mountinfo"]);
+    symlink(&outside, rootfs(&bundle).join("link")).unwrap();
+    symlink("../../../../..", rootfs(&bundle).join("up")).unwrap();
+    fs::create_dir_all(rootfs(&bundle).join(outside.strip_prefix("/").unwrap())).unwrap();
+    for target in ["/link/made", "/up/etc/made"] {
+        bundle.set("/mounts/-", json!({ "destination": target, "type": "tmpfs", "source": "tmpfs" }));
+    }
+    bundle.write();
+    let output = s.oci("run -b box box");
+    // Where it leads inside the root.
+    assert!(output.ok().contains(&format!(" {}/made ", outside.display())), "{output}");
+    assert!(output.stdout.contains(" /etc/made "), "{output}");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "CVE-2024-45310");
+    s.end();
+}
+
+#[test]
+fn cve_2024_21626_a_working_directory_that_is_a_descriptor() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["sh", "-c", "pwd; ls ../../../../etc/hostname; ls ../../.."]);
+    for fd in 3..12 {
+        bundle.set("/process/cwd", json!(format!("/proc/self/fd/{fd}"))).write();
+        let output = s.oci("run -b box box");
+        assert_ne!(output.code, 0, "descriptor {fd}: {output}");
+        assert_eq!(output.stdout, "", "descriptor {fd}");
+    }
+    bundle.set("/process/cwd", json!("/")).set("/process/args", json!(["sleep", "100"])).write();
+    s.oci_apart("run -d -b box box");
+    for fd in 3..12 {
+        let output = s.oci(&format!("exec --cwd /proc/self/fd/{fd} box ls ../../.."));
+        assert_ne!(output.code, 0, "descriptor {fd}: {output}");
+    }
+    s.oci("delete -f box").ok();
+    s.end();
+}
+
+#[test]
+fn cve_2025_31133_a_null_device_that_is_a_link() {
+    let s = Sandbox::new();
+    let secret = s.dir.join("secret");
+    fs::write(&secret, "secret").unwrap();
+    let mut bundle = s.bundle("box", &["sh", "-c", "cat /masked; ls -ld /masked.d"]);
+    // No /dev of ours: the image's own is there.
+    let mounts = bundle.config["mounts"].as_array().unwrap().clone();
+    let kept: Vec<_> =
+        mounts.into_iter().filter(|m| !m["destination"].as_str().unwrap().starts_with("/dev")).collect();
+    bundle.set("/mounts", json!(kept));
+    fs::create_dir_all(rootfs(&bundle).join("dev")).unwrap();
+    let _ = fs::remove_file(rootfs(&bundle).join("dev/null"));
+    symlink(&secret, rootfs(&bundle).join("dev/null")).unwrap();
+    fs::write(rootfs(&bundle).join("masked"), "visible").unwrap();
+    fs::create_dir(rootfs(&bundle).join("masked.d")).unwrap();
+    bundle.set("/linux/maskedPaths", json!(["/masked", "/masked.d"])).write();
+    let output = s.oci("run -b box box");
+    assert!(!output.stdout.contains("visible") && !output.stdout.contains("secret"), "{output}");
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");
+    s.end();
+}
+
+#[test]
+fn cve_2025_52881_a_proc_that_is_covered() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["true"]);
+    // What is written to /proc/sys must not land in a file of the image's, nor at another parameter.
+    let fake = s.dir.join("fake");
+    fs::create_dir_all(fake.join("net/ipv4")).unwrap();
+    fs::write(fake.join("net/ipv4/ip_forward"), "mine").unwrap();
+    bundle.set("/mounts/-", json!({ "destination": "/proc/sys", "source": fake, "options": ["bind"] }));
+    bundle.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" })).write();
+    s.oci("run -b box box");
+    assert_eq!(fs::read_to_string(fake.join("net/ipv4/ip_forward")).unwrap(), "mine");
+    s.end();
+}
+
+#[test]
+fn cve_2022_0811_parameters_with_more_in_them() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["true"]);
+    let bad = [
+        ("kernel.core_pattern", "|/evil"),
+        ("kernel.shm_rmid_forced", "1+kernel.core_pattern=|/evil\nkernel.core_pattern=x"),
+        ("net/../kernel/core_pattern", "x"),
+        ("net.ipv4.ip_forward/../../../kernel/core_pattern", "x"),
+        ("net..ipv4", "x"),
+        ("", "x"),
+    ];
+    for (key, value) in bad {
+        bundle.set("/linux/sysctl", json!({})).config["linux"]["sysctl"][key] = json!(value);
+        bundle.write();
+        s.oci("run -b box box").fails(1, &["sysctl"]);
+    }
+    s.end();
+}
+
+#[test]
+fn cve_2022_29162_capabilities_are_not_inherited() {
+    let s = Sandbox::new();
+    let script = "grep -E 'CapInh|CapAmb|Groups' /proc/self/status";
+    s.bundle("box", &["sh", "-c", script]);
+    let output = s.oci("run -b box box");
+    let lines: Vec<&str> = output.ok().lines().map(str::trim_end).collect();
+    assert_eq!(lines, ["Groups:", "CapInh:\t0000000000000000", "CapAmb:\t0000000000000000"]);
+    s.end();
+}
+
+#[test]
+fn cve_2019_5736_the_runtimes_binary() {
+    let s = Sandbox::new();
+    // The program is a link to the runtime's own image in memory.
+    let mut bundle = s.bundle("box", &["/proc/self/exe", "--version"]);
+    let output = s.oci("run -b box box");
+    // It runs, at most, the read-only copy; there is nothing that can be opened to write.
+    assert!(output.code != 0 || output.stdout.contains("corten"), "{output}");
+    bundle.set("/process/args", json!(["sh", "-c", "for p in /proc/[0-9]*; do : >>$p/exe; done"])).write();
+    let before = fs::read(e2e::binary()).unwrap();
+    s.oci("run -b box box");
+    assert!(fs::read(e2e::binary()).unwrap() == before);
+    s.end();
+}
+
+#[test]
+fn isolation_that_cannot_be_had_is_an_error() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["true"]);
+    bundle.set("/process/selinuxLabel", json!("system_u:system_r:container_t:s0")).write();
+    s.oci("run -b box box").fails(1, &["selinuxLabel"]);
+    bundle.remove("/process/selinuxLabel");
+    bundle.set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_NOSUCH" })).write();
+    s.oci("run -b box box").fails(1, &["linux.seccomp"]);
+    bundle.remove("/linux/seccomp");
+    bundle.set("/linux/intelRdt", json!({ "closID": "x" })).write();
+    s.oci("run -b box box").fails(1, &["linux.intelRdt"]);
+    s.end();
+}
+
+#[test]
+fn the_state_is_the_callers_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let s = Sandbox::new();
+    s.bundle("box", &["true"]);
+    s.oci_apart("create -b box box");
+    for path in [s.scope.oci.clone(), s.scope.oci.join("box")] {
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700, "{}", path.display());
+    }
+    for id in ["../box", ".", "..", "a/b", "", "box\n"] {
+        s.oci(&format!("state '{id}'")).fails(1, &["invalid container id"]);
+    }
+    s.oci("delete box").ok();
+    s.end();
+}
