@@ -8,6 +8,7 @@ mod harness;
 mod host_image;
 mod identity;
 mod images;
+mod names;
 mod lifecycle;
 mod namespaces;
 mod network;

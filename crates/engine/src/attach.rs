@@ -95,6 +95,23 @@ impl Connection {
         Session::run(Far::monitor(self.socket), options)
     }
 
+    /// Asks the monitor to do something, and returns its answer.
+    pub(crate) fn ask(self, text: &[u8]) -> Result<Vec<u8>, AttachError> {
+        let hello = ToMonitor::Hello { wants_output: false, wants_stdin: false };
+        for message in [hello, ToMonitor::Ask(text)] {
+            let _ = rustix::net::send(&self.socket, &message.encode(), SendFlags::NOSIGNAL);
+        }
+        let mut buffer = vec![0; PACKET];
+        loop {
+            match receive(&self.socket, &mut buffer, RecvFlags::empty())? {
+                Some(ToClient::Answer(text)) => return Ok(text.to_vec()),
+                Some(ToClient::Refused { why }) => return Err(AttachError::Refused(why.to_owned())),
+                Some(ToClient::Exited { .. }) => return Err(AttachError::Gone),
+                _ => {}
+            }
+        }
+    }
+
     /// Waits for the container's end without showing anything; returns its exit code.
     pub fn wait(self) -> Result<i32, AttachError> {
         let hello = ToMonitor::Hello { wants_output: false, wants_stdin: false };

@@ -6,14 +6,17 @@
 //! for so long is dropped with a message, and holds up nobody.
 
 mod clients;
+mod names;
 pub mod protocol;
 mod stdin;
 
 pub use clients::{Clients, QUEUE, connect, listen};
+pub use names::Names;
 pub use protocol::Stream;
 
 use crate::logs::LogWriter;
 use clients::Request;
+use names::{NAMES, NameServer};
 use kernel::{process, pty};
 use protocol::{CHUNK, HEADER, PACKET, output_header};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -37,9 +40,15 @@ pub enum ContainerIo {
     },
 }
 
+/// Whoever does for a monitor what commands ask of it.
+pub trait Keeper {
+    /// Does it, and tells how it went, and what there is to know about names from now on. `serves`: there is a name server
+    /// already.
+    fn request(&mut self, text: &[u8], serves: bool) -> (Vec<u8>, Option<Names>);
+}
+
 /// What a monitor needs to know.
-#[derive(Debug)]
-pub struct Supervision {
+pub struct Supervision<'a> {
     /// The container's first process, a child of this one.
     pub pidfd: OwnedFd,
     pub pid: i32,
@@ -51,6 +60,9 @@ pub struct Supervision {
     pub creator: Option<OwnedFd>,
     /// `-i`: without it nobody's input goes to a terminal either.
     pub keep_stdin_open: bool,
+    /// What its name server knows; none without one.
+    pub names: Option<Names>,
+    pub keeper: Option<&'a mut dyn Keeper>,
 }
 
 /// How the container's first process ended.
@@ -79,7 +91,7 @@ const CLIENTS: u64 = 8;
 ///
 /// The monitor is deaf to signals: closed terminals, Ctrl-C and a SIGTERM are not the container's end. It should have
 /// given up whatever it does not need, memory above all, before this.
-pub fn supervise(s: Supervision) -> Ended {
+pub fn supervise(s: Supervision<'_>) -> Ended {
     process::block_all_signals(true);
     // An ignored SIGCHLD, inherited from who knows whom, would lose the exit code.
     process::default_signals();
@@ -99,7 +111,7 @@ pub fn supervise(s: Supervision) -> Ended {
     Ended { code, signal, clients: monitor.clients }
 }
 
-struct Monitor {
+struct Monitor<'a> {
     epoll: OwnedFd,
     pidfd: OwnedFd,
     pid: i32,
@@ -116,10 +128,12 @@ struct Monitor {
     /// A header, then what is read: the packet for clients, without a copy.
     buffer: Vec<u8>,
     ended: Option<((i32, Option<i32>), Instant)>,
+    names: Option<NameServer>,
+    keeper: Option<&'a mut dyn Keeper>,
 }
 
-impl Monitor {
-    fn new(s: Supervision) -> Result<Monitor, (OwnedFd, Clients)> {
+impl<'a> Monitor<'a> {
+    fn new(s: Supervision<'a>) -> Result<Monitor<'a>, (OwnedFd, Clients)> {
         let created = s.creator.is_some();
         let clients = Clients::new(s.listener, s.creator, CLIENTS);
         let Ok(epoll) = epoll::create(CreateFlags::CLOEXEC) else { return Err((s.pidfd, clients)) };
@@ -149,6 +163,7 @@ impl Monitor {
         let _ = clients.listener().map(|fd| watch(fd, LISTENER));
         clients.watch_all(&epoll);
         let stdin = Stdin::new(stdin, !tty && created, tty);
+        let names = s.names.and_then(|names| Some(NameServer::new(&epoll, names.sockets?, names.zone)));
         let mut monitor = Monitor {
             epoll,
             pidfd: s.pidfd,
@@ -163,6 +178,8 @@ impl Monitor {
             clients,
             buffer: vec![0; PACKET],
             ended: None,
+            names,
+            keeper: s.keeper,
         };
         monitor.listen(true);
         Ok(monitor)
@@ -172,7 +189,9 @@ impl Monitor {
         let mut events = Vec::with_capacity(16);
         loop {
             let timeout = match self.ended {
-                None => None,
+                None => self.names.as_ref().and_then(NameServer::deadline).map(|deadline| {
+                    timespec(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
+                }),
                 Some((end, _)) if self.outputs.iter().all(Option::is_none) => return end,
                 Some((end, deadline)) => match deadline.checked_duration_since(Instant::now()) {
                     Some(rest) => Some(timespec(rest)),
@@ -187,6 +206,9 @@ impl Monitor {
             for event in &events {
                 let epoll::Event { data, flags } = *event;
                 self.handle(data.u64(), flags);
+            }
+            if let Some(names) = self.names.as_mut().filter(|names| names.deadline().is_some()) {
+                names.expire(&self.epoll);
             }
             // A full queue of the creator holds up the container, but not what is left of it after its end.
             let blocked = self.clients.creator_is_full() && self.ended.is_none();
@@ -211,6 +233,11 @@ impl Monitor {
             }
             OUTPUT => self.pump(0),
             token if token == OUTPUT + 1 => self.pump(1),
+            token if token >= NAMES => {
+                if let Some(names) = &mut self.names {
+                    names.handle(&self.epoll, token, flags, &mut self.buffer);
+                }
+            }
             client => self.hear(client, flags),
         }
     }
@@ -271,6 +298,18 @@ impl Monitor {
                     let _ = process::send_signal(&self.pidfd, signal);
                 }
             }
+            Request::Ask(text) => {
+                let Some(keeper) = &mut self.keeper else { return };
+                let (answer, names) = keeper.request(text, self.names.is_some());
+                match (names, &mut self.names) {
+                    (Some(Names { sockets: Some(sockets), zone }), None) => {
+                        self.names = Some(NameServer::new(&self.epoll, sockets, zone));
+                    }
+                    (Some(Names { zone, .. }), Some(server)) => server.set_zone(zone),
+                    _ => {}
+                }
+                self.clients.answer(&self.epoll, client, &answer);
+            }
         }
     }
 
@@ -281,6 +320,8 @@ impl Monitor {
             let _ = epoll::delete(&self.epoll, &self.pidfd);
             // Now the terminal ends when the last of the container's hands leaves it.
             self.slave = None;
+            // Its sockets would keep the container's network alive.
+            self.names = None;
         }
     }
 

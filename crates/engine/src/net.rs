@@ -2,9 +2,14 @@
 
 mod create;
 mod inspect;
+mod keeper;
+mod zone;
 
 pub use create::NetworkSettings;
 pub use inspect::predefined;
+pub(crate) use keeper::{Answer, Keeper, Request};
+pub use zone::Zone;
+pub(crate) use zone::has_names;
 
 use crate::{Container, Engine, Error, Network, Result, State, Time};
 use network::attach::{forwards, targets, way_out};
@@ -154,7 +159,12 @@ impl Engine {
         } else {
             self.rest(&container.id)?
         };
-        Ok(network::attach(&plugs, &container.id, Time::now().0, ports, &rest))
+        let mut attachment = network::attach(&plugs, &container.id, Time::now().0, ports, &rest);
+        if has_names(container) {
+            attachment.joined.push(steps::OpenNameServer {}.into());
+            attachment.joined.extend(container.endpoints.iter().filter_map(|e| self.publish_names(container, e)));
+        }
+        Ok(attachment)
     }
 
     /// What a firewall table that has to be made anew holds: all networks, and the ports of running containers but `except`.
@@ -223,6 +233,24 @@ impl Engine {
                 Ok(plug.network.gateways().filter(|gateway| bridge && has(gateway)).collect())
             }
         }
+    }
+}
+
+impl Engine {
+    /// What makes others in a network find the container by its names.
+    pub(crate) fn publish_names(&self, container: &Container, endpoint: &Endpoint) -> Option<steps::Step> {
+        if endpoint.network == network::network::DEFAULT {
+            return None;
+        }
+        let names = names(container, endpoint);
+        let addresses: Vec<String> = endpoint.addresses().map(|address| address.to_string()).collect();
+        let step = steps::PublishNames {
+            directory: self.names_directory(&endpoint.network).into(),
+            names: names.iter().filter_map(|name| network::names::file_name(name)).collect(),
+            container: container.short_id().into(),
+            addresses: addresses.join(",").into(),
+        };
+        Some(step.into())
     }
 }
 

@@ -167,7 +167,11 @@ impl Engine {
             .collect::<Result<_>>()?;
         let dns =
             network::resolv::Dns { servers, search: s.dns_search.clone(), options: s.dns_options.clone() };
-        let resolv = network::resolv::resolv_conf(&network::resolv::Host::read(), &dns, own_network);
+        let read = network::resolv::Host::read();
+        let resolv = match crate::net::has_names(container) {
+            true => network::resolv::with_own_server(&read, &dns, steps::NAME_SERVER.into()),
+            false => network::resolv::resolv_conf(&read, &dns, own_network),
+        };
         let owner = (container.id_base != 0).then_some((container.id_base, container.id_base));
         for (name, content) in
             [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)]

@@ -3,7 +3,8 @@
 use crate::attach::{AttachEnd, AttachOptions, Connection};
 use crate::group;
 use crate::logs::LogWriter;
-use crate::monitor::{self, ContainerIo, Supervision};
+use crate::monitor::{self, ContainerIo, Names, Supervision};
+use crate::net::Keeper;
 use crate::specify::{self, Facts};
 use crate::store::{make_dir, start_ticks_of};
 use crate::{Container, Engine, Error, Network, Result, Share, State, Time};
@@ -259,6 +260,11 @@ impl Engine {
         let _ = rustix::net::send(&report, &message, SendFlags::NOSIGNAL);
         drop((report, message));
         quiet();
+        let (reserved, held) = reserved;
+        let zone = self.zone(container, &held).ok().flatten();
+        let names = zone.zip(launched.names).map(|(zone, sockets)| Names { sockets: Some(sockets), zone });
+        let mut keeper =
+            Keeper { engine: self, id: container.id.clone(), pid: launched.pid, reserved, held };
         let ended = monitor::supervise(Supervision {
             pidfd: launched.pidfd,
             pid: launched.pid,
@@ -267,8 +273,10 @@ impl Engine {
             listener,
             creator,
             keep_stdin_open: container.settings.interactive,
+            names,
+            keeper: Some(&mut keeper),
         });
-        drop(reserved);
+        drop(keeper);
         let oom_killed = ended.code == 137 && self.oom_killed(container);
         let _ = Journal::replay(&run.join("journal"));
         let _ = std::fs::remove_dir_all(&run);

@@ -5,9 +5,11 @@
 //! function, says what has to be done.
 
 pub mod attach;
+pub mod dns;
 pub mod firewall;
 pub mod hosts;
 pub mod lease;
+pub mod names;
 pub mod network;
 pub mod networks;
 pub mod pools;

@@ -19,6 +19,27 @@ pub struct Reserved {
     pub held: Vec<OwnedFd>,
 }
 
+impl Reserved {
+    /// Lets go of some ports.
+    pub fn release(&mut self, ports: &[PublishedPort]) {
+        self.ports.retain(|port| !ports.contains(port));
+        // Which socket is for which port the sockets themselves know best.
+        self.held.retain(|socket| {
+            let Ok(address) = net::getsockname(socket).and_then(SocketAddr::try_from) else { return true };
+            !ports.iter().any(|p| (p.host_ip, p.host_port) == (address.ip(), address.port()) && is_for(socket, p.protocol))
+        });
+    }
+}
+
+fn is_for(socket: &OwnedFd, protocol: Protocol) -> bool {
+    let number = match protocol {
+        Protocol::Tcp => ipproto::TCP,
+        Protocol::Udp => ipproto::UDP,
+        Protocol::Sctp => ipproto::SCTP,
+    };
+    sockopt::socket_protocol(socket).is_ok_and(|found| found == Some(number))
+}
+
 /// The families that a container's ports can be published for: those of its addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Families {

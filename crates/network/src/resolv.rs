@@ -36,6 +36,21 @@ impl Host {
     }
 }
 
+/// The file of a container with a name server of its own at `server`, which asks the others. The host's domains are
+/// searched, but not before a name as it stands: another container's has no dots.
+pub fn with_own_server(host: &Host, dns: &Dns, server: IpAddr) -> String {
+    let own = Dns { servers: vec![server], ..dns.clone() };
+    let mut text = resolv_conf(host, &own, true);
+    let ndots = |line: &str| line.starts_with("options ") && line.contains("ndots:");
+    if !text.lines().any(ndots) {
+        match text.find("options ") {
+            Some(at) => text.insert_str(at + "options ".len(), "ndots:0 "),
+            None => text.push_str("options ndots:0\n"),
+        }
+    }
+    text
+}
+
 /// The file for a container. With `own_network` it has a loopback of its own, so that the host's is out of its reach.
 pub fn resolv_conf(host: &Host, dns: &Dns, own_network: bool) -> String {
     let (base, mut found) = match reachable(&host.resolv, own_network) {
@@ -73,7 +88,8 @@ fn reachable(text: &str, own_network: bool) -> Vec<&str> {
     servers(text).filter(|server| !own_network || !is_local(server)).collect()
 }
 
-fn servers(text: &str) -> impl Iterator<Item = &str> {
+/// The name servers that a resolv.conf names, in its order.
+pub fn servers(text: &str) -> impl Iterator<Item = &str> {
     words(text, &["nameserver"])
 }
 
@@ -127,6 +143,17 @@ mod tests {
         };
         let wanted = "nameserver 9.9.9.9\nnameserver ::1\noptions ndots:1 rotate\n";
         assert_eq!(resolv_conf(&host, &dns, true), wanted);
+    }
+
+    #[test]
+    fn a_server_of_its_own_comes_alone() {
+        let server = "127.0.0.11".parse().unwrap();
+        let file = host("nameserver 10.0.0.1\nsearch a\noptions edns0\n", "");
+        let text = with_own_server(&file, &Dns::default(), server);
+        assert_eq!(text, "nameserver 127.0.0.11\nsearch a\noptions ndots:0 edns0\n");
+        assert!(with_own_server(&host("", ""), &Dns::default(), server).ends_with("options ndots:0\n"));
+        let dns = Dns { options: vec!["ndots:2".into()], ..Dns::default() };
+        assert!(with_own_server(&file, &dns, server).ends_with("options ndots:2\n"));
     }
 
     #[test]

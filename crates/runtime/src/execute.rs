@@ -32,6 +32,8 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     /// The master of its terminal.
     pub master: Option<OwnedFd>,
+    /// The sockets of [`steps::OpenNameServer`], for datagrams and for connections.
+    pub names: Option<[OwnedFd; 2]>,
 }
 
 /// A start that failed, after what was done has been taken back.
@@ -144,7 +146,7 @@ fn attempt(
         .map(receive_master)
         .transpose()
         .map_err(|e| (Phase::Exec, 0, Failure::new(e, "terminal")))?;
-    Ok(Launched { pid, pidfd, master })
+    Ok(Launched { pid, pidfd, master, names: live.names.take() })
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {

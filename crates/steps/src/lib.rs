@@ -23,6 +23,7 @@ mod macvlan;
 mod meet;
 mod memory;
 mod mount;
+mod names;
 pub mod nft;
 mod overlay;
 mod picture;
@@ -59,6 +60,7 @@ pub use macvlan::{CreateMacvlan, MacvlanMode};
 pub use meet::{Arrive, Await, Expect, Release};
 pub use memory::{Content, MemoryFile};
 pub use mount::{EnterRoot, MakeFs, MountFs, PivotRoot, Propagate, Seal};
+pub use names::{NAME_SERVER, OpenNameServer, PublishNames, WithdrawNames};
 pub use nft::{EnsureFirewall, Forward, Protocol, Publish, Unpublish};
 pub use overlay::{EnterMounts, LeaveMounts, Overlay};
 pub use picture::Picture;
@@ -184,6 +186,9 @@ steps!(
     Unpublish,
     CreateVeth,
     CreateMacvlan,
+    OpenNameServer,
+    PublishNames,
+    WithdrawNames,
     ConfigureLinks,
     MoveLink,
 );

@@ -3,7 +3,7 @@
 use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 
 /// How a step ended: nothing to say, or the kernel's answer.
@@ -56,6 +56,8 @@ pub struct Live {
     pub back: Cell<(RawFd, RawFd)>,
     /// In the container: where it tells that it failed; it closes by itself at the exec.
     pub report: Cell<RawFd>,
+    /// The name server's sockets in the container's network, for datagrams and for connections.
+    pub names: RefCell<Option<[OwnedFd; 2]>>,
     slots: Box<[Cell<RawFd>]>,
 }
 
@@ -69,6 +71,7 @@ impl Live {
             gate: Cell::new((-1, -1)),
             back: Cell::new((-1, -1)),
             report: Cell::new(-1),
+            names: RefCell::new(None),
             slots: vec![Cell::new(-1); usize::from(slots)].into(),
         }
     }

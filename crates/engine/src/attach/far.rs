@@ -127,6 +127,7 @@ impl Far {
                 Some(ToClient::Output { stream, bytes }) => Ok(News::Output(stream, bytes)),
                 Some(ToClient::Exited { code, .. }) => Ok(News::Exited(code)),
                 Some(ToClient::Refused { why }) => Err(AttachError::Refused(why.to_owned())),
+                Some(ToClient::Answer(_)) => Ok(News::Output(Stream::Stdout, &[])),
                 Some(ToClient::StdinTaken) => {
                     *feeding = false;
                     // An empty output: come again.

@@ -92,6 +92,7 @@ pub enum Request<'a> {
     StdinEnd,
     Resize { rows: u16, columns: u16 },
     Signal(i32),
+    Ask(&'a [u8]),
 }
 
 impl Clients {
@@ -168,6 +169,13 @@ impl Clients {
         }
     }
 
+    pub fn answer(&mut self, epoll: &OwnedFd, number: u64, text: &[u8]) {
+        if let Some(client) = self.list.iter_mut().find(|c| c.number == number) {
+            client.tell(&ToClient::Answer(text));
+            client.flush(Some(epoll));
+        }
+    }
+
     /// Reads one message of a client. Who sends anything but messages, or not in their order, is dropped.
     pub fn receive<'a>(&mut self, number: u64, buffer: &'a mut [u8]) -> Request<'a> {
         let Some(at) = self.list.iter().position(|c| c.number == number) else { return Request::Nothing };
@@ -207,6 +215,7 @@ impl Clients {
             ToMonitor::StdinEnd => Request::StdinEnd,
             ToMonitor::Resize { rows, columns } => Request::Resize { rows, columns },
             ToMonitor::Signal(signal) => Request::Signal(signal),
+            ToMonitor::Ask(text) => Request::Ask(text),
             ToMonitor::DetachMe => {
                 self.list.swap_remove(at);
                 Request::Nothing
@@ -290,7 +299,9 @@ impl Client {
             ToMonitor::Hello { .. } => !self.greeted,
             ToMonitor::Stdin(bytes) => self.stdin && !self.feeding && bytes.len() <= CHUNK,
             ToMonitor::StdinEnd => self.stdin,
-            ToMonitor::Resize { .. } | ToMonitor::Signal(_) | ToMonitor::DetachMe => self.greeted,
+            ToMonitor::Resize { .. } | ToMonitor::Signal(_) | ToMonitor::DetachMe | ToMonitor::Ask(_) => {
+                self.greeted
+            }
         }
     }
 

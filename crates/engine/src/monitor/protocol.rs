@@ -41,6 +41,8 @@ pub enum ToClient<'a> {
     },
     /// The last [`ToMonitor::Stdin`] has reached the container: there is room for the next.
     StdinTaken,
+    /// To a [`ToMonitor::Ask`].
+    Answer(&'a [u8]),
 }
 
 /// From a client. The order of declaration is the protocol.
@@ -63,6 +65,8 @@ pub enum ToMonitor<'a> {
     Signal(i32),
     /// The client leaves, and the container's input stays open.
     DetachMe,
+    /// Something about the container's networks is to be done: JSON, as is the answer.
+    Ask(&'a [u8]),
 }
 
 /// A packet that is no message of this version.
@@ -88,6 +92,7 @@ impl<'a> ToClient<'a> {
             }
             ToClient::Refused { why } => [&[VERSION, 2], why.as_bytes()].concat(),
             ToClient::StdinTaken => vec![VERSION, 3],
+            ToClient::Answer(text) => [&[VERSION, 4], text].concat(),
         }
     }
 
@@ -104,6 +109,7 @@ impl<'a> ToClient<'a> {
                 ToClient::Refused { why: std::str::from_utf8(why).map_err(|_| Garbled::Message)? }
             }
             (3, []) => ToClient::StdinTaken,
+            (4, text) if text.len() <= CHUNK => ToClient::Answer(text),
             _ => return Err(Garbled::Message),
         })
     }
@@ -123,6 +129,7 @@ impl<'a> ToMonitor<'a> {
             }
             ToMonitor::Signal(signal) => vec![VERSION, 4, signal.clamp(0, 255) as u8],
             ToMonitor::DetachMe => vec![VERSION, 5],
+            ToMonitor::Ask(text) => [&[VERSION, 6], text].concat(),
         }
     }
 
@@ -140,6 +147,7 @@ impl<'a> ToMonitor<'a> {
             },
             (4, [signal @ 1..=64]) => ToMonitor::Signal(i32::from(*signal)),
             (5, []) => ToMonitor::DetachMe,
+            (6, text) if text.len() <= CHUNK => ToMonitor::Ask(text),
             _ => return Err(Garbled::Message),
         })
     }
@@ -166,6 +174,7 @@ mod tests {
             ToClient::Exited { code: -1, oom_killed: true },
             ToClient::Refused { why: "too slow" },
             ToClient::StdinTaken,
+            ToClient::Answer(b"{}"),
         ] {
             assert_eq!(ToClient::parse(&message.encode()), Ok(message));
         }
@@ -177,6 +186,7 @@ mod tests {
             ToMonitor::Resize { rows: 24, columns: 65535 },
             ToMonitor::Signal(64),
             ToMonitor::DetachMe,
+            ToMonitor::Ask(b"{}"),
         ] {
             assert_eq!(ToMonitor::parse(&message.encode()), Ok(message));
         }

@@ -56,6 +56,8 @@ pub fn start(name: &str, script: &str, how: How) -> Running {
                 listener: Some(listener),
                 creator: how.attached.then_some(theirs),
                 keep_stdin_open: how.stdin,
+                names: None,
+                keeper: None,
             });
             ended.clients.finish(ended.code, false);
             process::exit(0)

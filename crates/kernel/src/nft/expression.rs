@@ -11,6 +11,7 @@ const NFTA_VERDICT_CHAIN: u16 = 2;
 const NFT_REG_VERDICT: u32 = 0;
 const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
 const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
+const NFT_PAYLOAD_CSUM_INET: u32 = 1;
 const NFTA_FIB_F_DADDR: u32 = 2;
 const NFTA_FIB_F_IIF: u32 = 8;
 const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
@@ -67,6 +68,18 @@ pub enum Expression {
         port: Register,
     },
     Masquerade,
+    /// A constant into a register.
+    Immediate {
+        to: Register,
+        value: Vec<u8>,
+    },
+    /// Bytes of the transport header, and the checksum with them.
+    SetTransport {
+        from: Register,
+        offset: u32,
+        length: u32,
+        checksum_offset: u32,
+    },
     Verdict(Verdict),
 }
 
@@ -147,6 +160,14 @@ impl Expression {
                 numbers(m, &[(1, NFT_NAT_DNAT), (2, *family), (3, *address), (5, *port)]);
             }),
             Expression::Masquerade => data(m, "masq", |_| {}),
+            Expression::Immediate { to, value } => data(m, "immediate", |m| {
+                m.be32(1, *to);
+                m.nest(2, |m| m.bytes(NFTA_DATA_VALUE, value));
+            }),
+            Expression::SetTransport { from, offset, length, checksum_offset } => data(m, "payload", |m| {
+                numbers(m, &[(2, NFT_PAYLOAD_TRANSPORT_HEADER), (3, *offset), (4, *length), (5, *from)]);
+                numbers(m, &[(6, NFT_PAYLOAD_CSUM_INET), (7, *checksum_offset)]);
+            }),
             Expression::Verdict(verdict) => data(m, "immediate", |m| {
                 m.be32(1, NFT_REG_VERDICT);
                 m.nest(2, |m| m.nest(NFTA_DATA_VERDICT, |m| verdict.encode(m)));
