@@ -2,14 +2,15 @@
 
 mod bad_input;
 mod cgroup;
+mod connect;
 mod differential;
 mod explain;
 mod harness;
 mod host_image;
 mod identity;
 mod images;
-mod names;
 mod lifecycle;
+mod names;
 mod namespaces;
 mod network;
 mod networks;

@@ -94,7 +94,10 @@ fn containers_find_each_other_by_name() {
     let s = Sandbox::with(&["busybox"]);
     s.corten("network create --ipv6 front").ok();
     s.corten("network create back").ok();
-    let id = s.detached(&format!("--name web --network front --network-alias www --hostname box {}", web("by name")));
+    let id = s.detached(&format!(
+        "--name web --network front --network-alias www --hostname box {}",
+        web("by name")
+    ));
     let both = vec![address(&s, "web", "front"), address6(&s, "web", "front")];
     for name in ["web", "WEB", "www", "box", &id[..12], "web.front"] {
         assert_eq!(look_up(&s, "front", name), both, "{name}");
@@ -177,14 +180,19 @@ fn cve_2024_29018_an_internal_network_asks_nobody_outside() {
 fn the_host_has_a_name() {
     let s = Sandbox::with(&["busybox"]);
     s.corten("network create --ipv6 net").ok();
-    let gateways = s.corten("network inspect -f '{{range .IPAM.Config}}{{.Gateway}} {{end}}' net").ok().to_string();
+    let gateways =
+        s.corten("network inspect -f '{{range .IPAM.Config}}{{.Gateway}} {{end}}' net").ok().to_string();
     let gateways: Vec<&str> = gateways.split_whitespace().collect();
     assert_eq!(look_up(&s, "net", "host.corten.internal"), gateways);
     assert_eq!(look_up(&s, "net", "host.docker.internal"), gateways);
     for network in ["net", "bridge"] {
         let hosts = s.corten(&format!("run --rm --network {network} --add-host up:host-gateway --add-host db:10.1.1.1 busybox cat /etc/hosts"));
         let gateway = if network == "net" { gateways[0] } else { "10.77.0.1" };
-        for line in [format!("{gateway}\thost.corten.internal host.docker.internal"), format!("{gateway}\tup"), "10.1.1.1\tdb".into()] {
+        for line in [
+            format!("{gateway}\thost.corten.internal host.docker.internal"),
+            format!("{gateway}\tup"),
+            "10.1.1.1\tdb".into(),
+        ] {
             assert!(hosts.ok().lines().any(|l| l == line), "{line}: {hosts}");
         }
     }

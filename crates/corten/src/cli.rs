@@ -193,7 +193,9 @@ const IMAGE: &[Command] = &[
 ];
 
 const NETWORK: &[Command] = &[
+    command("connect", "Connect a container to a network", network::connect::connect),
     command("create", "Create a network", network::create::main),
+    command("disconnect", "Take a container out of a network", network::connect::disconnect),
     command("inspect", "Show everything about networks", network::inspect::main),
     command("ls", "List networks", network::ls::main),
     command("prune", "Remove networks that no container is in", network::prune::main),

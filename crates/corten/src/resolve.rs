@@ -8,6 +8,7 @@ mod texts;
 mod times;
 
 pub use names::container as container_name;
+pub use networks::Connection;
 pub use texts::{exec_environment, parse_size};
 pub use times::{parse_moment, parse_time};
 

@@ -16,8 +16,8 @@ pub use protocol::Stream;
 
 use crate::logs::LogWriter;
 use clients::Request;
-use names::{NAMES, NameServer};
 use kernel::{process, pty};
+use names::{NAMES, NameServer};
 use protocol::{CHUNK, HEADER, PACKET, output_header};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

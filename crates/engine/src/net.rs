@@ -1,5 +1,6 @@
 //! Networks as users know them: which there are, who is in them, and what a container has in each.
 
+mod connect;
 mod create;
 mod inspect;
 mod keeper;
@@ -7,7 +8,7 @@ mod zone;
 
 pub use create::NetworkSettings;
 pub use inspect::predefined;
-pub(crate) use keeper::{Answer, Keeper, Request};
+pub(crate) use keeper::Keeper;
 pub use zone::Zone;
 pub(crate) use zone::has_names;
 
@@ -162,7 +163,9 @@ impl Engine {
         let mut attachment = network::attach(&plugs, &container.id, Time::now().0, ports, &rest);
         if has_names(container) {
             attachment.joined.push(steps::OpenNameServer {}.into());
-            attachment.joined.extend(container.endpoints.iter().filter_map(|e| self.publish_names(container, e)));
+            attachment
+                .joined
+                .extend(container.endpoints.iter().filter_map(|e| self.publish_names(container, e)));
         }
         Ok(attachment)
     }
@@ -184,7 +187,7 @@ impl Engine {
     }
 
     /// The addresses that a container's published ports lead to.
-    fn targets(&self, container: &Container, networks: &[network::Network]) -> Vec<IpAddr> {
+    pub(crate) fn targets(&self, container: &Container, networks: &[network::Network]) -> Vec<IpAddr> {
         let find = |endpoint: &Endpoint| networks.iter().find(|n| n.name == endpoint.network);
         let plug = |(number, endpoint)| Some(Plug { network: find(endpoint)?, endpoint, number });
         targets(&(0..).zip(&container.endpoints).filter_map(plug).collect::<Vec<_>>())

@@ -3,6 +3,7 @@
 mod binds;
 mod filter;
 mod limits;
+mod texts;
 
 pub(crate) use filter::agent;
 pub use limits::ignored_limits;
@@ -17,7 +18,6 @@ use kernel::mount::Attr;
 use kernel::process as ns;
 use runtime::oci::process::Module;
 use runtime::{Extra, GroupPaths, Host, Idmap, Lower, Mount, Process, Root, Spec, Writable};
-use std::net::IpAddr;
 use steps::{Credentials, IdRange, Join, Keyring, Label, Limit, WriteFile};
 
 /// Hidden in every container that is not privileged: files that tell of the host or reach its hardware.
@@ -141,41 +141,8 @@ impl Engine {
         mounts: &mut Vec<Mount>,
     ) -> Result<()> {
         let s = &container.settings;
-        let hostname = hostname(container);
-        let own_network = s.network != Network::Host;
-        let base = if own_network { None } else { std::fs::read_to_string("/etc/hosts").ok() };
-        let extra: Vec<_> = s
-            .extra_hosts
-            .iter()
-            .map(|h| network::hosts::parse_extra(h))
-            .collect::<std::result::Result<_, _>>()?;
-        let name = if s.domainname.is_empty() {
-            hostname.clone()
-        } else {
-            format!("{hostname}.{} {hostname}", s.domainname)
-        };
-        let addresses: Vec<IpAddr> = container.endpoints.iter().flat_map(|e| e.addresses()).collect();
-        let gateways = self.gateways(container)?;
-        let hosts = network::hosts::hosts(base.as_deref(), (&addresses, &name), &extra, &gateways);
-        let servers = s
-            .dns
-            .iter()
-            .map(|d| {
-                d.parse()
-                    .map_err(|_| Error::Invalid(format!("ip address is not correctly formatted: \"{d}\"")))
-            })
-            .collect::<Result<_>>()?;
-        let dns =
-            network::resolv::Dns { servers, search: s.dns_search.clone(), options: s.dns_options.clone() };
-        let read = network::resolv::Host::read();
-        let resolv = match crate::net::has_names(container) {
-            true => network::resolv::with_own_server(&read, &dns, steps::NAME_SERVER.into()),
-            false => network::resolv::resolv_conf(&read, &dns, own_network),
-        };
         let owner = (container.id_base != 0).then_some((container.id_base, container.id_base));
-        for (name, content) in
-            [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)]
-        {
+        for (name, content) in self.own_texts(container)? {
             let path = format!("{run}/{name}");
             host.push(WriteFile { path: path.as_str().into(), content, mode: 0o644, owner }.into());
             let target = format!("/etc/{name}");

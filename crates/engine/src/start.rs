@@ -131,6 +131,12 @@ impl Engine {
         std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
+    pub(crate) fn write_ports(&self, container: &Container, ports: &[network::PublishedPort]) -> Result<()> {
+        let path = self.run_directory(container).join("ports.json");
+        let text = serde_json::to_vec(ports).map_err(|e| Error::io("cannot write", &path, e))?;
+        std::fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))
+    }
+
     /// Starts a container that was created or has ended.
     pub fn start(&self, container: &Container, options: StartOptions) -> Result<Started> {
         if let State::Running { pid, .. } = self.state(container)? {
@@ -142,10 +148,7 @@ impl Engine {
         let container = &*self.renewed(container, &held)?;
         let reserved = self.reserve(container, &held)?;
         if !reserved.ports.is_empty() {
-            let path = self.run_directory(container).join("ports.json");
-            let text =
-                serde_json::to_vec(&reserved.ports).map_err(|e| Error::io("cannot write", &path, e))?;
-            std::fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))?;
+            self.write_ports(container, &reserved.ports)?;
         }
         let facts = self.facts(container, &held, &reserved.ports)?;
         let host = Host::read();
@@ -263,8 +266,7 @@ impl Engine {
         let (reserved, held) = reserved;
         let zone = self.zone(container, &held).ok().flatten();
         let names = zone.zip(launched.names).map(|(zone, sockets)| Names { sockets: Some(sockets), zone });
-        let mut keeper =
-            Keeper { engine: self, id: container.id.clone(), pid: launched.pid, reserved, held };
+        let mut keeper = Keeper { engine: self, id: container.id.clone(), pid: launched.pid, reserved, held };
         let ended = monitor::supervise(Supervision {
             pidfd: launched.pidfd,
             pid: launched.pid,

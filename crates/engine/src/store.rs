@@ -208,7 +208,7 @@ impl Engine {
     pub(crate) fn discard(&self, container: &Container) {
         let ours = |path: &Path| fs::read_link(path).is_ok_and(|id| id == Path::new(&container.id));
         // It may have been connected to networks since it was read.
-        let lock = self.lock_container(container);
+        let lock = self.lock_briefly(container);
         let endpoints =
             self.read(&container.id).map_or_else(|_| container.endpoints.clone(), |now| now.endpoints);
         let _ = fs::remove_dir_all(self.directory(container));
@@ -238,6 +238,18 @@ impl Engine {
         let file = fs::File::open(&dir).map_err(failed)?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
         Ok(file)
+    }
+
+    /// The same, for who takes a container away: whoever has the lock for a second may be waiting for him.
+    fn lock_briefly(&self, container: &Container) -> Option<fs::File> {
+        let file = fs::File::open(self.directory(container)).ok()?;
+        for _ in 0..200 {
+            match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Some(file),
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
+            }
+        }
+        None
     }
 
     pub(crate) fn write_config(&self, container: &Container) -> Result<()> {

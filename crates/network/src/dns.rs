@@ -189,7 +189,8 @@ fn pointer(name: &str) -> Option<IpAddr> {
         }
         return bytes.next().is_none().then(|| Ipv4Addr::from(octets).into());
     }
-    let mut nibbles = name.strip_suffix(".ip6.arpa")?.split('.').map(|part| u128::from_str_radix(part, 16).ok());
+    let mut nibbles =
+        name.strip_suffix(".ip6.arpa")?.split('.').map(|part| u128::from_str_radix(part, 16).ok());
     let mut value = 0u128;
     for at in 0..32 {
         value |= nibbles.next()?.filter(|nibble| *nibble < 16)? << (4 * at);

@@ -26,7 +26,9 @@ impl Reserved {
         // Which socket is for which port the sockets themselves know best.
         self.held.retain(|socket| {
             let Ok(address) = net::getsockname(socket).and_then(SocketAddr::try_from) else { return true };
-            !ports.iter().any(|p| (p.host_ip, p.host_port) == (address.ip(), address.port()) && is_for(socket, p.protocol))
+            !ports.iter().any(|p| {
+                (p.host_ip, p.host_port) == (address.ip(), address.port()) && is_for(socket, p.protocol)
+            })
         });
     }
 }

@@ -63,12 +63,15 @@ fn open() -> Result<[OwnedFd; 2], Failure> {
         Ok(socket)
     };
     let failed = |e: Errno| Failure::new(e, "the name server's socket");
-    let (udp, tcp) = (socket(SocketType::DGRAM).map_err(failed)?, socket(SocketType::STREAM).map_err(failed)?);
+    let (udp, tcp) =
+        (socket(SocketType::DGRAM).map_err(failed)?, socket(SocketType::STREAM).map_err(failed)?);
     rustix::net::listen(&tcp, 8).map_err(failed)?;
     let mut transaction = Transaction::new(None);
     transaction.create(&table());
     match Socket::netfilter()?.send(&transaction.finish()?) {
-        Err(failure) if failure.errno != Errno::EXIST => Err(Failure::new(failure.errno, "the name server's rules")),
+        Err(failure) if failure.errno != Errno::EXIST => {
+            Err(Failure::new(failure.errno, "the name server's rules"))
+        }
         _ => Ok([udp, tcp]),
     }
 }
@@ -131,7 +134,8 @@ const ATTEMPTS: usize = 100;
 impl PublishNames {
     pub fn perform(&self, _: &Live) -> Outcome {
         for name in &self.names {
-            self.publish(name).map_err(|e| Failure::new(Errno::from_io_error(&e).unwrap_or(Errno::IO), "a name"))?;
+            self.publish(name)
+                .map_err(|e| Failure::new(Errno::from_io_error(&e).unwrap_or(Errno::IO), "a name"))?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `corten network`: networks, and who is in them.
 
+pub mod connect;
 pub mod create;
 pub mod inspect;
 pub mod ls;

@@ -31,22 +31,15 @@ pub fn networks(args: &ContainerArgs) -> Result<(Network, Vec<Wish>)> {
     if wishes.is_empty() {
         wishes.push(Wish { network: "bridge".to_owned(), ..Wish::default() });
     }
-    let first = &mut wishes[0];
-    if let Some(ip) = &args.ip {
-        first.ipv4 = Some(ip.parse().map_err(|_| bad_flag("--ip", ip, "invalid IPv4 address"))?);
-    }
-    if let Some(ip) = &args.ip6 {
-        first.ipv6 = Some(ip.parse().map_err(|_| bad_flag("--ip6", ip, "invalid IPv6 address"))?);
-    }
-    if let Some(address) = &args.mac_address {
-        first.mac = Some(mac(address).ok_or_else(|| format!("{address} is not a valid mac address"))?);
-    }
-    for alias in &args.network_alias {
-        first.aliases.push(name("--network-alias", alias)?);
-    }
-    for link in &args.link {
-        first.links.push(self::link(link)?);
-    }
+    let flags = Connection {
+        network: "",
+        ip: args.ip.as_deref(),
+        ip6: args.ip6.as_deref(),
+        mac: args.mac_address.as_deref(),
+        aliases: &args.network_alias,
+        links: &args.link,
+    };
+    flags.add_to(&mut wishes[0])?;
     if let Some(wish) = wishes.iter().find(|w| w.network == "bridge" && !w.aliases.is_empty()) {
         return Err(format!(
             "network-scoped alias {} is supported only for containers in user defined networks",
@@ -54,6 +47,44 @@ pub fn networks(args: &ContainerArgs) -> Result<(Network, Vec<Wish>)> {
         ));
     }
     Ok((Network::Bridge, wishes))
+}
+
+/// Flags about one connection, as they were typed.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection<'a> {
+    pub network: &'a str,
+    pub ip: Option<&'a str>,
+    pub ip6: Option<&'a str>,
+    pub mac: Option<&'a str>,
+    pub aliases: &'a [String],
+    pub links: &'a [String],
+}
+
+impl Connection<'_> {
+    pub fn wish(&self) -> Result<Wish> {
+        let mut wish = Wish { network: self.network.to_owned(), ..Wish::default() };
+        self.add_to(&mut wish)?;
+        Ok(wish)
+    }
+
+    fn add_to(&self, wish: &mut Wish) -> Result<()> {
+        if let Some(ip) = self.ip {
+            wish.ipv4 = Some(ip.parse().map_err(|_| bad_flag("--ip", ip, "invalid IPv4 address"))?);
+        }
+        if let Some(ip) = self.ip6 {
+            wish.ipv6 = Some(ip.parse().map_err(|_| bad_flag("--ip6", ip, "invalid IPv6 address"))?);
+        }
+        if let Some(address) = self.mac {
+            wish.mac = Some(mac(address).ok_or_else(|| format!("{address} is not a valid mac address"))?);
+        }
+        for alias in self.aliases {
+            wish.aliases.push(name("--network-alias", alias)?);
+        }
+        for link in self.links {
+            wish.links.push(self::link(link)?);
+        }
+        Ok(())
+    }
 }
 
 enum Mode {

@@ -108,7 +108,8 @@ impl network::dns::Zone for Zone {
     }
 
     fn name(&self, address: IpAddr) -> Option<Option<String>> {
-        let network = self.networks.iter().find(|n| n.subnets.iter().any(|subnet| subnet.contains(address)))?;
+        let network =
+            self.networks.iter().find(|n| n.subnets.iter().any(|subnet| subnet.contains(address)))?;
         if self.host.contains(&address) {
             return Some(Some("host.corten.internal".to_owned()));
         }

@@ -164,6 +164,7 @@ impl Peer {
                 ToClient::Output { stream: Stream::Stdout, bytes } => heard.stdout.extend_from_slice(bytes),
                 ToClient::Output { stream: Stream::Stderr, bytes } => heard.stderr.extend_from_slice(bytes),
                 ToClient::StdinTaken => heard.taken += 1,
+                ToClient::Answer(text) => panic!("nobody asked: {text:?}"),
                 ToClient::Exited { code, .. } => heard.code = Some(code),
                 ToClient::Refused { why } => heard.refused = Some(why.to_owned()),
             }

@@ -58,7 +58,9 @@ fn addresses_have_names() {
     let six = format!("2.{}d.f.ip6.arpa", "0.".repeat(29));
     assert!(ask(&six, PTR).ends_with(&web));
     assert_eq!(ask("3.0.78.10.in-addr.arpa", PTR)[3] & 15, Code::NoSuchName as u8);
-    for name in ["1.1.1.1.in-addr.arpa", "1.78.10.in-addr.arpa", "x.0.78.10.in-addr.arpa", "9.2.0.78.10.in-addr.arpa"] {
+    for name in
+        ["1.1.1.1.in-addr.arpa", "1.78.10.in-addr.arpa", "x.0.78.10.in-addr.arpa", "9.2.0.78.10.in-addr.arpa"]
+    {
         assert_eq!(answer(&query(name, PTR), &Web, DATAGRAM, 0), Reply::Forward, "{name}");
     }
 }
