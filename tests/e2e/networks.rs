@@ -208,7 +208,7 @@ fn ipv6_inside_out_and_in() {
     let mut got = String::new();
     wait_until("the uplink", 10, || {
         let output =
-            s.corten("run --rm --init --network web busybox timeout 1 wget -q -O - http://[2001:db8:51::1]/");
+            s.corten("run --rm --init --network web busybox timeout 5 wget -q -O - http://[2001:db8:51::1]/");
         got = output.stdout;
         output.code == 0
     });
@@ -217,7 +217,7 @@ fn ipv6_inside_out_and_in() {
     for url in [format!("http://[{ip}]/"), "http://[2001:db8:51::2]:8080/".to_owned()] {
         assert_eq!(s.host(&format!("curl -s -m 3 '{url}'")).ok(), "six", "{url}");
         assert_eq!(
-            s.corten(&format!("run --rm --init --network web busybox timeout 1 wget -q -O - {url}")).ok(),
+            s.corten(&format!("run --rm --init --network web busybox timeout 5 wget -q -O - {url}")).ok(),
             "six",
             "{url}"
         );
