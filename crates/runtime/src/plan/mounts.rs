@@ -181,13 +181,20 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr, base: &str) {
                 lists.inside.push(AttachTree { slot, target, file: false, strict: true }.into());
             }
         };
+    // Of a container that shares the groups of others only its own are shown.
+    let joins = spec.join.iter().any(|join| join.flag == CLONE_NEWCGROUP);
+    let bound = spec.groups_shared && spec.namespaces & CLONE_NEWCGROUP == 0 && !joins;
+    let show = |lists: &mut Lists, source: &str, target: &str| {
+        let slot = lists.slot();
+        tree(lists, slot, source, false, Idmap::No, attr);
+        lists.inside.push(AttachTree { slot, target: target.into(), file: false, strict: true }.into());
+    };
     match &host.cgroups {
         // The host's own view is a copy of its mount: to mount groups anew from there sets the flags of all their mounts on
         // the machine (nsdelegate would be gone).
-        Cgroups::V2 { mount } if spec.namespaces & CLONE_NEWCGROUP == 0 => {
-            let slot = lists.slot();
-            tree(lists, slot, mount, false, Idmap::No, attr);
-            lists.inside.push(AttachTree { slot, target: base.into(), file: false, strict: true }.into());
+        Cgroups::V2 { mount } if spec.namespaces & CLONE_NEWCGROUP == 0 && !joins => {
+            let own = spec.groups.unified().filter(|_| bound).map(crate::GroupPath::dir);
+            show(lists, own.as_ref().unwrap_or(mount), base);
         }
         Cgroups::V2 { .. } => fs(lists, "cgroup2", Vec::new(), attr, base.to_owned(), None),
         Cgroups::V1 { .. } => {
@@ -208,7 +215,12 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr, base: &str) {
                     }
                     controllers => ("cgroup", controllers),
                 };
-                fs(lists, fstype, options, attr, format!("{base}/{name}"), None);
+                let target = format!("{base}/{name}");
+                if bound {
+                    show(lists, &path.dir(), &target);
+                } else {
+                    fs(lists, fstype, options, attr, target, None);
+                }
             }
             if attr.read_only {
                 lists.inside.push(Seal { mount, target: base.into() }.into());
