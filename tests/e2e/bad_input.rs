@@ -10,10 +10,15 @@ fn unknown_words() {
     s.corten("run").fails(1, &["at least 1 argument"]);
     s.corten("frobnicate").fails(1, &["frobnicate"]);
     s.corten("ps --frobnicate").fails(125, &["--frobnicate"]);
-    // Docker's two lines: what is looked for, and why it cannot be had.
+    // Docker's lines: what is looked for, where, and why it cannot be had.
     let missing = s.corten("run --rm nosuch:tag true");
     missing.exits(125);
-    assert!(missing.stderr.lines().all(|l| l.contains("nosuch:tag")), "{missing}");
+    let lines: Vec<&str> = missing.stderr.lines().collect();
+    assert_eq!(lines[..2], ["Unable to find image 'nosuch:tag' locally", "tag: Pulling from library/nosuch"]);
+    assert!(
+        lines.len() == 3 && lines[2].contains("nosuch:tag") && lines[2].contains("unreachable"),
+        "{missing}"
+    );
     s.corten("run --rm UPPER true").fails(125, &["UPPER"]);
     s.corten("run --rm --name '-bad name' busybox true").fails(125, &["-bad name"]);
     s.corten("run --rm --env-file nosuchfile busybox true").fails(125, &["nosuchfile"]);

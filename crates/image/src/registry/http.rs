@@ -364,9 +364,12 @@ pub fn said(error: std::io::Error) -> Trouble {
     };
     // Nobody listens there: a registry that is about to start is rare, a wrong port is not.
     let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
+    // Without a way there is none in a second either.
+    let away =
+        matches!(error.kind(), std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::HostUnreachable);
     let broken =
         matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset);
-    Trouble { cause, again: !refused, no_tls: refused, broken }
+    Trouble { cause, again: !refused && !away, no_tls: refused, broken }
 }
 
 fn tls_trouble(error: &rustls::Error) -> Trouble {
