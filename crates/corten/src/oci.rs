@@ -181,7 +181,7 @@ impl Context {
     }
 
     fn note(&self, level: &str, message: &str) {
-        cli::say(message);
+        cli::say(&format!("{level}: {message}"));
         let Some(path) = &self.log else { return };
         let time = engine::Time::now().rfc3339();
         let line = if self.json {

@@ -85,6 +85,14 @@ pub struct MountFs {
     pub copy_up: bool,
 }
 
+/// Why there is no place to mount on.
+pub(crate) fn no_mount_point(errno: rustix::io::Errno) -> &'static str {
+    match errno {
+        rustix::io::Errno::LOOP => "must be mounted on ordinary directory, not on a link",
+        _ => "make the mount point",
+    }
+}
+
 impl MountFs {
     pub fn perform(&self, live: &Live) -> Outcome {
         let fd = mount::new_fs_texts(
@@ -95,7 +103,7 @@ impl MountFs {
         )
         .map_err(|e| Failure::new(e, "fsopen"))?;
         let target = mount::place_in_root(self.target.as_c(), false, self.strict)
-            .map_err(|e| Failure::new(e, "make the mount point"))?;
+            .map_err(|e| Failure::new(e, no_mount_point(e)))?;
         if self.copy_up {
             use rustix::fd::AsFd;
             crate::copy_up::copy_tree(target.as_fd(), fd.as_fd())

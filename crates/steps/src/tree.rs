@@ -217,7 +217,7 @@ pub struct AttachTree {
 impl AttachTree {
     pub fn perform(&self, live: &Live) -> Outcome {
         let target = mount::place_in_root(self.target.as_c(), self.file, self.strict)
-            .map_err(|e| Failure::new(e, "make the mount point"))?;
+            .map_err(|e| Failure::new(e, crate::mount::no_mount_point(e)))?;
         mount::attach(live.fd(self.slot)?, &target).map_err(|e| Failure::new(e, "move_mount"))?;
         live.empty(self.slot);
         Ok(())

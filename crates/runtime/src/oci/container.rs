@@ -127,7 +127,7 @@ fn made(
     };
     let agent: crate::Agent<'_> = if listener.is_some() { Some(&mut announce) } else { None };
     let launched = launch(&plan, &mut journal, stdio, trace, agent).inspect_err(|_| {
-        after(bundle, &record, Point::Poststop);
+        stopped(bundle.config.hooks.as_ref(), &record);
     })?;
     record.pid = launched.pid;
     record.start_ticks = start_ticks(launched.pid).unwrap_or_default();
@@ -135,7 +135,7 @@ fn made(
     if !create.wait && containers.begin(&create.id).exists() {
         start(containers, &record)?;
     } else if !create.wait {
-        after(bundle, &record, Point::Poststart);
+        started(bundle.config.hooks.as_ref(), &record)?;
     }
     Ok((record, launched))
 }
@@ -212,11 +212,13 @@ pub fn start(containers: &Containers, record: &Record) -> Result<()> {
     }
     let bundle = kept(containers, record)?;
     let told = record.told(Status::Created);
-    for hook in hooks::steps(bundle.hooks.as_ref(), Point::StartContainer, &told, record.namespaces) {
-        if let Err(failure) = hook.run(record.pid) {
-            let _ = kill_all(record);
-            return Err(hook_failed(id, &hook, &failure));
+    let program = bundle.process.clone().unwrap_or_default();
+    for mut hook in hooks::steps(bundle.hooks.as_ref(), Point::StartContainer, &told, record.namespaces) {
+        if hook.env.is_empty() {
+            // As if the program ran it.
+            hook.env = process::Strings::new(&program.env);
         }
+        run_hook(record, &hook)?;
     }
     let path = containers.begin(id);
     let failed = |e: rustix::io::Errno| Error::new(format!("cannot start container '{id}': {e}"));
@@ -227,13 +229,27 @@ pub fn start(containers: &Containers, record: &Record) -> Result<()> {
     rustix::net::connect(&socket, &address).map_err(failed)?;
     // From now on it is no more the one that waits.
     let _ = std::fs::remove_file(&path);
-    let program = bundle.process.clone().unwrap_or_default();
     if let Err((_, _, failure)) = crate::execute::report(socket.as_fd()) {
         let word = program.args.first().map_or("", String::as_str);
         return Err(crate::execute::exec_error(word, &program.cwd, failure).into());
     }
-    run_after(bundle.hooks.as_ref(), record, Point::Poststart);
-    Ok(())
+    started(bundle.hooks.as_ref(), record)
+}
+
+/// The program runs.
+fn started(hooks: Option<&oci_spec::runtime::Hooks>, record: &Record) -> Result<()> {
+    let told = record.told(Status::Running);
+    hooks::steps(hooks, Point::Poststart, &told, record.namespaces)
+        .iter()
+        .try_for_each(|hook| run_hook(record, hook))
+}
+
+/// A hook without which the container does not live on. See runtime.md of the specification, "Lifecycle".
+fn run_hook(record: &Record, hook: &steps::RunHook) -> Result<()> {
+    hook.run(record.pid).map_err(|failure| {
+        let _ = kill_all(record);
+        hook_failed(&record.id, hook, &failure)
+    })
 }
 
 /// The file that the container was made from.
@@ -243,18 +259,10 @@ pub fn kept(containers: &Containers, record: &Record) -> Result<super::Document>
     Ok(config::parse(&text)?)
 }
 
-fn after(bundle: &Bundle, record: &Record, point: Point) {
-    run_after(bundle.config.hooks.as_ref(), record, point);
-}
-
 /// Hooks whose failure stops nothing: it is said, and the next one runs.
-fn run_after(hooks: Option<&oci_spec::runtime::Hooks>, record: &Record, point: Point) {
-    let (status, pid) = match point {
-        Point::Poststop => (Status::Stopped, 0),
-        _ => (Status::Running, record.pid),
-    };
-    for hook in hooks::steps(hooks, point, &record.told(status), record.namespaces) {
-        if let Err(failure) = hook.run(pid) {
+fn stopped(hooks: Option<&oci_spec::runtime::Hooks>, record: &Record) {
+    for hook in hooks::steps(hooks, Point::Poststop, &record.told(Status::Stopped), record.namespaces) {
+        if let Err(failure) = hook.run(0) {
             eprintln!("warning: {}", hook_failed(&record.id, &hook, &failure));
         }
     }
@@ -342,7 +350,7 @@ pub fn delete(containers: &Containers, record: &Record, force: bool) -> Result<(
     let kept = kept(containers, record);
     std::fs::remove_dir_all(&dir).map_err(|e| Error::io("cannot remove", &dir, e))?;
     if let Ok(config) = kept {
-        run_after(config.hooks.as_ref(), record, Point::Poststop);
+        stopped(config.hooks.as_ref(), record);
     }
     Ok(())
 }

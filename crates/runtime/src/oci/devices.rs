@@ -3,7 +3,6 @@
 use super::{Config, ConfigError};
 use kernel::bpf::{DeviceKind, DeviceRule, MKNOD, READ, WRITE};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
-use std::collections::BTreeMap;
 
 const ALL: u8 = READ | WRITE | MKNOD;
 
@@ -79,36 +78,39 @@ type Key = (Option<u32>, Option<u32>, bool);
 #[derive(Default)]
 struct State {
     allow: bool,
-    exceptions: BTreeMap<Key, u8>,
+    /// In the order in which they came: so the kernel lists them.
+    exceptions: Vec<(Key, u8)>,
 }
 
 impl State {
     fn apply(&mut self, rule: &DeviceRule) -> Result<(), String> {
         if rule.kind == DeviceKind::All {
-            *self = State { allow: rule.allow, exceptions: BTreeMap::new() };
+            *self = State { allow: rule.allow, exceptions: Vec::new() };
             return Ok(());
         }
         let is_char = rule.kind == DeviceKind::Char;
         let key = (rule.major, rule.minor, is_char);
         if rule.allow != self.allow {
-            *self.exceptions.entry(key).or_default() |= rule.access;
+            match self.exceptions.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, access)) => *access |= rule.access,
+                None => self.exceptions.push((key, rule.access)),
+            }
             return Ok(());
         }
         // The kernel only takes away an exception as a whole. It ignores a rule that would make a hole in a wider one,
         // without a word: the device would stay open.
         for wider in [(None, rule.minor, is_char), (rule.major, None, is_char), (None, None, is_char)] {
-            let overlap = self.exceptions.get(&wider).copied().unwrap_or_default() & rule.access;
+            let there = self.exceptions.iter().find(|(known, _)| *known == wider);
+            let overlap = there.map_or(0, |(_, access)| access & rule.access);
             if wider != key && overlap != 0 {
                 let wider = exception(!self.allow, wider, overlap).v1_line();
                 return Err(format!("no hole can be made in an earlier rule for '{wider}'"));
             }
         }
-        if let Some(left) = self.exceptions.get_mut(&key) {
+        for (_, left) in self.exceptions.iter_mut().filter(|(known, _)| *known == key) {
             *left &= !rule.access;
-            if *left == 0 {
-                self.exceptions.remove(&key);
-            }
         }
+        self.exceptions.retain(|(_, left)| *left != 0);
         Ok(())
     }
 
@@ -151,21 +153,21 @@ mod tests {
             { "allow": true, "type": "b", "major": 8, "minor": -1, "access": "r" },
         ])), @r"
         deny a
-        allow b *:* m
-        allow c *:* m
-        allow c 1:3 rwm
-        allow c 1:5 rwm
-        allow c 1:7 rwm
-        allow c 1:8 rwm
-        allow c 1:9 rwm
-        allow c 5:0 rwm
-        allow c 5:2 rwm
-        allow b 8:* r
-        allow c 10:200 rwm
         allow c 10:229 rw
+        allow b 8:* r
+        allow c *:* m
+        allow b *:* m
+        allow c 1:3 rwm
+        allow c 1:8 rwm
+        allow c 1:7 rwm
+        allow c 5:0 rwm
+        allow c 1:5 rwm
+        allow c 1:9 rwm
         allow c 136:* rwm
+        allow c 5:2 rwm
+        allow c 10:200 rwm
         ");
-        assert!(lines(serde_json::json!([])).starts_with("deny a\nallow b *:* m\n"));
+        assert!(lines(serde_json::json!([])).starts_with("deny a\nallow c *:* m\n"));
     }
 
     #[test]

@@ -75,8 +75,9 @@ impl Point {
 
     fn status(self) -> &'static str {
         match self {
-            Point::Prestart | Point::CreateRuntime | Point::CreateContainer => "creating",
-            Point::StartContainer => "created",
+            Point::CreateRuntime | Point::CreateContainer => "creating",
+            // Once it was called between create and start, and its programs may ask for that.
+            Point::Prestart | Point::StartContainer => "created",
             Point::Poststart => "running",
             Point::Poststop => "stopped",
         }

@@ -93,12 +93,13 @@ impl Containers {
         self.root.join(id)
     }
 
-    /// A file and a directory, empty and unreadable, that hidden paths are covered with; made where missing.
+    /// A file and a directory, empty, that hidden paths are covered with; made where missing. They can be read: programs
+    /// that look at such paths find nothing, and no error.
     pub fn covers(&self) -> Result<(String, String)> {
         let (file, dir) = (self.root.join(".empty"), self.root.join(".empty.d"));
         let old = rustix::process::umask(rustix::fs::Mode::empty());
-        let made = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o000).open(&file).map(drop);
-        let both = [(&file, made), (&dir, std::fs::DirBuilder::new().mode(0o000).create(&dir))];
+        let made = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o444).open(&file).map(drop);
+        let both = [(&file, made), (&dir, std::fs::DirBuilder::new().mode(0o555).create(&dir))];
         rustix::process::umask(old);
         for (path, made) in both {
             match made {

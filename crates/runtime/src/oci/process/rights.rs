@@ -111,7 +111,7 @@ pub(super) fn capabilities(
     to.ambient = set(&given.ambient, to.permitted & to.inheritable);
     if !unknown.is_empty() {
         let names: Vec<String> = unknown.into_iter().collect();
-        warnings.push(format!("ignoring unknown or unavailable capabilities: {}", names.join(" ")));
+        warnings.push(format!("ignoring unknown or unavailable capabilities: [{}]", names.join(" ")));
     }
     if !refused.is_empty() {
         warnings.push(format!("ignoring capabilities that cannot be given: {refused}"));

@@ -147,7 +147,7 @@ fn capabilities_that_cannot_be_given_are_named() {
     assert_eq!(
         c.warnings,
         [
-            "ignoring unknown or unavailable capabilities: CAP_CHECKPOINT_RESTORE CAP_FLY KILL cap_chown",
+            "ignoring unknown or unavailable capabilities: [CAP_CHECKPOINT_RESTORE CAP_FLY KILL cap_chown]",
             "ignoring capabilities that cannot be given: CAP_KILL CAP_NET_RAW CAP_SYS_ADMIN"
         ]
     );
