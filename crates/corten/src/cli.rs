@@ -1,11 +1,16 @@
 //! The command line: one file a command, with what it takes and what it does. Here is the way from words to the command.
 
 pub mod args;
+mod confirm;
 mod create;
 mod exec;
 mod help;
+mod history;
 mod image_inspect;
+mod image_prune;
+mod image_tree;
 mod images;
+mod import;
 mod inspect;
 mod kill;
 mod load;
@@ -157,6 +162,8 @@ const COMMANDS: &[Command] = &[
     command("search", "Search a registry for images", search::main),
     command("load", "Load images from an archive", load::main),
     command("save", "Save images to an archive", save::main),
+    command("import", "Make an image from a tar archive of a root file system", import::main),
+    command("history", "Show how an image came about", history::main),
     command("tag", "Give an image another name", tag::main),
     command("rmi", "Remove images", rmi::main),
     command("version", "Show the version", version::main),
@@ -182,14 +189,18 @@ const CONTAINER: &[Command] = &[
 ];
 
 const IMAGE: &[Command] = &[
+    command("history", "Show how an image came about", history::main),
+    command("import", "Make an image from a tar archive of a root file system", import::main),
     command("inspect", "Show everything about images", image_inspect::main),
     command("load", "Load images from an archive", load::main),
     command("ls", "List images", images::main),
+    command("prune", "Remove images that nothing uses", image_prune::main),
     command("pull", "Download an image from a registry", pull::main),
     command("push", "Upload an image to a registry", push::main),
     command("rm", "Remove images", rmi::main),
     command("save", "Save images to an archive", save::main),
     command("tag", "Give an image another name", tag::main),
+    command("tree", "Show the layers of an image", image_tree::main),
 ];
 
 const NETWORK: &[Command] = &[

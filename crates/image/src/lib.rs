@@ -1,12 +1,14 @@
 //! References, archives, the content store and unpacked layers: everything about images, nothing about networks or processes.
 
 pub mod archive;
+pub mod change;
 pub mod config;
 pub mod digest;
 pub mod error;
 pub mod host;
 pub mod layer;
 pub mod limits;
+pub mod make;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
@@ -17,6 +19,7 @@ pub use archive::{Format, Input, Loaded, Progress};
 pub use config::{Healthcheck, RunConfig};
 pub use error::{Error, Result};
 pub use limits::Limits;
+pub use make::Recipe;
 pub use platform::Platform;
 pub use reference::Reference;
-pub use store::{Image, Layer, Removed, Store, Summary, User};
+pub use store::{HistoryLine, Image, Layer, Pruned, Removed, Store, Summary, User};

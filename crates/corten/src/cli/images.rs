@@ -1,11 +1,14 @@
 //! `corten images`
 
+pub mod filter;
+
 use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, print};
 use crate::fmt::list::{self, Row};
 use crate::fmt::words;
 use clap::Args;
 use engine::Time;
+use filter::Filters;
 use image::{Image, Reference};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +23,7 @@ struct ImagesArgs {
     /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Only some (reference=nginx*, label=a=b, dangling=true, before=, since=)
+    /// Only some (reference=nginx*, label=a=b, dangling=true, before=, since=, until=)
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
     /// Print by a template, as a table of one, or as json
@@ -59,7 +62,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let engine = context.engine()?;
     let mut rows = Vec::new();
     let list = engine.images().list()?;
-    let keep = Filters::parse(&args.filter, &list)?;
+    let keep = Filters::parse(&args.filter, filter::LIST, &list)?;
     for summary in &list {
         if !keep.accepts(&summary.image) {
             continue;
@@ -79,7 +82,8 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
                 digest: digest.and_then(|d| d.digest.as_deref()),
                 whole: args.no_trunc,
             };
-            if args.words.first().is_none_or(|pattern| line.is_called(pattern)) && keep.is_called(&line) {
+            let pattern = args.words.first();
+            if pattern.is_none_or(|pattern| filter::is_called(name, pattern)) && keep.is_called(name) {
                 rows.push(line);
             }
         }
@@ -134,118 +138,11 @@ impl Row for Line<'_> {
     }
 }
 
-impl Line<'_> {
-    /// `nginx`, `nginx:1`, `*/nginx*`.
-    fn is_called(&self, pattern: &str) -> bool {
-        let Some(name) = self.name else { return false };
-        let (repository, tag) = match pattern.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
-            _ => (pattern, None),
-        };
-        let full = name.repository();
-        let repository_fits = glob(repository, &name.familiar_repository())
-            || glob(repository, &full)
-            || glob(&format!("docker.io/{repository}"), &full);
-        repository_fits && tag.is_none_or(|tag| name.tag.as_deref().is_some_and(|t| glob(tag, t)))
-    }
-}
-
-/// `*` is any letters but `/`, `?` is one.
-fn glob(pattern: &str, text: &str) -> bool {
-    let (mut p, t): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    p.dedup_by(|a, b| *a == '*' && *b == '*');
-    // Which beginnings of the text the pattern so far can be.
-    let mut fits = vec![false; t.len() + 1];
-    fits[0] = true;
-    for c in p {
-        let mut next = vec![false; t.len() + 1];
-        for i in 0..=t.len() {
-            next[i] = match c {
-                '*' => fits[i] || (i > 0 && next[i - 1] && t[i - 1] != '/'),
-                '?' => i > 0 && fits[i - 1] && t[i - 1] != '/',
-                c => i > 0 && fits[i - 1] && t[i - 1] == c,
-            };
-        }
-        fits = next;
-    }
-    fits[t.len()]
-}
-
-struct Filters {
-    labels: Vec<String>,
-    references: Vec<String>,
-    dangling: Option<bool>,
-    before: Option<i64>,
-    since: Option<i64>,
-}
-
-impl Filters {
-    fn parse(words: &[String], all: &[image::Summary]) -> Result<Filters, Failure> {
-        let mut filters =
-            Filters { labels: Vec::new(), references: Vec::new(), dangling: None, before: None, since: None };
-        for word in words {
-            let bad = |cause: &str| {
-                Failure::flag(format!("invalid argument \"{word}\" for \"-f, --filter\" flag: {cause}"))
-            };
-            let (key, value) =
-                word.split_once('=').ok_or_else(|| bad("bad format of filter (expected name=value)"))?;
-            let moment = || {
-                let reference = Reference::parse(value).ok().map(Reference::tagged);
-                let found = all.iter().find(|s| {
-                    s.image.id.starts_with(value) || reference.as_ref().is_some_and(|r| s.tags.contains(r))
-                });
-                found
-                    .map(|s| created(&s.image))
-                    .ok_or_else(|| Failure::new(format!("No such image: {value}")))
-            };
-            match key {
-                "label" => filters.labels.push(value.to_owned()),
-                "reference" => filters.references.push(value.to_owned()),
-                "dangling" => filters.dangling = Some(super::args::go_bool(value).map_err(|e| bad(&e))?),
-                "before" => filters.before = moment()?,
-                "since" => filters.since = moment()?,
-                _ => return Err(Failure::new(format!("invalid filter '{key}'"))),
-            }
-        }
-        Ok(filters)
-    }
-
-    fn accepts(&self, image: &Image) -> bool {
-        let at = created(image).unwrap_or(0);
-        let labelled = |wanted: &String| match wanted.split_once('=') {
-            Some((key, value)) => image.config.labels.get(key).is_some_and(|v| v == value),
-            None => image.config.labels.contains_key(wanted),
-        };
-        self.before.is_none_or(|t| at < t)
-            && self.since.is_none_or(|t| at > t)
-            && self.labels.iter().all(labelled)
-    }
-
-    fn is_called(&self, line: &Line) -> bool {
-        self.references.is_empty() || self.references.iter().any(|pattern| line.is_called(pattern))
-    }
-}
-
 /// Seconds after 1970; builders write RFC 3339.
-fn created(image: &Image) -> Option<i64> {
+pub fn created(image: &Image) -> Option<i64> {
     crate::resolve::parse_time(image.created.as_deref()?).map(|t| (t.0 / 1_000_000_000) as i64)
 }
 
-fn since(seconds: i64) -> Duration {
+pub fn since(seconds: i64) -> Duration {
     Time(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000)).age()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns() {
-        assert!(
-            glob("nginx", "nginx") && glob("ng*", "nginx") && glob("*", "nginx") && glob("n?inx", "nginx")
-        );
-        assert!(
-            !glob("*", "peers/nginx") && glob("*/nginx", "peers/nginx") && !glob("", "x") && glob("", "")
-        );
-    }
 }

@@ -99,6 +99,20 @@ pub fn date(seconds: i64) -> String {
     )
 }
 
+/// `2026-11-24T08:15:00Z`, or with the zone's offset, as Go's time.RFC3339 has it.
+pub fn rfc3339(seconds: i64) -> String {
+    let Some(t) = kernel::clock::local(seconds) else { return String::new() };
+    let zone = match t.offset {
+        0 => "Z".to_owned(),
+        offset => {
+            let (sign, offset) = if offset < 0 { ('-', -offset) } else { ('+', offset) };
+            format!("{sign}{:02}:{:02}", offset / 3600, offset / 60 % 60)
+        }
+    };
+    let (day, clock) = ((t.year, t.month, t.day), (t.hour, t.minute, t.second));
+    format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{zone}", day.0, day.1, day.2, clock.0, clock.1, clock.2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,18 +48,18 @@ pub enum Source {
         blob: Blob,
         feed: OwnedFd,
     },
-    /// Something that is still arriving; so many bytes will come.
+    /// Something that is still arriving, from where it is read now. So many bytes will come; None: to its end.
     Pipe {
         pipe: File,
-        size: u64,
+        size: Option<u64>,
     },
 }
 
 impl Source {
-    /// Bytes.
-    pub fn size(&self) -> u64 {
+    /// Bytes, where that is known.
+    pub fn size(&self) -> Option<u64> {
         match self {
-            Source::Blob(blob) | Source::Growing { blob, .. } => blob.size,
+            Source::Blob(blob) | Source::Growing { blob, .. } => Some(blob.size),
             Source::Pipe { size, .. } => *size,
         }
     }
@@ -132,7 +132,7 @@ pub fn unpack_all(
     progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<Vec<Done>> {
     let counters: Vec<AtomicU64> = jobs.iter().map(|_| AtomicU64::new(0)).collect();
-    let totals: Vec<u64> = jobs.iter().map(|j| j.source.size()).collect();
+    let totals: Vec<u64> = jobs.iter().map(|j| j.source.size().unwrap_or(0)).collect();
     // The longest first, so that no core ends up alone with it.
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(totals[*at]));

@@ -214,7 +214,8 @@ impl<'a> BlobReader<'a> {
 
 impl Read for BlobReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> stdio::Result<usize> {
-        let want = (self.source.size() - self.at).min(buffer.len() as u64) as usize;
+        let left = self.source.size().map_or(u64::MAX, |size| size - self.at);
+        let want = left.min(buffer.len() as u64) as usize;
         if want == 0 {
             return Ok(0);
         }
@@ -227,6 +228,9 @@ impl Read for BlobReader<'_> {
             }
             Source::Pipe { pipe, .. } => (&mut &*pipe).read(&mut buffer[..want])?,
         };
+        if n == 0 && self.source.size().is_none() {
+            return Ok(0);
+        }
         if n == 0 {
             // Somebody cut the file while we read it, or the other end of the pipe gave up.
             return Err(stdio::ErrorKind::UnexpectedEof.into());

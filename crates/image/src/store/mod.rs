@@ -19,14 +19,18 @@
 mod blobs;
 mod collect;
 pub mod commit;
+mod history;
 mod inspect;
 pub mod parts;
+mod prune;
 mod remove;
 pub(crate) mod tags;
 pub(crate) mod tmp;
 pub mod usage;
 
 pub use blobs::BlobStream;
+pub use history::HistoryLine;
+pub use prune::Pruned;
 pub use remove::{Removed, User};
 
 use crate::archive::{self, Format, Input, Loaded, Progress};

@@ -66,6 +66,11 @@ impl Store {
         )
     }
 
+    /// Bytes that a name takes on the disk.
+    pub(crate) fn tag_usage(&self, reference: &Reference) -> u64 {
+        super::usage::below(&self.fd, &format!("tags/{}", file_name(reference)))
+    }
+
     /// Under the lock.
     pub(crate) fn remove_tag(&self, reference: &Reference) -> Result<()> {
         self.unlink(&format!("tags/{}", file_name(reference)))

@@ -3,7 +3,9 @@
 use super::{DIR, Store};
 use crate::error::{Result, invalid, io};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{
+    FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, openat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use std::fs::File;
 
@@ -67,6 +69,10 @@ impl<'a> Tmp<'a> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let fd = openat(&self.fd, format!("kept/{hex}"), flags, Mode::RUSR | Mode::WUSR);
         fd.map(File::from).map_err(fail())
+    }
+
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        renameat(&self.fd, from, &self.fd, to).map_err(io("name a layer"))
     }
 
     pub fn open_layer(&self, chain: &str) -> Result<OwnedFd> {
