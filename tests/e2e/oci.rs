@@ -82,11 +82,9 @@ fn hooks_run_in_their_order_and_are_told_the_state() {
     let created = lines();
     let points: Vec<&str> = created.iter().map(|(point, _)| point.as_str()).collect();
     assert_eq!(points, ["prestart", "createRuntime", "createContainer"]);
-    for (_, state) in &created {
-        assert_eq!(
-            (&state["status"], &state["pid"], &state["id"]),
-            (&json!("creating"), &pid, &json!("box"))
-        );
+    for ((point, state), status) in created.iter().zip(["created", "creating", "creating"]) {
+        let told = (&state["status"], &state["pid"], &state["id"]);
+        assert_eq!(told, (&json!(status), &pid, &json!("box")), "{point}");
     }
     s.oci("start box").ok();
     let inside = fs::read_to_string(bundle.dir.join("rootfs/hook")).unwrap();
@@ -128,11 +126,19 @@ fn a_hook_that_fails_stops_the_creation() {
     s.oci("start box").fails(1, &["startContainer", "exit status 4"]);
     s.oci_wait("box", "stopped");
     s.oci("delete box").ok();
-    // One that runs later stops nothing.
     bundle.remove("/hooks/startContainer");
-    bundle.set("/hooks/poststart", hook("exit 5")).write();
-    let output = s.oci("run --bundle box box");
-    assert!(output.code == 0 && output.stderr.contains("poststart"), "{output}");
+    bundle.set("/hooks/poststart", hook("exit 5")).set("/process/args", json!(["sleep", "100"])).write();
+    s.oci("run --bundle box box").fails(1, &["poststart", "exit status 5"]);
+    s.oci_apart("create --bundle box box");
+    s.oci("start box").fails(1, &["poststart", "exit status 5"]);
+    s.oci_wait("box", "stopped");
+    s.oci("delete box").ok();
+    // Only one that runs when all is over stops nothing.
+    bundle.remove("/hooks/poststart");
+    bundle.set("/hooks/poststop", hook("exit 6")).write();
+    s.oci_apart("create --bundle box box");
+    let output = s.oci("delete box");
+    assert!(output.code == 0 && output.stderr.contains("poststop"), "{output}");
     s.end();
 }
 
