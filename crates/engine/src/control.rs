@@ -15,7 +15,7 @@ impl Engine {
         let Some(raw) = Pid::from_raw(pid) else { return Ok(None) };
         let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else { return Ok(None) };
         // Looked at after it is held: the number cannot have changed its owner since.
-        Ok((crate::store::start_ticks_of(pid) == Some(start_ticks)).then_some((pid, pidfd)))
+        Ok((kernel::process::start_ticks(pid) == Some(start_ticks)).then_some((pid, pidfd)))
     }
 
     /// Sends a signal to the first process; after KILL, the container has ended when this returns.

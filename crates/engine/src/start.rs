@@ -6,7 +6,7 @@ use crate::logs::LogWriter;
 use crate::monitor::{self, ContainerIo, Names, Supervision};
 use crate::net::Keeper;
 use crate::specify::{self, Facts};
-use crate::store::{make_dir, start_ticks_of};
+use crate::store::make_dir;
 use crate::{Container, Engine, Error, Network, Result, Share, State, Time};
 use kernel::process::{self, Side};
 use runtime::{GroupPaths, Host, Launched, StartError, Stdio};
@@ -255,7 +255,7 @@ impl Engine {
         };
         drop(plan);
         let since = Time::now();
-        let start_ticks = start_ticks_of(launched.pid).unwrap_or_default();
+        let start_ticks = process::start_ticks(launched.pid).unwrap_or_default();
         let monitor = rustix::process::getpid().as_raw_nonzero().get();
         let _ = self.set_state(container, &State::Running { pid: launched.pid, start_ticks, monitor, since });
         let mut message = vec![READY];

@@ -286,7 +286,9 @@ impl Engine {
             }
         };
         if let Some(State::Running { pid, start_ticks, monitor, since }) = read("running.json")? {
-            if start_ticks_of(pid) == Some(start_ticks) || start_ticks_of(monitor).is_some() {
+            if kernel::process::start_ticks(pid) == Some(start_ticks)
+                || kernel::process::start_ticks(monitor).is_some()
+            {
                 return Ok(State::Running { pid, start_ticks, monitor, since });
             }
             let (code, oom_killed) = (137, false);
@@ -390,13 +392,4 @@ fn write_json(path: &Path, value: &impl serde::Serialize, sync: bool) -> Result<
         file.sync_data().map_err(failed)?;
     }
     fs::rename(&beside, path).map_err(failed)
-}
-
-/// When a process started, in clock ticks after boot; `None` when it is not there or only waits to be reaped.
-pub(crate) fn start_ticks_of(pid: i32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything.
-    let rest = &text[text.rfind(')')? + 2..];
-    let mut words = rest.split(' ');
-    if words.next()? == "Z" { None } else { words.nth(18)?.parse().ok() }
 }

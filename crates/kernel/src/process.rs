@@ -108,6 +108,16 @@ pub fn namespace_kind(fd: impl AsFd) -> Result<u64, Errno> {
     }
 }
 
+/// When a process began, in clock ticks after the machine's start; `None` when it is not there or only waits to be
+/// reaped. With it a pid names one process for ever. See proc_pid_stat(5).
+pub fn start_ticks(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let rest = &text[text.rfind(')')? + 2..];
+    let mut words = rest.split(' ');
+    if matches!(words.next()?, "Z" | "X") { None } else { words.nth(18)?.parse().ok() }
+}
+
 /// Opens `/proc/PID/ns/KIND`.
 pub fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd, Errno> {
     rustix::fs::open(format!("/proc/{pid}/ns/{kind}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())

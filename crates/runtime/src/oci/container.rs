@@ -1,7 +1,7 @@
 //! The operations of the OCI runtime: create, start, run, kill, delete. See runtime.md of the specification.
 
 use super::hooks::{self, Point, Told};
-use super::record::{Containers, Record, Status, start_ticks};
+use super::record::{Containers, Record, Status};
 use super::{Bundle, Error, Options, Result, config};
 use crate::group::{self, Unit};
 use crate::{GroupPaths, Host, Launched, Resources, Stdio, Trace, launch, plan};
@@ -130,7 +130,7 @@ fn made(
         stopped(bundle.config.hooks.as_ref(), &record);
     })?;
     record.pid = launched.pid;
-    record.start_ticks = start_ticks(launched.pid).unwrap_or_default();
+    record.start_ticks = process::start_ticks(launched.pid).unwrap_or_default();
     containers.save(&record)?;
     if !create.wait && containers.begin(&create.id).exists() {
         start(containers, &record)?;

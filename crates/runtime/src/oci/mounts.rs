@@ -20,29 +20,28 @@ struct Options {
     data: Vec<(String, String)>,
 }
 
-/// The flag of `attr` that a word names, and whether the word clears it.
-fn flag<'a>(word: &str, attr: &'a mut Attr, clear: &'a mut Attr) -> Option<&'a mut bool> {
-    Some(match word {
-        "ro" => &mut attr.read_only,
-        "rw" => &mut clear.read_only,
-        "nosuid" => &mut attr.nosuid,
-        "suid" => &mut clear.nosuid,
-        "nodev" => &mut attr.nodev,
-        "dev" => &mut clear.nodev,
-        "noexec" => &mut attr.noexec,
-        "exec" => &mut clear.noexec,
-        "noatime" => &mut attr.noatime,
-        "atime" => &mut clear.noatime,
-        "strictatime" => &mut attr.strictatime,
-        "nostrictatime" => &mut clear.strictatime,
-        "relatime" => &mut attr.relatime,
-        "norelatime" => &mut clear.relatime,
-        "nodiratime" => &mut attr.nodiratime,
-        "diratime" => &mut clear.nodiratime,
-        "nosymfollow" => &mut attr.nosymfollow,
-        "symfollow" => &mut clear.nosymfollow,
-        _ => return None,
-    })
+/// The words that set and clear a flag, and the flag.
+type Flag = (&'static str, &'static str, fn(&mut Attr) -> &mut bool);
+
+const FLAGS: [Flag; 9] = [
+    ("ro", "rw", |attr| &mut attr.read_only),
+    ("nosuid", "suid", |attr| &mut attr.nosuid),
+    ("nodev", "dev", |attr| &mut attr.nodev),
+    ("noexec", "exec", |attr| &mut attr.noexec),
+    ("noatime", "atime", |attr| &mut attr.noatime),
+    ("strictatime", "nostrictatime", |attr| &mut attr.strictatime),
+    ("relatime", "norelatime", |attr| &mut attr.relatime),
+    ("nodiratime", "diratime", |attr| &mut attr.nodiratime),
+    ("nosymfollow", "symfollow", |attr| &mut attr.nosymfollow),
+];
+
+/// Notes a flag that is set or cleared; of two opposite words the last counts. Whether `word` is one.
+fn flag(word: &str, set: &mut Attr, clear: &mut Attr) -> bool {
+    let Some((on, _, field)) = FLAGS.iter().find(|(on, off, _)| [*on, *off].contains(&word)) else {
+        return false;
+    };
+    (*field(set), *field(clear)) = (word == *on, word != *on);
+    true
 }
 
 fn propagation(word: &str) -> Option<(Propagation, bool)> {
@@ -114,7 +113,7 @@ pub fn mount_options() -> Vec<String> {
         "unbindable",
     ];
     let (mut set, mut clear) = (Attr::default(), Attr::default());
-    let below = plain.iter().filter(|word| flag(word, &mut set, &mut clear).is_some());
+    let below = plain.iter().filter(|word| flag(word, &mut set, &mut clear));
     let mut all: Vec<String> = below.map(|word| format!("r{word}")).collect();
     all.extend(plain.iter().map(|word| (*word).to_owned()));
     all.sort();
@@ -123,48 +122,31 @@ pub fn mount_options() -> Vec<String> {
 
 impl Options {
     fn read(words: &[String]) -> Options {
-        let mut o = Options::default();
+        let mut options = Options::default();
         for word in words {
-            o.word(word);
+            options.word(word);
         }
-        // The last word counts, and a flag that is set is not cleared first: access times are one field.
-        o
+        options
     }
 
     fn word(&mut self, word: &str) {
         match word {
             "" | "defaults" | "remount" | "async" | "nomand" | "loud" => return,
             "bind" => return self.bind = true,
-            "rbind" => (self.bind, self.recursive) = (true, true),
+            "rbind" => return (self.bind, self.recursive) = (true, true),
             "idmap" => return self.idmap = Some(false),
             "ridmap" => return self.idmap = Some(true),
             "tmpcopyup" => return self.extra.copy_up = true,
             _ => {}
         }
-        if word == "rbind" {
-            return;
-        }
         if let Some(found) = propagation(word) {
             return self.extra.propagation = Some(found);
         }
-        let opposite = |word: &str| match word.strip_prefix("no") {
-            Some(rest) if rest != "symfollow" || word == "nosymfollow" => rest.to_owned(),
-            _ if word == "ro" => "rw".to_owned(),
-            _ if word == "rw" => "ro".to_owned(),
-            _ => format!("no{word}"),
-        };
-        if let Some(field) = flag(word, &mut self.set, &mut self.extra.clear) {
-            *field = true;
-            if let Some(field) = flag(&opposite(word), &mut self.set, &mut self.extra.clear) {
-                *field = false;
-            }
+        if flag(word, &mut self.set, &mut self.extra.clear) {
             return;
         }
         let (set, clear) = &mut self.extra.below;
-        if let Some(word) = word.strip_prefix('r')
-            && let Some(field) = flag(word, set, clear)
-        {
-            *field = true;
+        if word.strip_prefix('r').is_some_and(|word| flag(word, set, clear)) {
             return;
         }
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -294,13 +276,9 @@ fn bind(options: Options, source: String, target: String, bundle: &Path) -> Resu
     let source = bundle.join(source);
     let meta = std::fs::metadata(&source).map_err(|e| format!("{}: {}", source.display(), reason(&e)))?;
     let Options { mut extra, set, recursive, idmap, .. } = options;
-    // With all mounts below only when it was said so: `rro`.
-    let attr = set;
-    if attr != Attr::default() && recursive {
-        // The plan sets the flags of a tree on all of it; here they are the topmost mount's.
-        extra.top = attr;
-    }
-    let attr = if recursive { Attr::default() } else { attr };
+    // The flags of a tree are its topmost mount's, unless it was said otherwise: `rro`.
+    let attr = if recursive { Attr::default() } else { set };
+    extra.top = if recursive { set } else { Attr::default() };
     let idmap = if idmap.is_some() { Idmap::Yes } else { Idmap::No };
     let (source, file) = (source.display().to_string(), !meta.is_dir());
     Ok(Mount::Bind { source, target, attr, recursive, idmap, file, extra })

@@ -4,6 +4,7 @@ use super::hooks::Told;
 use super::{Error, Result};
 use crate::GroupPaths;
 use crate::group::Unit;
+use kernel::process::start_ticks;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -206,15 +207,6 @@ impl Record {
         // Looked at when it is held: it cannot be another one any more.
         Ok((start_ticks(self.pid) == Some(self.start_ticks)).then_some(fd))
     }
-}
-
-/// When a process began; `None` when it has ended. See proc_pid_stat(5).
-pub fn start_ticks(pid: i32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything.
-    let rest = &text[text.rfind(')')? + 2..];
-    let mut words = rest.split(' ');
-    if matches!(words.next()?, "Z" | "X") { None } else { words.nth(18)?.parse().ok() }
 }
 
 /// It becomes a name of a directory: no slash, and nothing that is hidden.
