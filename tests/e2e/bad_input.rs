@@ -15,10 +15,8 @@ fn unknown_words() {
     missing.exits(125);
     let lines: Vec<&str> = missing.stderr.lines().collect();
     assert_eq!(lines[..2], ["Unable to find image 'nosuch:tag' locally", "tag: Pulling from library/nosuch"]);
-    assert!(
-        lines.len() == 3 && lines[2].contains("nosuch:tag") && lines[2].contains("unreachable"),
-        "{missing}"
-    );
+    // Why no name server answers depends on the machine.
+    assert!(lines.len() == 3 && lines[2].starts_with("corten: cannot pull 'nosuch:tag': "), "{missing}");
     s.corten("run --rm UPPER true").fails(125, &["UPPER"]);
     s.corten("run --rm --name '-bad name' busybox true").fails(125, &["-bad name"]);
     s.corten("run --rm --env-file nosuchfile busybox true").fails(125, &["nosuchfile"]);

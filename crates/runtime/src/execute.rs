@@ -300,6 +300,12 @@ pub(crate) fn exec_error(word: &str, cwd: &str, failure: Failure) -> StartError 
         ("working directory", e) => {
             error(126, format!("chdir to cwd ({cwd:?}) set in config.json failed: {e}"))
         }
+        ("apparmor profile", Errno::NOENT) => error(
+            125,
+            format!(
+                "cannot start {word:?}: apparmor profile (process.apparmorProfile): no such profile is loaded"
+            ),
+        ),
         (note, e) => error(125, format!("cannot start {word:?}: {note}: {e}")),
     }
 }
