@@ -12,7 +12,9 @@ mod internet;
 mod output;
 mod process;
 mod pty;
+pub mod registry;
 mod sandbox;
+pub mod web;
 mod words;
 
 pub use agent::Agent;

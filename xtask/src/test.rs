@@ -13,6 +13,7 @@ const PACKAGES: &[&str] = &[
     "busybox-static",
     "ca-certificates",
     "curl",
+    "docker-registry",
     "gcc",
     "iproute2",
     "iputils-ping",
@@ -21,6 +22,7 @@ const PACKAGES: &[&str] = &[
     "libseccomp-dev",
     "mmdebstrap",
     "nftables",
+    "openssl",
     "procps",
     "skopeo",
     "util-linux",
@@ -42,8 +44,9 @@ const VM_IMAGES: &[&str] = &[
     "nginx.tar",
 ];
 
-/// What needs more than the small machine has, the image `debian` and skopeo: these run on the host only.
-const NOT_IN_VM: &[&str] = &["names::other_names_are_asked_outside", "save::skopeo_reads_both_forms_in_it"];
+/// What needs more than the small machine has, the image `debian`, skopeo and docker-registry: these run on the host only.
+const NOT_IN_VM: &[&str] =
+    &["names::other_names_are_asked_outside", "registry_real::", "save::skopeo_reads_both_forms_in_it"];
 
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let start = Instant::now();
@@ -138,7 +141,7 @@ fn vm_tests(corten: &Path, images: &Path, filters: &[&String]) -> anyhow::Result
         copy(&images.join(name), &share.join("images").join(name))?;
     }
     let filters: Vec<&str> = filters.iter().map(|f| f.as_str()).collect();
-    // Tests that measure (their names end in `alone`) get all processors, as with nextest.
+    // Tests that measure (their names end in `alone`) get all processors, as with nextest. There is no registry in the machine.
     let tests = if filters.is_empty() {
         let skip: String = NOT_IN_VM.iter().map(|name| format!(" --skip {name}")).collect();
         format!(

@@ -15,7 +15,7 @@ use ureq::{Agent, Proxy, http};
 /// Redirects in a row that are followed.
 const HOPS: usize = 5;
 /// How often a request is tried.
-pub const TRIES: u32 = 6;
+pub const TRIES: u32 = 5;
 /// The first pause; each further one is twice as long.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause that a server may ask for.
@@ -165,15 +165,13 @@ pub struct Trouble {
     pub cause: String,
     /// Another try may do better.
     again: bool,
-    /// It doesn't speak TLS, or not on this port.
-    pub no_tls: bool,
     /// It was reached, but speaks something else than HTTP.
     pub broken: bool,
 }
 
 impl Trouble {
     fn new(cause: impl Into<String>, again: bool) -> Trouble {
-        Trouble { cause: cause.into(), again, no_tls: false, broken: false }
+        Trouble { cause: cause.into(), again, broken: false }
     }
 }
 
@@ -369,7 +367,7 @@ pub fn said(error: std::io::Error) -> Trouble {
         matches!(error.kind(), std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::HostUnreachable);
     let broken =
         matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset);
-    Trouble { cause, again: !refused && !away, no_tls: refused, broken }
+    Trouble { cause, again: !refused && !away, broken }
 }
 
 fn tls_trouble(error: &rustls::Error) -> Trouble {
@@ -379,8 +377,7 @@ fn tls_trouble(error: &rustls::Error) -> Trouble {
         E::AlertReceived(alert) => format!("it refuses TLS: {alert:?}"),
         other => format!("TLS: {other}"),
     };
-    let no_tls = matches!(error, E::InvalidMessage(_) | E::InappropriateMessage { .. });
-    Trouble { cause, again: false, no_tls, broken: false }
+    Trouble { cause, again: false, broken: false }
 }
 
 /// HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in capitals or not. This machine is never reached through a proxy.

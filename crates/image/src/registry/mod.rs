@@ -134,7 +134,7 @@ impl Client {
         };
         let secure = if endpoint.insecure && !url::is_loopback(&host) {
             // TLS if there is any: an attacker shall have to break it off, not only to wait.
-            !matches!(ask(true), Err(trouble) if trouble.no_tls)
+            ask(true).is_ok()
         } else {
             // A server that speaks TLS answers plain HTTP by an error, or not at all.
             match ask(false) {
@@ -219,13 +219,18 @@ impl Session<'_> {
                 auth::meet(http, endpoint, &challenges, &self.scopes, secret.as_ref(), &quiet)?
             };
             let Some(authorization) = authorization else {
-                let cause = answer.failure().to_string();
-                return Err(Error::Unauthorized { host: self.endpoint.host.clone(), cause });
+                return Err(self.denied(answer.failure().to_string()));
             };
             met = true;
             call.authorization = Some(authorization.header.clone());
             locked(&self.client.tokens).insert(key.clone(), authorization);
         }
+    }
+
+    fn denied(&self, cause: String) -> Error {
+        let host = &self.endpoint.host;
+        let cause = format!("{cause}: there is no such repository, or 'corten login {host}' is needed");
+        Error::Unauthorized { host: host.clone(), cause }
     }
 
     /// Why an answer is not what was wanted.
@@ -235,7 +240,7 @@ impl Session<'_> {
         let failure = answer.failure();
         let cause = failure.to_string();
         match (failure.status, failure.code.as_str()) {
-            (401 | 403, _) | (_, "DENIED" | "UNAUTHORIZED") => Error::Unauthorized { host, cause },
+            (401 | 403, _) | (_, "DENIED" | "UNAUTHORIZED") => self.denied(cause),
             (404, _) => Error::NotThere { host, what: what.into(), cause },
             (429, _) => Error::Invalid(format!(
                 "the rate limit of {host} is reached ({cause}){}: 'corten login' may give you a higher one",

@@ -252,7 +252,7 @@ fn fetch(
     found: &Found,
     sessions: &[&Session],
 ) -> Result<()> {
-    let tmp = Tmp::new(store)?;
+    let mut tmp = Tmp::new(store)?;
     let mut made = Made::default();
     let diff_ids: Vec<Digest> = found.layers.iter().map(|l| l.diff_id.clone()).collect();
     let image =
@@ -270,6 +270,7 @@ fn fetch(
             // A layer that an earlier process began: forget what that left, and begin anew.
             Err(Failure { resumed: true, .. }) if attempt == 0 => {
                 client.http.reopen();
+                (tmp, made) = (Tmp::new(store)?, Made::default());
                 continue;
             }
             Err(failure) => return Err(failure.cause),
