@@ -48,6 +48,19 @@ const VM_IMAGES: &[&str] = &[
 const NOT_IN_VM: &[&str] =
     &["names::other_names_are_asked_outside", "registry_real::", "save::skopeo_reads_both_forms_in_it"];
 
+/// In the small machine: runs the tests with so many at a time, and what failed once more, alone, as nextest does on the host.
+const VM_TESTS: &str = r#"export CORTEN_BIN=/test/corten CORTEN_TEST_CACHE=/test/images CORTEN_TEST_SLOW=12 RUST_BACKTRACE=0
+uname -sr
+tests() {
+    threads=$1; shift
+    { ./e2e --test-threads $threads "$@" 2>&1; echo $? >/tmp/status; } | tee /tmp/out
+    [ $(cat /tmp/status) != 0 ] || return 0
+    names=$(sed -n '/^failures:$/,$ s/^    \([a-z0-9_:]*\)$/\1/p' /tmp/out | sort -u)
+    [ -n "$names" ] || return 1
+    echo "once more, alone:" $names
+    ./e2e --test-threads 1 --exact $names
+}"#;
+
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let start = Instant::now();
     let (options, filters): (Vec<_>, Vec<_>) = arguments.iter().partition(|a| a.starts_with('-'));
@@ -144,17 +157,11 @@ fn vm_tests(corten: &Path, images: &Path, filters: &[&String]) -> anyhow::Result
     // Tests that measure (their names end in `alone`) get all processors, as with nextest. There is no registry in the machine.
     let tests = if filters.is_empty() {
         let skip: String = NOT_IN_VM.iter().map(|name| format!(" --skip {name}")).collect();
-        format!(
-            "./e2e --test-threads 2 --skip alone{skip}; first=$?; ./e2e --test-threads 1 alone{skip} && exit $first"
-        )
+        format!("tests 2 --skip alone{skip}; first=$?; tests 1 alone{skip} && exit $first")
     } else {
-        format!("./e2e --test-threads 2 {}", filters.join(" "))
+        format!("tests 2 {}", filters.join(" "))
     };
-    let script = format!(
-        "export CORTEN_BIN=/test/corten CORTEN_TEST_CACHE=/test/images CORTEN_TEST_SLOW=12 RUST_BACKTRACE=0
-         uname -sr
-         {tests}"
-    );
+    let script = format!("{VM_TESTS}\n{tests}");
     let vm = Command::new("bash").arg("xtask/vm.sh").args([&directory, &share]).arg(script).status()?;
     fs::remove_dir_all(&share)?;
     match vm.code() {

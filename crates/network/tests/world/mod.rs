@@ -15,6 +15,8 @@ use steps::{Forward, Live, Step};
 
 /// How long a packet that was dropped is waited for.
 const DROPPED: Duration = Duration::from_millis(250);
+/// How long an answer that has to come is waited for: a busy machine loses a packet, the kernel sends it again after 1 s, 2 s, 4 s.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The uplink: the host's end, the internet's end.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 pub const INTERNET: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
@@ -227,8 +229,17 @@ pub fn serve_datagrams(port: u16) {
 
 /// From where a server at `address` says that we come.
 pub fn ask(address: impl Into<SocketAddr>) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address.into(), DROPPED)?;
-    stream.set_read_timeout(Some(DROPPED))?;
+    ask_within(PATIENCE, address.into())
+}
+
+/// Whether nobody answers at `address`: dropped, refused or unreachable.
+pub fn unanswered(address: impl Into<SocketAddr>) -> bool {
+    ask_within(DROPPED, address.into()).is_err()
+}
+
+fn ask_within(time: Duration, address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, time)?;
+    stream.set_read_timeout(Some(time))?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)
@@ -236,7 +247,7 @@ pub fn ask(address: impl Into<SocketAddr>) -> io::Result<String> {
 
 pub fn ask_by_datagram(address: impl Into<SocketAddr>) -> io::Result<String> {
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
-    socket.set_read_timeout(Some(DROPPED))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
     let address = address.into();
     let address = match address.ip() {
         IpAddr::V4(ip) => SocketAddr::from((ip.to_ipv6_mapped(), address.port())),
