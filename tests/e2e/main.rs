@@ -16,6 +16,7 @@ mod network;
 mod networks;
 mod oci;
 mod oci_bad_bundles;
+mod oci_cgroup;
 mod oci_security;
 mod ps;
 mod registry;

@@ -6,7 +6,7 @@ mod files;
 mod kill;
 
 pub use devices::FilterDevices;
-pub use enter::{JoinCgroup, OpenCgroup, PutIntoCgroup, UnshareCgroup};
+pub use enter::{JoinCgroup, LinkController, OpenCgroup, PutIntoCgroup, UnshareCgroup};
 pub use files::{DelegateCgroup, InheritCpuset, SetCgroup};
 pub use kill::{processes_of, signal_group};
 

@@ -43,8 +43,8 @@ pub use address::{ConfigureLinks, Configured};
 pub use begin::{AwaitStart, Listen};
 pub use bridge::EnsureBridge;
 pub use cgroup::{
-    DelegateCgroup, EnsureCgroup, FilterDevices, InheritCpuset, JoinCgroup, MakeCgroup, OpenCgroup,
-    PutIntoCgroup, RemoveCgroup, SetCgroup, UnshareCgroup, processes_of, signal_group,
+    DelegateCgroup, EnsureCgroup, FilterDevices, InheritCpuset, JoinCgroup, LinkController, MakeCgroup,
+    OpenCgroup, PutIntoCgroup, RemoveCgroup, SetCgroup, UnshareCgroup, processes_of, signal_group,
 };
 pub use credentials::{Credentials, Keyring, Label, MemoryPolicy, PER_LINUX32};
 pub use dev::{DevTmpfs, MakeNode, Node};
@@ -138,6 +138,7 @@ steps!(
     JoinCgroup,
     PutIntoCgroup,
     UnshareCgroup,
+    LinkController,
     // detached mount trees
     OpenTree,
     IdmapTree,

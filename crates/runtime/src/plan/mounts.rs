@@ -1,7 +1,7 @@
 //! The container's mounts, its terminal, and what is hidden from it.
 
 use super::{Lists, tree};
-use crate::{Cgroups, Extra, Host, Idmap, Mapping, Mount, Spec};
+use crate::{Cgroups, Extra, GroupPath, Host, Idmap, Mapping, Mount, Spec};
 use kernel::mount::Attr;
 use kernel::process::{CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWPID};
 use steps::*;
@@ -186,14 +186,19 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr, base: &str) {
     let bound = spec.groups_shared && spec.namespaces & CLONE_NEWCGROUP == 0 && !joins;
     let show = |lists: &mut Lists, source: &str, target: &str| {
         let slot = lists.slot();
-        tree(lists, slot, source, false, Idmap::No, attr);
+        if spec.unit.is_some() {
+            // systemd makes it when the container is there already; it opens it itself, as long as it sees the host's root.
+            lists.inside.push(OpenTree { slot, source: source.into(), recursive: false, attr }.into());
+        } else {
+            tree(lists, slot, source, false, Idmap::No, attr);
+        }
         lists.inside.push(AttachTree { slot, target: target.into(), file: false, strict: true }.into());
     };
     match &host.cgroups {
         // The host's own view is a copy of its mount: to mount groups anew from there sets the flags of all their mounts on
         // the machine (nsdelegate would be gone).
         Cgroups::V2 { mount } if spec.namespaces & CLONE_NEWCGROUP == 0 && !joins => {
-            let own = spec.groups.unified().filter(|_| bound).map(crate::GroupPath::dir);
+            let own = spec.groups.unified().filter(|_| bound).map(GroupPath::dir);
             show(lists, own.as_ref().unwrap_or(mount), base);
         }
         Cgroups::V2 { .. } => fs(lists, "cgroup2", Vec::new(), attr, base.to_owned(), None),
@@ -202,30 +207,40 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr, base: &str) {
             let mount = lists.slot();
             fs(lists, "tmpfs", size, Attr { read_only: false, ..attr }, base.to_owned(), Some(mount));
             for path in spec.groups.iter() {
-                let option = |c: &String| match c.split_once('=') {
-                    Some((key, name)) => (key.into(), name.into()),
-                    None => (c.as_str().into(), Text::default()),
-                };
-                let mut options: Vec<(Text, Text)> = path.controllers.iter().map(option).collect();
-                let (fstype, name) = match path.controllers.join(",") {
-                    none if none.is_empty() => ("cgroup2", "unified".to_owned()),
-                    named if named.starts_with("name=") => {
-                        options.push(("none".into(), Text::default()));
-                        ("cgroup", named["name=".len()..].to_owned())
-                    }
-                    controllers => ("cgroup", controllers),
-                };
+                let (fstype, name, options) = hierarchy(path);
                 let target = format!("{base}/{name}");
                 if bound {
                     show(lists, &path.dir(), &target);
                 } else {
                     fs(lists, fstype, options, attr, target, None);
                 }
+                for controller in path.controllers.iter().filter(|_| path.controllers.len() > 1) {
+                    let (name, to, target) = (controller.as_str().into(), name.as_str().into(), base.into());
+                    lists.inside.push(LinkController { mount, name, to, target }.into());
+                }
             }
             if attr.read_only {
                 lists.inside.push(Seal { mount, target: base.into() }.into());
             }
         }
+    }
+}
+
+/// How a hierarchy is mounted: the file system, the name of its directory, and options.
+fn hierarchy(path: &GroupPath) -> (&'static str, String, Vec<(Text, Text)>) {
+    let option = |c: &String| match c.split_once('=') {
+        Some((key, name)) => (key.into(), name.into()),
+        None => (c.as_str().into(), Text::default()),
+    };
+    let mut options: Vec<(Text, Text)> = path.controllers.iter().map(option).collect();
+    let all = path.controllers.join(",");
+    match all.strip_prefix("name=") {
+        _ if path.is_v2() => ("cgroup2", "unified".to_owned(), options),
+        Some(name) => {
+            options.push(("none".into(), Text::default()));
+            ("cgroup", name.to_owned(), options)
+        }
+        None => ("cgroup", all, options),
     }
 }
 

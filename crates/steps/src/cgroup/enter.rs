@@ -110,3 +110,31 @@ impl UnshareCgroup {
         picture.add("namespace", "cgroup", "new");
     }
 }
+
+/// A controller of v1 by its own name, where several are mounted together: `cpu` leads to `cpu,cpuacct`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkController {
+    /// The mount that holds them all, kept by [`crate::MountFs`].
+    pub mount: Slot,
+    pub name: Text,
+    pub to: Text,
+    /// Where that mount is, for the shell.
+    pub target: Text,
+}
+
+impl LinkController {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        rustix::fs::symlinkat(self.to.as_c(), live.fd(self.mount)?, self.name.as_c()).map_err(Failure::from)
+    }
+
+    pub fn shell(&self) -> Shell {
+        let line = format!("ln -s {} .{}/{}", self.to, self.target, self.name);
+        Shell::exact(line, "a controller by its own name", "cgroups(7)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
