@@ -18,6 +18,7 @@ mod oci;
 mod oci_bad_bundles;
 mod oci_cgroup;
 mod oci_security;
+mod oci_systemd;
 mod ps;
 mod registry;
 mod registry_auth;
