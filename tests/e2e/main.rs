@@ -17,6 +17,8 @@ mod networks;
 mod oci;
 mod oci_bad_bundles;
 mod oci_cgroup;
+mod oci_exec;
+mod oci_process;
 mod oci_security;
 mod oci_systemd;
 mod ps;

@@ -1,0 +1,262 @@
+//! `corten oci exec`: a further program in a container.
+
+use e2e::{Sandbox, wait_until};
+use serde_json::json;
+use std::fs;
+
+/// A container that sleeps.
+fn sleeping(s: &Sandbox) {
+    s.bundle("box", &["sleep", "1000"]);
+    s.oci_apart("run -d -b box box");
+}
+
+#[test]
+fn flags() {
+    let s = Sandbox::new();
+    sleeping(&s);
+    let said = s.oci("exec -e A=1 --env B=2 -u 1000:5 -g 7 -g 8 --cwd /tmp box sh -c 'id; env; pwd; umask'");
+    let lines: Vec<&str> = said.ok().lines().collect();
+    assert_eq!(
+        lines[0].split(' ').map(|w| w.split('(').next().unwrap_or(w)).collect::<Vec<_>>(),
+        ["uid=1000", "gid=5", "groups=7,8"]
+    );
+    for line in ["A=1", "B=2", "PWD=/tmp", "/tmp", "0022"] {
+        assert!(lines.contains(&line), "no {line}: {said}");
+    }
+    let caps = "grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status";
+    let said = s.oci(&format!("exec -c CAP_SYS_CHROOT --no-new-privs=false box {caps}"));
+    assert_eq!(said.ok(), "CapEff:\t0000000020040420\nCapBnd:\t0000000020040420\nNoNewPrivs:\t0");
+    assert!(s.oci(&format!("exec box {caps}")).ok().ends_with("NoNewPrivs:\t1"));
+    // Behind the id everything is the command's.
+    assert_eq!(s.oci("exec box echo -t -d --user x").ok(), "-t -d --user x");
+    s.oci("exec box").fails(255, &["args"]);
+    s.oci("exec nosuch true").fails(255, &["nosuch"]);
+    s.oci("exec").exits(1);
+    s.oci("exec --fly box true").exits(1);
+    for user in ["root", "-1", "2147483648", "1:x", "99999999999999999999"] {
+        // CVE-2026-30892, CVE-2024-40635: no number that is none ends as root.
+        s.oci(&format!("exec -u {user} box id")).fails(255, &["not a number"]);
+    }
+    s.oci("delete -f box").ok();
+    s.end();
+}
+
+#[test]
+fn codes_and_signals() {
+    let s = Sandbox::new();
+    sleeping(&s);
+    s.oci("exec box sh -c 'exit 7'").exits(7);
+    s.oci("exec box sh -c 'kill -9 $$'").exits(137);
+    s.oci("exec box nosuch")
+        .fails(255, &["exec failed", "exec: \"nosuch\": executable file not found in $PATH"]);
+    s.oci("exec --cwd /no/such box true").fails(255, &["/no/such"]);
+    let running = s.oci_start(
+        "exec box sh -c 'trap \"echo got it; exit 3\" USR1; echo ready; while :; do sleep 0.1; done'",
+    );
+    running.expect("ready");
+    running.signal(rustix::process::Signal::USR1);
+    assert_eq!(running.wait().exits(3), "ready\ngot it");
+    // Its input is ours.
+    let mut command = s.command(&format!("oci --root {} exec box cat", s.scope.oci.display()));
+    let mut running = e2e::Background::start("cat", command.stdin(std::process::Stdio::piped()));
+    running.input("some words\n");
+    running.expect("some words");
+    running.close_input();
+    running.wait().ok();
+    s.oci("delete -f box").ok();
+    s.end();
+}
+
+#[test]
+fn apart() {
+    let s = Sandbox::new();
+    sleeping(&s);
+    s.oci_apart("exec -d --pid-file pid box sleep 77");
+    let pid = fs::read_to_string(s.dir.join("pid")).expect("it was written");
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it runs");
+    assert_eq!(line, "sleep\x0077\0");
+    // It is in all that the first one is in.
+    let first = s.oci_state("box")["pid"].to_string();
+    for kind in ["mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time"] {
+        let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect("it runs");
+        assert_eq!(of(&pid), of(&first), "{kind}");
+    }
+    let groups = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
+    assert_eq!(groups(&pid), groups(&first));
+    s.oci("exec -d -t box true").fails(255, &["--console-socket"]);
+    s.oci("exec --console-socket x box true").fails(255, &["--console-socket"]);
+    s.oci("exec --pid-file /no/such/dir/pid -d box sleep 1").fails(255, &["/no/such/dir/pid"]);
+    // It ends with the container.
+    s.oci("delete -f box").ok();
+    assert!(!fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+    s.oci("exec box true").fails(255, &["box"]);
+    s.end();
+}
+
+#[test]
+fn in_a_container_that_is_not_running() {
+    let s = Sandbox::new();
+    s.bundle("box", &["sleep", "1000"]);
+    s.oci_apart("create -b box box");
+    // As runc: there is a process to join.
+    assert_eq!(s.oci("exec box hostname").ok(), "bundle");
+    s.oci("start box").ok();
+    s.oci("pause box").ok();
+    s.oci("exec box true").fails(255, &["paused", "--ignore-paused"]);
+    let waits = s.oci_start("exec --ignore-paused box echo thawed");
+    s.oci("resume box").ok();
+    waits.wait().ok();
+    s.oci("kill box KILL").ok();
+    s.oci_wait("box", "stopped");
+    s.oci("exec box true").fails(255, &["stopped"]);
+    s.oci("delete box").ok();
+    s.end();
+}
+
+#[test]
+fn terminals() {
+    let s = Sandbox::new();
+    sleeping(&s);
+    let mut pty = s.oci_pty("exec -t box sh");
+    pty.send("tty; stty size; echo $((40+2))\r");
+    pty.expect("/dev/pts/0");
+    pty.expect("24 80");
+    pty.expect("42");
+    pty.send("exit 5\r");
+    assert_eq!(pty.wait().code, 5);
+    // For a caller who pumps himself.
+    let socket = std::os::unix::net::UnixListener::bind(s.dir.join("console")).expect("a path");
+    s.oci_apart("exec -d -t --console-socket console --pid-file pid box sh -c 'tty; sleep 1000'");
+    let mut master = fs::File::from(receive(&socket).1);
+    let mut said = [0; 100];
+    let n = std::io::Read::read(&mut master, &mut said).expect("it speaks");
+    assert_eq!(&said[..n], b"/dev/pts/0\r\n");
+    // Its end hangs the terminal up.
+    drop(master);
+    let pid = fs::read_to_string(s.dir.join("pid")).expect("it was written");
+    wait_until("the program to be hung up", 10, || !fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+    s.oci("delete -f box").ok();
+    s.end();
+}
+
+/// The text and the descriptor that come next.
+fn receive(socket: &std::os::unix::net::UnixListener) -> (String, rustix::fd::OwnedFd) {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+    let (stream, _) = socket.accept().expect("a connection");
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let mut text = [0; 100];
+    let mut slices = [std::io::IoSliceMut::new(&mut text)];
+    let message =
+        rustix::net::recvmsg(&stream, &mut slices, &mut rights, RecvFlags::CMSG_CLOEXEC).expect("a message");
+    let fd = rights.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    (String::from_utf8_lossy(&text[..message.bytes]).into_owned(), fd.expect("a descriptor"))
+}
+
+#[test]
+fn descriptors() {
+    let s = Sandbox::new();
+    sleeping(&s);
+    let (corten, root) = (e2e::binary().display().to_string(), s.scope.oci.display().to_string());
+    let line = |flags: &str| {
+        format!(
+            "exec 3</dev/null 4</dev/null 7</etc; {corten} oci --root {root} exec {flags} box sh -c 'ls /proc/self/fd | tr \"\\n\" \" \"'"
+        )
+    };
+    // The last is the directory that ls reads. CVE-2024-21626: a directory of the host's among them.
+    assert_eq!(s.host(&line("")).ok().trim(), "0 1 2 3");
+    assert_eq!(s.host(&line("--preserve-fds 2")).ok().trim(), "0 1 2 3 4 5");
+    s.oci("exec --preserve-fds 90 box true").fails(255, &["--preserve-fds", "not open"]);
+    s.oci("exec --cwd /proc/self/fd/7 box true").exits(255);
+    let socket = std::os::unix::net::UnixListener::bind(s.dir.join("pidfd")).expect("a path");
+    s.oci_apart("exec -d --pidfd-socket pidfd box sleep 1000");
+    let (_, pidfd) = receive(&socket);
+    rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).expect("it is a process");
+    s.oci("delete -f box").ok();
+    s.end();
+}
+
+#[test]
+fn groups_below() {
+    let s = Sandbox::new();
+    sleeping(&s);
+    let first = s.oci_state("box")["pid"].to_string();
+    let groups = fs::read_to_string(format!("/proc/{first}/cgroup")).expect("it runs");
+    let own = format!("/{}/box", s.scope.cgroup_parent);
+    let v1 = groups.lines().any(|line| line.contains(":memory:"));
+    let (place, flag, line) = match v1 {
+        true => ("/sys/fs/cgroup/memory", "--cgroup memory:sub", format!(":memory:{own}/sub")),
+        false => ("/sys/fs/cgroup", "--cgroup /sub", format!("0::{own}/sub")),
+    };
+    fs::create_dir(format!("{place}{own}/sub")).expect("a group");
+    s.oci_apart(&format!("exec -d --pid-file pid {flag} box sleep 1000"));
+    let pid = fs::read_to_string(s.dir.join("pid")).expect("it was written");
+    let there = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
+    assert!(there.lines().any(|l| l.ends_with(&line)), "{there}");
+    for wrong in ["nosuch:a", "/no/such", "/../..", "a:b:c"] {
+        s.oci(&format!("exec --cgroup {wrong} box true")).fails(255, &["--cgroup"]);
+    }
+    s.oci("exec --cgroup a --cgroup b box true").fails(255, &["--cgroup 'a'"]);
+    s.oci("delete -f box").ok();
+    s.end();
+}
+
+#[test]
+fn a_process_file() {
+    let s = Sandbox::new();
+    sleeping(&s);
+    let write = |process: serde_json::Value| {
+        fs::write(s.dir.join("process.json"), process.to_string()).expect("writable");
+    };
+    write(
+        json!({"cwd": "/tmp", "args": ["sh", "-c", "pwd; id -u; grep CapEff /proc/self/status"], "user": {"uid": 3, "gid": 0}}),
+    );
+    assert_eq!(s.oci("exec --process process.json box").ok(), "/tmp\n3\nCapEff:\t0000000000000000");
+    for (process, named) in [
+        (json!({"cwd": "/", "args": []}), "process.args"),
+        (json!({"args": ["true"]}), "process.cwd"),
+        (json!({"cwd": "/", "args": ["true"], "user": {"uid": -1}}), "process.user.uid"),
+        (json!([]), "process"),
+    ] {
+        write(process);
+        s.oci("exec -p process.json box").fails(255, &[named]);
+    }
+    s.oci("exec -p nosuch.json box").fails(255, &["nosuch.json"]);
+    s.oci("delete -f box").ok();
+    s.end();
+}
+
+#[test]
+fn cve_2016_9962_nobody_looks_into_who_comes() {
+    // Root of a container, with all rights in its user namespace, looks for what a process that comes from outside has
+    // open: descriptors of the host's.
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &[]);
+    let caps: Vec<&str> = kernel::caps::CapSet::ALL.iter().map(kernel::caps::Cap::name).collect();
+    bundle.set("/process/capabilities", json!({"bounding": caps, "permitted": caps, "effective": caps}));
+    let ids = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids);
+    bundle.set("/linux/namespaces/-", json!({"type": "user"}));
+    s.host("chown -R 100000:100000 box/rootfs").ok();
+    // `true` has the standard ones only.
+    let script = "while :; do for f in /proc/[0-9]*/fd/[3-9] /proc/[0-9]*/fd/[1-9][0-9]; do \
+        case $f in /proc/1/*|*'['*) ;; *) echo $f >>/seen;; esac; done; done";
+    bundle.set("/process/args", json!(["sh", "-c", script])).write();
+    s.oci_apart("run -d -b box box");
+    for _ in 0..50 {
+        s.oci("exec box true").ok();
+    }
+    s.oci("delete -f box").ok();
+    // A moment long there is one: the end of a pipe, which closes when the kernel runs the program.
+    let seen = fs::read_to_string(s.dir.join("box/rootfs/seen")).unwrap_or_default();
+    let mut seen: Vec<&str> = seen.lines().collect();
+    seen.sort_unstable();
+    seen.dedup();
+    let of = |line: &str| line.split('/').nth(2).map(str::to_owned);
+    let more = seen.windows(2).find(|pair| of(pair[0]) == of(pair[1]));
+    assert!(more.is_none(), "{more:?}");
+    s.end();
+}
