@@ -246,6 +246,19 @@ pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
 }
 
+/// Closes all descriptors from `first` on but those in `kept`, of which −1 is none. Allocates nothing.
+pub fn close_all_but(first: u32, mut kept: [RawFd; 2]) -> Result<(), Errno> {
+    kept.sort_unstable();
+    let mut from = first;
+    for fd in kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()).filter(|fd| *fd >= first) {
+        if fd > from {
+            close_range(from, fd - 1)?;
+        }
+        from = fd + 1;
+    }
+    close_range(from, u32::MAX)
+}
+
 /// Nobody but root may look into this process, nor trace it (CVE-2016-9962). See prctl(2).
 pub fn set_dumpable(dumpable: bool) -> Result<(), Errno> {
     // SAFETY: numbers only.

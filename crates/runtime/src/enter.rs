@@ -171,7 +171,7 @@ fn inside(ready: &Ready<'_>) -> ! {
     process::default_signals();
     process::block_all_signals(false);
     let failure = match join(ready).and_then(|()| ready.exec.prepare(&ready.live)) {
-        Ok(program) => ready.exec.become_program(&ready.live, &program),
+        Ok(program) => ready.exec.become_program(&ready.live, &program, ready.what.keep_fds),
         Err(failure) => failure,
     };
     fail(&ready.live, Phase::Exec, 0, failure)

@@ -191,7 +191,7 @@ fn inside(plan: &Plan, live: &Live, stdio: &Stdio) -> ! {
         }
     }
     let ready = ready.unwrap_or_else(|| prepare(plan, live, stdio));
-    let failure = plan.exec.become_program(live, &ready);
+    let failure = plan.exec.become_program(live, &ready, plan.spawn.keep_fds);
     fail(live, Phase::Exec, 0, failure)
 }
 

@@ -5,7 +5,7 @@ use crate::shell::{by_path, quote};
 use crate::{Credentials, Failure, Live, Outcome, Slot, Text};
 use kernel::process::Strings;
 use kernel::schedule::{self, BitSet};
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -50,15 +50,7 @@ pub struct Ready {
 }
 
 impl Exec {
-    /// Rights, directory, program; returns only when something failed. Allocates nothing.
-    pub fn perform(&self, live: &Live) -> Failure {
-        match self.prepare(live) {
-            Ok(ready) => self.become_program(live, &ready),
-            Err(failure) => failure,
-        }
-    }
-
-    /// Everything but the program itself, which may be waited with from here on: it is known to be there. Allocates
+    /// Rights, directory, all but the program itself, which may be waited with from here on: it is known to be there. Allocates
     /// nothing.
     pub fn prepare(&self, live: &Live) -> Result<Ready, Failure> {
         let c = &self.credentials;
@@ -95,26 +87,31 @@ impl Exec {
         Ok(Ready { program, home })
     }
 
-    /// The program that runs; returns only the reason why not. Allocates nothing.
-    pub fn become_program(&self, live: &Live, ready: &Ready) -> Failure {
+    /// The program that runs, with `keep` descriptors behind the standard ones; returns only the reason why not. Allocates
+    /// nothing.
+    pub fn become_program(&self, live: &Live, ready: &Ready, keep: u32) -> Failure {
         let home = ready.home.as_ref().map(Home::as_c);
-        if let Some(init) = self.init {
+        let init = match self.init.map(|slot| live.fd(slot)).transpose() {
+            Ok(init) => init,
+            Err(e) => return Failure::new(e, "the init"),
+        };
+        // The kernel closes what is marked so only when the process has a memory of its own already, into which whoever
+        // has the rights in the container may look (CVE-2016-9962, CVE-2024-21626). A filter with a listener may refuse it.
+        let kept = [live.report.get(), init.map_or(-1, |init| init.as_raw_fd())];
+        match kernel::process::close_all_but(3 + keep, kept) {
+            Err(e) if !self.credentials.notifies() => return Failure::new(e, "close_range"),
+            _ => {}
+        }
+        if init.is_some() {
             // A signal that comes before it listens would be lost: nothing stops a process 1 that has no handler.
             kernel::process::block_all_signals(true);
-            let init = match live.fd(init) {
-                Ok(init) => init,
-                Err(e) => return Failure::new(e, "the init"),
-            };
-            if let Err(failure) = self.credentials.finish() {
-                return failure;
-            }
-            return Failure::new(
-                kernel::process::execveat_with(init, &self.argv, &self.env, home),
-                "exec the init",
-            );
         }
         if let Err(failure) = self.credentials.finish() {
             return failure;
+        }
+        if let Some(init) = init {
+            let errno = kernel::process::execveat_with(init, &self.argv, &self.env, home);
+            return Failure::new(errno, "exec the init");
         }
         let Some(program) = self.candidates.get(ready.program) else {
             return Failure::new(Errno::NOENT, "exec");
