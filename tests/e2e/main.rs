@@ -21,6 +21,7 @@ mod oci_exec;
 mod oci_process;
 mod oci_security;
 mod oci_systemd;
+mod ports;
 mod ps;
 mod registry;
 mod registry_auth;

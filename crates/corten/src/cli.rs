@@ -35,6 +35,7 @@ mod stop;
 mod system;
 mod tag;
 mod top;
+mod update;
 mod version;
 mod wait;
 
@@ -154,6 +155,7 @@ const COMMANDS: &[Command] = &[
     command("inspect", "Show everything about containers and images", inspect::main),
     command("top", "Show the processes of a container", top::main),
     command("port", "Show the published ports of a container", port::main),
+    command("update", "Publish ports of containers, or no longer", update::main),
     command("images", "List images", images::main),
     command("pull", "Download an image from a registry", pull::main),
     command("push", "Upload an image to a registry", push::main),
@@ -185,6 +187,7 @@ const CONTAINER: &[Command] = &[
     command("start", "Start containers that are created or have ended", start::main),
     command("stop", "Ask containers to end, then make them", stop::main),
     command("top", "Show the processes of a container", top::main),
+    command("update", "Publish ports of containers, or no longer", update::main),
     command("wait", "Wait until containers end and print their exit codes", wait::main),
 ];
 
@@ -210,6 +213,7 @@ const NETWORK: &[Command] = &[
     command("inspect", "Show everything about networks", network::inspect::main),
     command("ls", "List networks", network::ls::main),
     command("prune", "Remove networks that no container is in", network::prune::main),
+    command("reload", "Put back what somebody has taken away", network::reload::main),
     command("rm", "Remove networks", network::rm::main),
 ];
 

@@ -4,6 +4,8 @@ mod connect;
 mod create;
 mod inspect;
 mod keeper;
+mod ports;
+mod reload;
 mod zone;
 
 pub use create::NetworkSettings;
@@ -167,7 +169,14 @@ impl Engine {
                 .joined
                 .extend(container.endpoints.iter().filter_map(|e| self.publish_names(container, e)));
         }
+        attachment.joined.push(self.name_namespace(container));
         Ok(attachment)
+    }
+
+    /// What lets ip-netns(8) find the container's network.
+    pub(crate) fn name_namespace(&self, container: &Container) -> steps::Step {
+        let kept = self.run_directory(container).join("netns");
+        steps::NameNamespace { name: container.name.as_str().into(), kept: kept.into() }.into()
     }
 
     /// What a firewall table that has to be made anew holds: all networks, and the ports of running containers but `except`.

@@ -119,7 +119,10 @@ impl Engine {
         }
         let attachment = match &s.network {
             Network::Bridge => self.attachment(container, held, ports)?,
-            Network::None => network::alone(),
+            Network::None => {
+                let joined = vec![self.name_namespace(container)];
+                network::Attachment { joined, ..network::alone() }
+            }
             Network::Host | Network::Container(_) => network::Attachment::default(),
         };
         Ok(Facts { attachment, join })

@@ -4,6 +4,7 @@
 //! and sent later by a process that must not allocate: [`Socket::send`] never does. What the messages mean is
 //! in [`route`] (links, addresses, routes) and in [`crate::nft`].
 
+pub mod conntrack;
 pub mod dump;
 pub mod namespace;
 pub mod route;

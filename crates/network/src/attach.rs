@@ -191,7 +191,7 @@ pub fn bridge(network: &Network) -> Vec<Step> {
 }
 
 /// The host as a router, for the families that need it.
-fn forwarding(networks: &[&Network]) -> Vec<Step> {
+pub fn forwarding(networks: &[&Network]) -> Vec<Step> {
     let needs = |ipv4: bool| networks.iter().any(|n| !n.internal && n.pool(ipv4).is_some());
     let mut steps = Vec::new();
     if needs(true) {

@@ -24,6 +24,7 @@ mod meet;
 mod memory;
 mod mount;
 mod names;
+mod netns;
 pub mod nft;
 mod overlay;
 mod picture;
@@ -61,6 +62,7 @@ pub use meet::{Arrive, Await, Expect, Release};
 pub use memory::{Content, MemoryFile};
 pub use mount::{EnterRoot, MakeFs, MountFs, PivotRoot, Propagate, Seal};
 pub use names::{NAME_SERVER, OpenNameServer, PublishNames, WithdrawNames};
+pub use netns::{NameNamespace, UnnameNamespace};
 pub use nft::{EnsureFirewall, Forward, Protocol, Publish, Unpublish};
 pub use overlay::{EnterMounts, LeaveMounts, Overlay};
 pub use picture::Picture;
@@ -188,6 +190,8 @@ steps!(
     CreateVeth,
     CreateMacvlan,
     OpenNameServer,
+    NameNamespace,
+    UnnameNamespace,
     PublishNames,
     WithdrawNames,
     ConfigureLinks,

@@ -1,7 +1,8 @@
 //! The firewall: one nftables table of the engine's own, and the published ports, which are elements of its maps. See nft(8).
 
 use crate::{Failure, Live, Outcome, Picture, Shell, Step, Text};
-use kernel::netlink::Socket;
+use kernel::netlink::conntrack::{self, Flow};
+use kernel::netlink::{Socket, dump};
 use kernel::nft::{self, Element, Set, Table, Transaction, kept, query};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -227,6 +228,13 @@ impl Publish {
             Err(failure) if failure.errno == Errno::EXIST => self.attempt(socket, true),
             outcome => outcome,
         })?;
+        // Flows of datagrams that began before go on past the port as long as anything is sent.
+        forget(&self.ports, |port, flow, addresses| {
+            !flow.dnat
+                && port
+                    .host
+                    .map_or_else(|| is_local(flow, addresses), |host| flow.original.destination == host)
+        });
         outcome.map_err(|failure| failure.errno.into())
     }
 
@@ -277,7 +285,12 @@ pub struct Unpublish {
 
 impl Unpublish {
     pub fn perform(&self, _: &Live) -> Outcome {
-        kept::with(|socket| again(&[Errno::RESTART, Errno::NOENT], || self.attempt(socket)))?
+        let outcome = kept::with(|socket| again(&[Errno::RESTART, Errno::NOENT], || self.attempt(socket)))?;
+        // Nor do they end with it.
+        forget(&self.ports, |port, flow, _| {
+            (flow.reply.source, flow.reply.source_port) == (port.address, port.port)
+        });
+        outcome
     }
 
     fn attempt(&self, socket: &Socket) -> Result<(), kernel::netlink::Failure> {
@@ -309,6 +322,30 @@ impl Unpublish {
     }
 
     pub fn draw(&self, _: &mut Picture) {}
+}
+
+/// Makes the kernel forget flows of datagrams to some ports. What is not forgotten runs out by itself.
+fn forget(ports: &[Forward], choose: impl Fn(&Forward, &Flow, &[IpAddr]) -> bool) {
+    let ports: Vec<_> = ports.iter().filter(|port| port.protocol == Protocol::Udp).collect();
+    if ports.is_empty() {
+        return;
+    }
+    let addresses = dump::addresses().unwrap_or_default();
+    let addresses: Vec<IpAddr> = addresses.into_iter().map(|address| address.address).collect();
+    for port in ports {
+        let attempt = |socket: &Socket| {
+            let mut flows =
+                conntrack::flows(socket, port.address.is_ipv4(), port.protocol.number(), port.host_port)?;
+            flows.retain(|flow| choose(port, flow, &addresses));
+            conntrack::forget(socket, &flows)
+        };
+        let _ = kept::with(attempt);
+    }
+}
+
+fn is_local(flow: &Flow, addresses: &[IpAddr]) -> bool {
+    let destination = flow.original.destination;
+    destination.is_loopback() || addresses.contains(&destination)
 }
 
 /// The table in nft's language.

@@ -5,4 +5,5 @@ pub mod create;
 pub mod inspect;
 pub mod ls;
 pub mod prune;
+pub mod reload;
 pub mod rm;

@@ -17,6 +17,8 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// Index of the bridge that this link is a port of.
     pub master: Option<u32>,
+    /// Index of its other end (of a cable, in the other end's namespace) or of what it is a part of.
+    pub peer: Option<u32>,
     /// `bridge`, `veth`, …; none for a piece of hardware.
     pub kind: Option<String>,
 }
@@ -50,6 +52,7 @@ pub fn links() -> Result<Vec<Link>, Failure> {
             mtu: 0,
             mac: None,
             master: None,
+            peer: None,
             kind: None,
         };
         for (kind, value) in message.attributes(16) {
@@ -58,6 +61,7 @@ pub fn links() -> Result<Vec<Link>, Failure> {
                 libc::IFLA_MTU => link.mtu = number(value)?,
                 libc::IFLA_ADDRESS => link.mac = value.try_into().ok(),
                 libc::IFLA_MASTER => link.master = number(value),
+                libc::IFLA_LINK => link.peer = number(value),
                 libc::IFLA_LINKINFO => {
                     link.kind =
                         Attributes(value).find(|(kind, _)| *kind == libc::IFLA_INFO_KIND).map(|a| text(a.1));
@@ -129,7 +133,7 @@ fn number(value: &[u8]) -> Option<u32> {
     value.try_into().ok().map(u32::from_ne_bytes)
 }
 
-fn ip(value: &[u8]) -> Option<IpAddr> {
+pub(super) fn ip(value: &[u8]) -> Option<IpAddr> {
     match value.len() {
         4 => Some(IpAddr::from(<[u8; 4]>::try_from(value).ok()?)),
         16 => Some(IpAddr::from(<[u8; 16]>::try_from(value).ok()?)),
