@@ -363,6 +363,9 @@ fn ipv6_is_as_ipv4() {
     serve(81);
     world.internet.within(|| serve(82));
     let (a6, b6) = (a.endpoint.ipv6.unwrap(), b.endpoint.ipv6.unwrap());
+    // The kernel joins the multicast group in which an address is asked for on a queue: some microseconds after the address
+    // is there, and sooner than any program could listen.
+    std::thread::sleep(Duration::from_millis(100));
     a.place.within(|| {
         assert_eq!(ask(at6(b6, 80)).unwrap(), a6.to_string());
         assert_eq!(ask(at6(gateway, 81)).unwrap(), a6.to_string());
