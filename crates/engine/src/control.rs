@@ -152,6 +152,7 @@ impl Engine {
         let networks = self.networks().list()?;
         for network in &networks {
             network::remove::table(&network.table)?;
+            network::remove::from_others(network)?;
             network::remove::bridge(network)?;
         }
         crate::group::remove();

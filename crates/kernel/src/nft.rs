@@ -5,6 +5,7 @@
 //! See nft(8); message shapes are those of linux/netfilter/nf_tables.h.
 
 pub mod expression;
+pub mod foreign;
 pub mod kept;
 pub mod query;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use steps::{
     ConfigureLinks, Configured, CreateMacvlan, CreateVeth, EnsureBridge, EnsureForwarding, EnsureSysctl,
-    Forward, MacvlanMode, Publish, Step, Text,
+    Forward, LetThrough, MacvlanMode, Publish, Step, Text,
 };
 
 use crate::firewall::{self, Rest};
@@ -142,6 +142,8 @@ pub fn attach(
         let networks: Vec<&Network> = bridges.iter().map(|plug| plug.network).collect();
         attachment.host.extend(forwarding(&networks));
         attachment.host.push(firewall::ensure(&networks, rest).into());
+        let through = networks.iter().map(|network| LetThrough { link: network.link.as_str().into() });
+        attachment.host.extend(through.map(Step::from));
     }
     let forwards = forwards(ports, &targets(plugs));
     if let (false, Some(plug)) = (forwards.is_empty(), bridges.first()) {
@@ -395,6 +397,8 @@ mod tests {
         	}
         }
         NFT
+        if nft list chain ip filter FORWARD 2>/dev/null | grep -q 'policy drop'; then for i in iifname oifname; do nft insert rule ip filter FORWARD $i corten0 counter accept; done; fi
+        if nft list chain ip6 filter FORWARD 2>/dev/null | grep -q 'policy drop'; then for i in iifname oifname; do nft insert rule ip6 filter FORWARD $i corten0 counter accept; done; fi
         nft add element inet corten published_any4 '{ tcp . 8080 : 10.77.0.2 . 80 }'
         "#);
         insta::assert_snapshot!(say(&attachment.joined), @r"

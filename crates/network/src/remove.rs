@@ -32,6 +32,18 @@ fn commit(transaction: Transaction) -> Result<()> {
     }
 }
 
+/// Takes back what was said for the network's bridge in others' chains.
+pub fn from_others(network: &Network) -> Result<()> {
+    let take_back = |socket: &Socket| steps::through::take_back(socket, &network.link);
+    match kernel::nft::kept::with(take_back).map_err(kernel::netlink::Failure::of).flatten() {
+        // Without such tables in the kernel nothing was said.
+        Err(failure) if !matches!(failure.errno, Errno::OPNOTSUPP | Errno::AFNOSUPPORT) => {
+            Err(crate::Error::Kernel("the forward chain", failure))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes the network's bridge; one that is not there is removed already.
 pub fn bridge(network: &Network) -> Result<()> {
     if network.driver != crate::Driver::Bridge || route::link_index(&network.link).is_err() {

@@ -281,19 +281,32 @@ fn networks_are_isolated_from_each_other() {
     b.place.within(|| assert_eq!(ask(at(INTERNET, 82)).unwrap(), said(HOST)));
 }
 
-/// Loads a table like the one that Docker leaves, and shows what the documentation of the firewall module promises.
+/// Loads a table like the one that Docker or ufw leaves: the next container speaks for its bridge there, once.
 #[test]
-fn a_forward_policy_of_drop_needs_two_rules() {
-    let world = World::new();
-    let a = world.container("a", &["8080:80"]);
-    a.place.within(|| serve(80));
-    run("nft 'table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }'");
-    assert!(ask(at(LOCALHOST, 8080)).is_ok(), "the host itself does not forward");
-    world.internet.within(|| assert!(unanswered(at(HOST, 8080))));
-    run("nft add rule ip filter FORWARD iifname corten0 accept");
-    run("nft add rule ip filter FORWARD oifname corten0 accept");
-    world.internet.within(|| assert!(ask(at(HOST, 8080)).is_ok()));
-    world.internet.within(|| assert!(unanswered(at(a.address, 80)), "our own drop stays"));
+fn a_forward_policy_of_drop_is_spoken_to() {
+    for user in ["", "chain DOCKER-USER { }; "] {
+        let world = World::new();
+        let a = world.container("a", &["8080:80"]);
+        a.place.within(|| serve(80));
+        run(&format!(
+            "nft 'table ip filter {{ {user}chain FORWARD {{ type filter hook forward priority 0; policy drop; {} }}; }}'",
+            if user.is_empty() { "" } else { "jump DOCKER-USER;" }
+        ));
+        assert!(ask(at(LOCALHOST, 8080)).is_ok(), "the host itself does not forward");
+        world.internet.within(|| assert!(unanswered(at(HOST, 8080))));
+        for id in ["b", "c"] {
+            let _next = world.container(id, &[]);
+            let rules = run("nft list table ip filter");
+            assert_eq!(rules.matches("accept").count(), 2, "{rules}");
+        }
+        world.internet.within(|| serve(82));
+        world.internet.within(|| assert!(ask(at(HOST, 8080)).is_ok()));
+        a.place.within(|| assert!(ask(at(INTERNET, 82)).is_ok()));
+        world.internet.within(|| assert!(unanswered(at(a.address, 80)), "our own drop stays"));
+        network::remove::from_others(&world.network).unwrap();
+        network::remove::from_others(&world.network).unwrap();
+        assert_eq!(run("nft list table ip filter").matches("accept").count(), 0);
+    }
 }
 
 /// Links come up in the kernel step by step, partly on a queue; who is too early loses a packet and waits a second.

@@ -36,6 +36,7 @@ mod sysctl;
 pub mod systemd;
 mod terminal;
 mod text;
+pub mod through;
 mod tree;
 mod uts;
 mod veth;
@@ -74,6 +75,7 @@ pub use sysctl::{EnsureForwarding, EnsureSysctl, SetSysctl};
 pub use systemd::{StartUnit, StopUnit};
 pub use terminal::OpenTerminal;
 pub use text::Text;
+pub use through::LetThrough;
 pub use tree::{AttachAt, AttachTree, ChangeTree, IdmapTree, IdmapTreeBy, OpenTree};
 pub use uts::SetHostname;
 pub use veth::{CreateVeth, MoveLink};
@@ -182,6 +184,7 @@ steps!(
     // network
     EnsureBridge,
     EnsureFirewall,
+    LetThrough,
     EnsureSysctl,
     EnsureForwarding,
     SetSysctl,

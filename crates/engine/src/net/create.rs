@@ -103,6 +103,7 @@ impl Engine {
         }
         network::lease::forget(&self.root, network)?;
         network::remove::from_table(network)?;
+        network::remove::from_others(network)?;
         network::remove::bridge(network)?;
         let _ = std::fs::remove_dir_all(self.names_directory(&network.name));
         Ok(())

@@ -40,6 +40,9 @@ impl Engine {
             &network::firewall::ensure(&bridges, &Rest { networks: Vec::new(), forwards: forwards.clone() })
                 .into(),
         )?;
+        for network in &bridges {
+            perform(&steps::LetThrough { link: network.link.as_str().into() }.into())?;
+        }
         if !forwards.is_empty() {
             perform(&Publish { table: bridges[0].table.as_str().into(), ports: forwards }.into())?;
         }

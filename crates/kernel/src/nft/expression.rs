@@ -68,6 +68,8 @@ pub enum Expression {
         port: Register,
     },
     Masquerade,
+    /// Counts what comes so far.
+    Counter,
     /// A constant into a register.
     Immediate {
         to: Register,
@@ -160,6 +162,10 @@ impl Expression {
                 numbers(m, &[(1, NFT_NAT_DNAT), (2, *family), (3, *address), (5, *port)]);
             }),
             Expression::Masquerade => data(m, "masq", |_| {}),
+            Expression::Counter => data(m, "counter", |m| {
+                m.bytes(1, &0u64.to_be_bytes());
+                m.bytes(2, &0u64.to_be_bytes());
+            }),
             Expression::Immediate { to, value } => data(m, "immediate", |m| {
                 m.be32(1, *to);
                 m.nest(2, |m| m.bytes(NFTA_DATA_VALUE, value));

@@ -104,7 +104,7 @@ fn ask(
     socket.ask(&batch.finish()?, each)
 }
 
-fn absent_is_none<T>(answer: Result<(), Failure>, found: Option<T>) -> Result<Option<T>, Failure> {
+pub(super) fn absent_is_none<T>(answer: Result<(), Failure>, found: Option<T>) -> Result<Option<T>, Failure> {
     match answer {
         Ok(()) => Ok(found),
         Err(failure) if failure.errno == Errno::NOENT => Ok(None),
@@ -112,7 +112,7 @@ fn absent_is_none<T>(answer: Result<(), Failure>, found: Option<T>) -> Result<Op
     }
 }
 
-fn find<'a>(message: &'a Message, wanted: u16) -> Option<&'a [u8]> {
+pub(super) fn find<'a>(message: &'a Message, wanted: u16) -> Option<&'a [u8]> {
     message.attributes(4).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
@@ -132,7 +132,7 @@ fn parse_elements<'a>(message: &'a Message) -> impl Iterator<Item = (Element, bo
     })
 }
 
-fn parse_comment(userdata: &[u8]) -> String {
+pub(super) fn parse_comment(userdata: &[u8]) -> String {
     match userdata {
         [UDATA_COMMENT, length, text @ ..] => {
             let text = &text[..text.len().min(usize::from(*length))];
@@ -142,6 +142,6 @@ fn parse_comment(userdata: &[u8]) -> String {
     }
 }
 
-fn be32(value: &[u8]) -> u32 {
+pub(super) fn be32(value: &[u8]) -> u32 {
     value.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
