@@ -1,6 +1,6 @@
 //! Names of containers in networks: who finds whom, what is asked outside, and what is not.
 
-use crate::networks::{address, address6, web};
+use crate::networks::{address, address6};
 use e2e::Sandbox;
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -94,20 +94,17 @@ fn containers_find_each_other_by_name() {
     let s = Sandbox::with(&["busybox"]);
     s.corten("network create --ipv6 front").ok();
     s.corten("network create back").ok();
-    let id = s.detached(&format!(
-        "--name web --network front --network-alias www --hostname box {}",
-        web("by name")
-    ));
+    let id = s.web("--name web --network front --network-alias www --hostname box", "by name");
     let both = vec![address(&s, "web", "front"), address6(&s, "web", "front")];
     for name in ["web", "WEB", "www", "box", &id[..12], "web.front"] {
         assert_eq!(look_up(&s, "front", name), both, "{name}");
     }
-    assert_eq!(s.corten("run --rm --network front busybox wget -q -O - http://web/").ok(), "by name");
+    assert_eq!(s.page_from("run --rm --network front busybox", "http://web/"), "by name");
     assert_eq!(look_up(&s, "back", "web"), Vec::<String>::new());
     assert_eq!(look_up(&s, "front", &both[0]), ["web.front"]);
     assert_eq!(look_up(&s, "front", &both[1]), ["web.front"]);
     // Port 53 is free for a server of the container's own, and its resolv.conf says whom to ask.
-    let own = s.corten("run --rm --network front busybox sh -c 'nc -l -p 53 & sleep 0.2; cat /etc/resolv.conf; netstat -lt -n; kill %1'");
+    let own = s.corten("run --rm --network front busybox sh -c 'nc -l -p 53 & for i in $(seq 50); do netstat -lt -n | grep -q :53 && break; sleep 0.1; done; cat /etc/resolv.conf; netstat -lt -n; kill %1'");
     assert!(own.ok().starts_with("nameserver 127.0.0.11\n") && own.ok().contains("ndots:0"), "{own}");
     assert_eq!(own.ok().matches(":53 ").count(), 1, "{own}");
     // The default network has no names (as in Docker), and none of ours is asked.
@@ -143,7 +140,8 @@ fn other_names_are_asked_outside() {
     assert_eq!(look_up(&s, "net", "example.org"), ["192.0.2.7"]);
     assert!(outside.asked.lock().unwrap().contains(&"example.org".to_owned()));
     // The host's loopback is out of the container's own reach.
-    s.corten("run --rm --network net busybox timeout 2 nslookup example.org 127.0.0.1").exits(1);
+    let own = s.corten("run --rm --network net busybox timeout 2 nslookup example.org 127.0.0.1");
+    assert!(own.code != 0 && !own.stdout.contains("192.0.2.7"), "{own}");
     // What does not fit into a datagram comes by a connection.
     let long = s.corten("run --rm --network net debian getent ahostsv4 long.example.org");
     assert_eq!(long.ok().matches("STREAM").count(), 100, "{long}");
@@ -161,9 +159,8 @@ fn cve_2024_29018_an_internal_network_asks_nobody_outside() {
     s.corten("network create outer").ok();
     s.detached("--name db --network inner busybox sleep 100");
     assert_eq!(look_up(&s, "inner", "db"), [address(&s, "db", "inner")]);
-    let start = std::time::Instant::now();
-    s.corten("run --rm --network inner busybox nslookup secret.example.org 127.0.0.11").exits(1);
-    assert!(start.elapsed().as_secs() < 4, "it is told at once");
+    let told = s.corten("run --rm --network inner busybox nslookup secret.example.org 127.0.0.11");
+    assert!(told.code == 1 && told.stdout.contains("SERVFAIL"), "it is told, and need not wait: {told}");
     s.corten("run --rm --network inner --dns 127.0.0.1 busybox nslookup secret.example.org").exits(1);
     assert_eq!(*outside.asked.lock().unwrap(), Vec::<String>::new());
     // With another network beside it there is a way out.
@@ -196,7 +193,7 @@ fn the_host_has_a_name() {
             assert!(hosts.ok().lines().any(|l| l == line), "{line}: {hosts}");
         }
     }
-    s.corten("run --rm busybox ping -c 1 -W 5 host.corten.internal").ok();
+    s.corten("run --rm busybox ping -c 1 -W 10 host.corten.internal").ok();
     s.corten("network rm net").ok();
     s.end();
 }

@@ -1,41 +1,21 @@
 //! Networks: bridge, none, host, another container's; published ports; the way out.
 
-use e2e::{Sandbox, wait_until};
-
-/// A web server that answers every request on port 80 with its argument.
-fn web(answer: &str) -> String {
-    let script = format!(
-        "while :; do printf \"HTTP/1.0 200 OK\\r\\nContent-Length: {}\\r\\n\\r\\n{answer}\" | nc -l -p 80 >/dev/null; done",
-        answer.len()
-    );
-    format!("busybox sh -c '{script}'")
-}
+use e2e::Sandbox;
 
 fn address(s: &Sandbox, name: &str) -> String {
     s.inspect(name, "{{.NetworkSettings.IPAddress}}")
 }
 
-/// Asks for a page on the host until there is an answer.
-fn get(s: &Sandbox, url: &str) -> String {
-    let mut answer = String::new();
-    wait_until(url, 10, || {
-        let output = s.host(&format!("curl -s -m 3 {url}"));
-        answer = output.stdout;
-        output.code == 0
-    });
-    answer
-}
-
 #[test]
 fn containers_reach_each_other() {
     let s = Sandbox::with(&["busybox"]);
-    s.detached(&format!("--name web {}", web("hello")));
+    s.web("--name web", "hello");
     let web = address(&s, "web");
     assert!(web.starts_with("10.77."), "{web}");
-    s.corten(&format!("run --rm busybox ping -c 1 -W 5 {web}")).ok();
-    s.corten("run --rm busybox ping -c 1 -W 5 10.77.0.1").ok();
-    assert_eq!(s.corten(&format!("run --rm busybox wget -q -O - http://{web}/")).ok(), "hello");
-    assert_eq!(get(&s, &format!("http://{web}/")), "hello");
+    s.corten(&format!("run --rm busybox ping -c 1 -W 10 {web}")).ok();
+    s.corten("run --rm busybox ping -c 1 -W 10 10.77.0.1").ok();
+    assert_eq!(s.page_from("run --rm busybox", &format!("http://{web}/")), "hello");
+    assert_eq!(s.page(&format!("http://{web}/")), "hello");
     s.corten("rm -f web").ok();
     s.end();
 }
@@ -65,14 +45,14 @@ fn a_container_has_one_interface_an_address_and_a_way_out() {
 #[test]
 fn the_internet_is_reached_by_masquerade() {
     let s = Sandbox::with_internet(&["busybox"]);
-    assert_eq!(s.corten("run --rm busybox wget -q -O - http://198.51.100.1/").ok(), "hello 198.51.100.2");
+    assert_eq!(s.page_from("run --rm busybox", "http://198.51.100.1/"), "hello 198.51.100.2");
     s.end();
 }
 
 #[test]
 fn published_ports() {
     let s = Sandbox::with_internet(&["busybox"]);
-    s.detached(&format!("--name web -p 8080:80 -p 127.0.0.1:8081:80 {}", web("hello")));
+    s.web("--name web -p 8080:80 -p 127.0.0.1:8081:80", "hello");
     // From the machine itself, by loopback and by its own address.
     for url in [
         "http://127.0.0.1:8080/",
@@ -80,15 +60,15 @@ fn published_ports() {
         "http://10.77.0.1:8080/",
         "http://127.0.0.1:8081/",
     ] {
-        assert_eq!(get(&s, url), "hello", "{url}");
+        assert_eq!(s.page(url), "hello", "{url}");
     }
     // From another container, and from the container itself (hairpin).
-    assert_eq!(s.corten("run --rm busybox wget -q -O - http://10.77.0.1:8080/").ok(), "hello");
-    assert_eq!(s.corten("exec web wget -q -O - http://10.77.0.1:8080/").ok(), "hello");
+    assert_eq!(s.page_from("run --rm busybox", "http://10.77.0.1:8080/"), "hello");
+    assert_eq!(s.page_from("exec web", "http://10.77.0.1:8080/"), "hello");
     // What is published on 127.0.0.1 is not for others.
-    s.host("curl -s -m 2 http://198.51.100.2:8081/").exits(7);
+    s.refused("http://198.51.100.2:8081/");
     s.corten("rm -f web").ok();
-    s.host("curl -s -m 2 http://127.0.0.1:8080/").exits(7);
+    s.refused("http://127.0.0.1:8080/");
     s.end();
 }
 
@@ -136,11 +116,8 @@ fn no_network_and_the_hosts() {
 #[test]
 fn two_containers_on_one_network_namespace() {
     let s = Sandbox::with(&["busybox"]);
-    s.detached(&format!("--name web {}", web("inside")));
-    assert_eq!(
-        s.corten("run --rm --network container:web busybox wget -q -O - http://127.0.0.1/").ok(),
-        "inside"
-    );
+    s.web("--name web", "inside");
+    assert_eq!(s.page_from("run --rm --network container:web busybox", "http://127.0.0.1/"), "inside");
     s.corten("rm -f web").ok();
     s.end();
 }
