@@ -80,8 +80,7 @@ impl Board {
         }
         let old = self.layers.iter().position(|(name, _)| name == layer);
         let before = old.map(|at| self.layers[at].1);
-        // Told by several threads: what is later in a layer's life goes before.
-        if before.is_some_and(|before| rank(before) > rank(state)) {
+        if before.is_some_and(|before| is_late(before, state)) {
             return;
         }
         match old {
@@ -137,7 +136,14 @@ impl Board {
     }
 }
 
-/// The order of a layer's life. A pause between tries is part of the download.
+/// Not worth showing after `before`. Two threads tell, each in its own order: one of the download, one of the unpacking, which goes on
+/// meanwhile and is shown when the download is over.
+fn is_late(before: State, state: State) -> bool {
+    let downloads = matches!(before, State::Downloading { .. } | State::Retrying { .. });
+    is_end(before) || downloads && matches!(state, State::Extracting { .. })
+}
+
+/// What is one line on a terminal that isn't redrawn. A pause between tries is part of the download.
 fn rank(state: State) -> u8 {
     match state {
         State::Waiting | State::Compressing => 0,
@@ -215,9 +221,13 @@ mod tests {
         progress.hear(&Event::Pulling { tag: "latest", repository: "library/x" });
         layer("aaaaaaaaaaaa", State::Waiting);
         layer("bbbbbbbbbbbb", State::Exists);
+        layer("aaaaaaaaaaaa", State::Extracting { done: 1_000_000, total: 10_000_000 });
         layer("aaaaaaaaaaaa", State::Downloading { done: 5_000_000, total: 10_000_000 });
+        layer("aaaaaaaaaaaa", State::Extracting { done: 4_000_000, total: 10_000_000 });
         layer("aaaaaaaaaaaa", State::Retrying { seconds: 2 });
         layer("aaaaaaaaaaaa", State::Downloading { done: 6_000_000, total: 10_000_000 });
+        layer("aaaaaaaaaaaa", State::Downloaded);
+        layer("aaaaaaaaaaaa", State::Extracting { done: 7_000_000, total: 10_000_000 });
         layer("aaaaaaaaaaaa", State::Pulled);
         layer("aaaaaaaaaaaa", State::Downloaded);
         progress.end();
@@ -232,6 +242,7 @@ mod tests {
         aaaaaaaaaaaa: Pulling fs layer
         bbbbbbbbbbbb: Already exists
         aaaaaaaaaaaa: Retrying in 2 seconds
+        aaaaaaaaaaaa: Download complete
         aaaaaaaaaaaa: Pull complete
         ");
         assert_eq!(shown(None, true), "");
@@ -245,8 +256,11 @@ mod tests {
         aaaaaaaaaaaa: Pulling fs layer
         ^[1A^[Jbbbbbbbbbbbb: Already exists
         aaaaaaaaaaaa: Pulling fs layer
+        ^[1A^[Jaaaaaaaaaaaa: Extracting  [===>                              ]  1MB/10MB
         ^[1A^[Jaaaaaaaaaaaa: Downloading [=================>                ]  5MB/10MB
         ^[1A^[Jaaaaaaaaaaaa: Retrying in 2 seconds
+        ^[1A^[Jaaaaaaaaaaaa: Download complete
+        ^[1A^[Jaaaaaaaaaaaa: Extracting  [=======================>          ]  7MB/10MB
         ^[1A^[Jaaaaaaaaaaaa: Pull complete
         ");
     }

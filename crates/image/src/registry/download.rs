@@ -76,13 +76,13 @@ pub fn run(sessions: &[&Session], downloads: Vec<Download>, parallel: usize) -> 
 /// One layer, from the first place that has it.
 fn fetch(sessions: &[&Session], download: &Download, stop: &AtomicBool) -> Result<()> {
     let mut have = download.partial.had;
-    if have > 0 {
-        download.tell(have)?;
-    }
     if have == download.size
         && let Some(session) = sessions.first()
     {
         download.event(session, State::Downloaded);
+    }
+    if have > 0 {
+        download.tell(have)?;
     }
     let mut failure = None;
     for session in sessions {
