@@ -32,3 +32,4 @@ mod save;
 mod security;
 mod terminal;
 mod tutorial;
+mod unpack;

@@ -50,9 +50,18 @@ fn what_skopeo_pushed() {
     s.corten(&format!("rmi -f {id}")).ok();
     s.corten(&format!("pull -q {name}@{}", digest("zstd"))).ok();
     assert_eq!(s.corten("images -q").ok(), id);
+    // Parts of such a layer could be fetched alone; whole, it is zstd as any other.
+    let chunked =
+        "--format oci --dest-compress-format zstd:chunked --insecure-policy --dest-tls-verify=false";
+    let archive = image("busybox.tar");
+    s.host(&format!("skopeo copy -q {chunked} docker-archive:{} docker://{name}:chunked", archive.display()))
+        .ok();
+    let output = s.corten(&format!("pull {name}:chunked"));
+    assert!(output.ok().contains("Pull complete"), "{output}");
+    assert_eq!(s.corten(&format!("run --rm --network none {name}:chunked echo hello")).ok(), "hello");
     s.corten(&format!("pull -q -a {name}")).ok();
     let tags = s.corten("images --format '{{.Tag}}'");
-    for tag in ["1", "other", "zstd"] {
+    for tag in ["1", "chunked", "other", "zstd"] {
         assert!(tags.ok().lines().any(|t| t == tag), "{tags}");
     }
     s.corten(&format!("manifest inspect {name}:1")).ok();

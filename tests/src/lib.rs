@@ -15,6 +15,7 @@ mod process;
 mod pty;
 pub mod registry;
 mod sandbox;
+pub mod tree;
 pub mod web;
 mod words;
 

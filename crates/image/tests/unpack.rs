@@ -98,6 +98,10 @@ fn whiteouts_become_overlay_whiteouts() {
         .file(".wh.replaced", b"")
         .file("replaced", b"r")
         .file(".wh..wh.plnk/1.2", b"aufs")
+        // Below what is no directory there is nothing to hide.
+        .file("file", b"f")
+        .file("file/.wh.x", b"")
+        .file("file/y/.wh.z", b"")
         .end();
     let bench = Bench::new();
     let root = bench.unpack(&tar).unwrap();
@@ -106,6 +110,7 @@ fn whiteouts_become_overlay_whiteouts() {
         assert_eq!(xattr(&root.join(name), "trusted.overlay.opaque").unwrap(), b"y", "{name}");
     }
     assert_eq!(std::fs::read(root.join("kept")).unwrap(), b"k");
+    assert_eq!(std::fs::read(root.join("file")).unwrap(), b"f");
     assert_eq!(std::fs::read(root.join("replaced")).unwrap(), b"r");
     assert!(!snapshot(&root).iter().any(|name| name.contains(".wh.")));
 }

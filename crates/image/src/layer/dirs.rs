@@ -3,7 +3,7 @@
 use super::tar::show;
 use crate::error::{Error, Result, invalid};
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -62,6 +62,15 @@ impl Dirs {
         }
         self.open.insert(path.to_vec(), dir.clone());
         Ok(dir)
+    }
+
+    /// `path`, or something on the way to it, is there and no directory.
+    pub fn is_below_file(&self, path: &[u8]) -> bool {
+        let found = openat2(self.root(), path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), IN_ROOT);
+        match found {
+            Ok(fd) => fstat(fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) != FileType::Directory),
+            Err(e) => e == Errno::NOTDIR,
+        }
     }
 
     fn open_or_make(&mut self, path: &[u8]) -> Result<Dir> {

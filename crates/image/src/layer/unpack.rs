@@ -171,7 +171,11 @@ impl Tree<'_> {
             return invalid(format!("entry '{}' is a whiteout of no name", show(entry)));
         }
         let path = join(parent, hidden);
-        let dir = self.dirs.get(parent)?;
+        let dir = match self.dirs.get(parent) {
+            // A file of this layer hides all of a directory below; some archivers (umoci) then list what was in that, too.
+            Err(_) if self.dirs.is_below_file(parent) => return Ok(()),
+            other => other?,
+        };
         match mknodat(&dir.fd, hidden, FileType::CharacterDevice, Mode::empty(), makedev(0, 0)) {
             Ok(()) => {
                 self.whiteouts.insert(path);
