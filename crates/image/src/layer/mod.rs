@@ -2,8 +2,10 @@
 
 pub mod compress;
 pub mod confined;
+pub mod copy;
 pub mod dirs;
 pub mod feed;
+pub mod pack;
 pub mod pax;
 pub mod pipe;
 pub mod record;
@@ -11,6 +13,7 @@ pub mod replay;
 pub mod squeeze;
 pub mod tar;
 pub mod unpack;
+pub mod write;
 pub mod xattrs;
 
 use crate::digest::Digest;

@@ -1,5 +1,6 @@
 //! The extractor: writes the members of one layer below a directory descriptor, exactly, and never outside of it.
 
+use super::copy::Copy;
 use super::dirs::{Dirs, IN_ROOT, clean, failed, join, split};
 use super::tar::{Kind, Member, Stream, TarReader, show};
 use super::xattrs;
@@ -21,6 +22,9 @@ pub struct Unpacked {
     /// Bytes of file content, hard links counted once.
     pub size: u64,
     pub entries: u64,
+    /// Entries that were not wanted.
+    #[serde(default)]
+    pub skipped: u64,
     /// Directories that no entry described, parents first. Their attributes are those of the same directory in a lower layer.
     pub implied: Vec<Vec<u8>>,
 }
@@ -31,26 +35,13 @@ pub struct Unpacked {
 pub fn unpack<R: Stream>(input: R, layer: &OwnedFd, limits: &Limits, umask: u32) -> Result<Unpacked> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(layer, "diff", flags, Mode::empty()).map_err(|e| failed("open", b"diff", e))?;
-    let mut tree = Tree {
-        layer,
-        dirs: Dirs::new(root),
-        contents: HashMap::new(),
-        attributes: BTreeMap::new(),
-        whiteouts: BTreeSet::new(),
-        climbing: BTreeSet::new(),
-        umask,
-        out: Unpacked::default(),
-    };
-    let mut tar = TarReader::new(input, limits);
-    while let Some(member) = tar.member()? {
-        tree.out.entries += 1;
-        tree.member(member, &mut tar, limits)?;
-    }
-    tree.finish()
+    Tree::new(layer, root, None, umask).read(input, limits)
 }
 
-struct Tree<'a> {
+pub(super) struct Tree<'a> {
     layer: &'a OwnedFd,
+    /// None: the stream is a layer, for an empty tree.
+    copy: Option<&'a Copy>,
     dirs: Dirs,
     /// Files whose content the record of the stream refers to, by inode, with their numbers there.
     contents: HashMap<u64, u32>,
@@ -61,7 +52,7 @@ struct Tree<'a> {
     /// Symbolic links whose target climbs above the root: harmless to keep, but nothing may be written through them.
     climbing: BTreeSet<Vec<u8>>,
     umask: u32,
-    out: Unpacked,
+    pub(super) out: Unpacked,
 }
 
 #[derive(Default)]
@@ -71,16 +62,48 @@ struct DirAttributes {
     opaque: bool,
 }
 
-impl Tree<'_> {
+impl<'a> Tree<'a> {
+    /// `layer` is where lost contents go.
+    pub(super) fn new(layer: &'a OwnedFd, root: OwnedFd, copy: Option<&'a Copy>, umask: u32) -> Tree<'a> {
+        Tree {
+            layer,
+            copy,
+            dirs: Dirs::new(root),
+            contents: HashMap::new(),
+            attributes: BTreeMap::new(),
+            whiteouts: BTreeSet::new(),
+            climbing: BTreeSet::new(),
+            umask,
+            out: Unpacked::default(),
+        }
+    }
+
+    pub(super) fn read<R: Stream>(mut self, input: R, limits: &Limits) -> Result<Unpacked> {
+        let mut tar = TarReader::new(input, limits);
+        while let Some(member) = tar.member()? {
+            self.out.entries += 1;
+            self.member(member, &mut tar, limits)?;
+        }
+        self.finish()
+    }
+
     fn member<R: Stream>(
         &mut self,
         mut member: Member,
         tar: &mut TarReader<R>,
         limits: &Limits,
     ) -> Result<()> {
-        let Some(path) = clean(&member.path) else {
-            return invalid(format!("entry '{}' climbs out of the image", show(&member.path)));
+        let Some(mut path) = clean(&member.path) else {
+            let what = if self.copy.is_some() { "directory" } else { "image" };
+            return invalid(format!("entry '{}' climbs out of the {what}", show(&member.path)));
         };
+        if let Some(copy) = self.copy {
+            path = copy.place(path);
+            if !copy.wants(&mut member) {
+                self.out.skipped += 1;
+                return Ok(());
+            }
+        }
         if path.split(|b| *b == b'/').count() > limits.depth {
             return invalid(format!(
                 "entry '{}' is more than {} directories deep",
@@ -88,7 +111,9 @@ impl Tree<'_> {
                 limits.depth
             ));
         }
-        if path.split(|b| *b == b'/').any(|part| part.starts_with(b".wh..wh.") && part != b".wh..wh..opq") {
+        let layer = self.copy.is_none();
+        let note = |part: &[u8]| part.starts_with(b".wh..wh.") && part != b".wh..wh..opq";
+        if layer && path.split(|b| *b == b'/').any(note) {
             // Notes that aufs left for itself; every unpacker passes over them.
             return Ok(());
         }
@@ -99,15 +124,20 @@ impl Tree<'_> {
                     show(&member.path)
                 ));
             }
-            self.attributes.entry(path).or_default().member = Some(member);
+            // The directory that is copied into stays as it is.
+            if layer {
+                self.attributes.entry(path).or_default().member = Some(member);
+            }
             return Ok(());
         }
-        xattrs::judge(&mut member)?;
+        if layer {
+            xattrs::judge(&mut member)?;
+        }
         let (parent, name) = split(&path);
         if !self.climbing.is_empty() {
             self.refuse_climbing(parent, &member.path)?;
         }
-        if let Some(hidden) = name.strip_prefix(b".wh.") {
+        if let Some(hidden) = name.strip_prefix(b".wh.").filter(|_| layer) {
             return self.whiteout(parent, hidden, &member.path);
         }
         let mut dir = self.dirs.get(parent)?;
@@ -202,6 +232,12 @@ impl Tree<'_> {
                 let stat =
                     statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed("stat", &path, e))?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    if self.copy.is_some() {
+                        return invalid(format!(
+                            "cannot overwrite non-directory '{}' with a directory",
+                            show(&path)
+                        ));
+                    }
                     self.clear(dir, name, &path)?;
                     mkdirat(dir, name, Mode::RWXU).map_err(|e| failed("make directory", &path, e))?;
                 }
@@ -354,6 +390,12 @@ impl Tree<'_> {
 
     /// Make room: a later entry of the same name wins, as in tar.
     fn clear(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<()> {
+        if self.copy.is_some() {
+            let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed("stat", path, e))?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                return invalid(format!("cannot overwrite directory '{}' with a non-directory", show(path)));
+            }
+        }
         self.remove(dir, name).map_err(|e| failed("replace", path, e))?;
         let below = [path, b"/"].concat();
         let gone = |p: &[u8]| p == path || p.starts_with(&below);
