@@ -5,6 +5,7 @@ mod cgroup;
 mod connect;
 mod differential;
 mod explain;
+mod files;
 mod harness;
 mod host_image;
 mod identity;

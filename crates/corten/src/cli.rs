@@ -2,8 +2,11 @@
 
 pub mod args;
 mod confirm;
+mod cp;
 mod create;
+mod diff;
 mod exec;
+mod export;
 mod help;
 mod history;
 mod image_inspect;
@@ -152,6 +155,9 @@ const COMMANDS: &[Command] = &[
     command("kill", "Send a signal to containers", kill::main),
     command("wait", "Wait until containers end and print their exit codes", wait::main),
     command("rename", "Give a container another name", rename::main),
+    command("cp", "Copy files out of a container, or into one", cp::main),
+    command("diff", "Show what a container has changed in its files", diff::main),
+    command("export", "Write all files of a container as a tar archive", export::main),
     command("inspect", "Show everything about containers and images", inspect::main),
     command("top", "Show the processes of a container", top::main),
     command("port", "Show the published ports of a container", port::main),
@@ -173,8 +179,11 @@ const COMMANDS: &[Command] = &[
 ];
 
 const CONTAINER: &[Command] = &[
+    command("cp", "Copy files out of a container, or into one", cp::main),
     command("create", "Create a container without starting it", create::main),
+    command("diff", "Show what a container has changed in its files", diff::main),
     command("exec", "Run a command in a running container", exec::main),
+    command("export", "Write all files of a container as a tar archive", export::main),
     command("inspect", "Show everything about containers", inspect::container),
     command("kill", "Send a signal to containers", kill::main),
     command("logs", "Show what a container has written", logs::main),

@@ -58,3 +58,9 @@ impl Error {
         }
     }
 }
+
+/// An error of the system in our words: lower case, without "(os error 28)".
+pub(crate) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}

@@ -131,11 +131,7 @@ impl Engine {
         let mut object = match m.kind {
             MountKind::Volume => {
                 let mut object = json!({ "Type": "volume", "Name": m.source });
-                let dir = if m.source.is_empty() {
-                    self.directory(container).join("volumes").join(m.target.replace('/', "%"))
-                } else {
-                    self.root.join("volumes").join(&m.source).join("_data")
-                };
+                let dir = self.volume_path(container, m);
                 object["Source"] = json!(dir.display().to_string());
                 object
             }

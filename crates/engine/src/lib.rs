@@ -4,9 +4,12 @@
 pub mod attach;
 mod container;
 mod control;
+pub mod cp;
 mod devices;
+pub mod diff;
 mod error;
 mod exec;
+mod files;
 mod group;
 pub mod inspect;
 pub mod logs;

@@ -104,7 +104,7 @@ impl Engine {
         })
     }
 
-    fn root_of(&self, container: &Container) -> Root {
+    pub(crate) fn root_of(&self, container: &Container) -> Root {
         let dir = self.directory(container);
         let path = |name: &str| dir.join(name).display().to_string();
         match &container.settings.rootfs {
@@ -120,7 +120,7 @@ impl Engine {
         }
     }
 
-    fn user_of(&self, container: &Container, root: &Root) -> Result<User> {
+    pub(crate) fn user_of(&self, container: &Container, root: &Root) -> Result<User> {
         let roots = match root {
             Root::Directory { path, .. } => vec![path.clone()],
             Root::Overlay { lower, writable, .. } => {

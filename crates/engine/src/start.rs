@@ -146,6 +146,8 @@ impl Engine {
             return Ok(Started { pid, connection: None });
         }
         crate::seal::check(container)?;
+        // Nobody else has its root mounted (`cp` into one that does not run).
+        let files = self.lock_files(container)?;
         self.prepare(container)?;
         let held = self.hold(container)?;
         let container = &*self.renewed(container, &held)?;
@@ -191,7 +193,7 @@ impl Engine {
                 }
             }
             Side::Child => {
-                drop((ours, client, home));
+                drop((ours, client, home, files));
                 // From the first moment on: a signal to the terminal's group is not the container's end.
                 process::block_all_signals(true);
                 self.monitor(container, plan, theirs, creator, options.trace, (reserved, held));

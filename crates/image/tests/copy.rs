@@ -82,12 +82,13 @@ fn a_tree_comes_through_as_it_is() {
 #[test]
 fn names_at_the_other_end() {
     let dir = TempDir::new();
-    sh(&dir.0, "mkdir -p from/d to/there; echo f >from/d/f; chmod 700 from");
+    sh(&dir.0, "mkdir -p from/d to/there; echo f >from/d/f; ln from/d/f from/d/g; chmod 700 from");
     let as_name = |name: &str| Copy { as_name: name.into(), ..Copy::default() };
     let to = dir.0.join("to");
     received(&packed(&dir.0, "from", "."), &to, &as_name("new")).unwrap();
     assert_eq!(std::fs::read(to.join("new/d/f")).unwrap(), b"f\n");
     assert_eq!(to.join("new").metadata().unwrap().mode() & 0o777, 0o700);
+    assert_eq!(to.join("new/d/g").metadata().unwrap().nlink(), 2);
     // Into a directory that is there: it stays what it is, and so does what is in it.
     received(&packed(&dir.0, "from", "."), &to.join("there"), &as_name("")).unwrap();
     assert_eq!(to.join("there").metadata().unwrap().mode() & 0o777, 0o755);

@@ -236,9 +236,19 @@ pub fn new_fs_texts<'a>(
 /// By mount(2), whose options are a page: fsconfig(2) takes 255 bytes for a value, which is less than a long data root, and
 /// knows layers one by one only from Linux 6.7 on. Where the paths do not fit they are told as descriptors.
 pub fn overlay(lower: &[&CStr], upper: &CStr, work: &CStr, at: &CStr) -> Result<(), Errno> {
+    layers(lower, Some((upper, work)), at)
+}
+
+/// The same without an upper layer: nothing can be written. `lower` has at least two.
+pub fn overlay_to_read(lower: &[&CStr], at: &CStr) -> Result<(), Errno> {
+    layers(lower, None, at)
+}
+
+fn layers(lower: &[&CStr], writable: Option<(&CStr, &CStr)>, at: &CStr) -> Result<(), Errno> {
     const PAGE: usize = 4096;
+    let writable = writable.map(|(upper, work)| (upper.to_bytes(), work.to_bytes()));
     let paths: Vec<&[u8]> = lower.iter().map(|l| l.to_bytes()).collect();
-    let mut options = overlay_options(&paths, upper.to_bytes(), work.to_bytes());
+    let mut options = overlay_options(&paths, writable);
     let mut held = Vec::new();
     if options.len() >= PAGE {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -247,7 +257,7 @@ pub fn overlay(lower: &[&CStr], upper: &CStr, work: &CStr, at: &CStr) -> Result<
         }
         let paths: Vec<String> = held.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect();
         let paths: Vec<&[u8]> = paths.iter().map(String::as_bytes).collect();
-        options = overlay_options(&paths, upper.to_bytes(), work.to_bytes());
+        options = overlay_options(&paths, writable);
     }
     if options.len() >= PAGE {
         return Err(Errno::NAMETOOLONG);
@@ -257,7 +267,7 @@ pub fn overlay(lower: &[&CStr], upper: &CStr, work: &CStr, at: &CStr) -> Result<
 }
 
 /// The options in the words of overlayfs, which splits at colons and commas that have no backslash before them.
-fn overlay_options(lower: &[&[u8]], upper: &[u8], work: &[u8]) -> Vec<u8> {
+fn overlay_options(lower: &[&[u8]], writable: Option<(&[u8], &[u8])>) -> Vec<u8> {
     let mut text = Vec::new();
     let put = |text: &mut Vec<u8>, path: &[u8], special: &[u8]| {
         for byte in path {
@@ -271,7 +281,8 @@ fn overlay_options(lower: &[&[u8]], upper: &[u8], work: &[u8]) -> Vec<u8> {
         text.extend_from_slice(if index == 0 { b"lowerdir=" } else { b":" });
         put(&mut text, path, b"\\:,");
     }
-    for (name, path) in [("upperdir", upper), ("workdir", work)] {
+    let writable = writable.map(|(upper, work)| [("upperdir", upper), ("workdir", work)]);
+    for (name, path) in writable.into_iter().flatten() {
         text.extend_from_slice(format!(",{name}=").as_bytes());
         put(&mut text, path, b"\\,");
     }
@@ -479,8 +490,9 @@ mod tests {
 
     #[test]
     fn options_of_an_overlay_keep_colons_and_commas() {
-        let text = overlay_options(&[b"/a:b", b"/c,d"], br"/u\:", b"/w");
+        let text = overlay_options(&[b"/a:b", b"/c,d"], Some((br"/u\:", b"/w")));
         assert_eq!(String::from_utf8_lossy(&text), r"lowerdir=/a\:b:/c\,d,upperdir=/u\\:,workdir=/w");
+        assert_eq!(overlay_options(&[b"/a", b"/b"], None), b"lowerdir=/a:/b");
     }
 
     // One test, because the working directory is the process's.

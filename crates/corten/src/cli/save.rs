@@ -72,23 +72,31 @@ pub fn write_to(
         write(&mut out)?;
         return Ok(out.flush()?);
     };
-    let failed = |e: &io::Error| Failure::new(format!("cannot write '{path}': {}", super::io_words(e)));
+    to_file(path, |file| {
+        let mut out = BufWriter::with_capacity(256 << 10, file);
+        write(&mut out)?;
+        out.flush().map_err(|e| failed(path, &e))
+    })
+}
+
+fn failed(path: &str, e: &io::Error) -> Failure {
+    Failure::new(format!("cannot write '{path}': {}", super::io_words(e)))
+}
+
+/// Writes to a file: a plain one is there in whole or not at all, under its name.
+pub fn to_file(path: &str, write: impl FnOnce(&File) -> Result<(), Failure>) -> Result<(), Failure> {
     let target = Path::new(path);
     // A device, a FIFO: there is nothing to put in its place.
-    let special = std::fs::metadata(target).is_ok_and(|m| !m.is_file());
-    if special {
-        if std::fs::metadata(target).is_ok_and(|m| m.is_dir()) {
+    if let Some(meta) = std::fs::metadata(target).ok().filter(|m| !m.is_file()) {
+        if meta.is_dir() {
             return Err(Failure::new(format!("cannot write '{path}': it is a directory")));
         }
-        let mut file = OpenOptions::new().write(true).open(target).map_err(|e| failed(&e))?;
-        return write(&mut file);
+        let file = OpenOptions::new().write(true).open(target).map_err(|e| failed(path, &e))?;
+        return write(&file);
     }
-    let beside = Beside::new(target).map_err(|e| failed(&e))?;
-    let mut out = BufWriter::with_capacity(256 << 10, &beside.file);
-    write(&mut out)?;
-    out.flush().map_err(|e| failed(&e))?;
-    drop(out);
-    beside.become_target(target).map_err(|e| failed(&e))
+    let beside = Beside::new(target).map_err(|e| failed(path, &e))?;
+    write(&beside.file)?;
+    beside.become_target(target).map_err(|e| failed(path, &e))
 }
 
 /// A file that takes the place of another when it is complete, and else goes.

@@ -45,13 +45,18 @@ impl Engine {
         Ok(())
     }
 
-    /// The directory of a volume, made when missing; an anonymous one lives and ends with its container.
-    fn volume(&self, container: &Container, m: &crate::Mount) -> Result<String> {
-        let path = if m.source.is_empty() {
+    /// Where a volume is.
+    pub(crate) fn volume_path(&self, container: &Container, m: &crate::Mount) -> PathBuf {
+        if m.source.is_empty() {
             self.directory(container).join("volumes").join(m.target.replace('/', "%"))
         } else {
             self.root.join("volumes").join(&m.source).join("_data")
-        };
+        }
+    }
+
+    /// The directory of a volume, made when missing; an anonymous one lives and ends with its container.
+    pub(crate) fn volume(&self, container: &Container, m: &crate::Mount) -> Result<String> {
+        let path = self.volume_path(container, m);
         if !path.exists() {
             std::fs::create_dir_all(&path).map_err(|e| Error::io("cannot make the volume", &path, e))?;
             use std::os::unix::fs::PermissionsExt;

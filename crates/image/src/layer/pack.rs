@@ -127,7 +127,9 @@ impl<W: Write> Packer<W> {
             other => other?,
         };
         if mounted && (!self.how.across_mounts || is_kernels(&child)) {
-            let member = Member { kind: Kind::Directory, ..plain(&stat, slashed(path)) };
+            // What is mounted there is no part of the tree, and neither are its owner and mode.
+            let place = plain(&stat, slashed(path));
+            let member = Member { kind: Kind::Directory, uid: 0, gid: 0, mode: 0o755, ..place };
             return self.tar.member(&member).map(|()| None);
         }
         self.directory(child, path, stat.stx_mnt_id).map(Some)

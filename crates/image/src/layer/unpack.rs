@@ -299,13 +299,17 @@ impl<'a> Tree<'a> {
     }
 
     fn hard_link(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8], member: &Member) -> Result<()> {
-        let Some(target) = clean(&member.link).filter(|t| !t.is_empty()) else {
+        let whole = if self.copy.is_some() { "copy" } else { "image" };
+        let Some(mut target) = clean(&member.link).filter(|t| !t.is_empty()) else {
             return invalid(format!(
-                "hard link '{}' climbs out of the image to '{}'",
+                "hard link '{}' climbs out of the {whole} to '{}'",
                 show(path),
                 show(&member.link)
             ));
         };
+        if let Some(copy) = self.copy {
+            target = copy.place(target);
+        }
         let (parent, target_name) = split(&target);
         if !self.climbing.is_empty() {
             self.refuse_climbing(parent, &member.path)?;
@@ -313,12 +317,10 @@ impl<'a> Tree<'a> {
         if target == path {
             return Ok(());
         }
+        let whole = if self.copy.is_some() { "copy" } else { "layer" };
         let missing = || {
-            invalid(format!(
-                "hard link '{}' to '{}', which this layer doesn't have",
-                show(path),
-                show(&member.link)
-            ))
+            let link = show(&member.link);
+            invalid(format!("hard link '{}' to '{link}', which this {whole} doesn't have", show(path)))
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let parent = match parent {

@@ -1,0 +1,45 @@
+//! `corten export`
+
+use super::args::Shape;
+use super::{Context, Failure, Outcome, parse};
+use clap::Args;
+use std::io::{IsTerminal, stdout};
+use std::os::fd::AsFd;
+
+const SHAPE: Shape = Shape {
+    usage: "[OPTIONS] CONTAINER",
+    about: "Write all files of a container, without its volumes, as a tar archive",
+    words: (1, 1),
+};
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// The archive; without it, standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<String>,
+    words: Vec<String>,
+}
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let args: ExportArgs = match parse(context, &SHAPE, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let name = args.words.first().map_or("", String::as_str);
+    let engine = context.engine()?;
+    super::seal_for(&engine, &args.words)?;
+    let container = engine.find(name)?;
+    match args.output.as_deref() {
+        None | Some("-") if stdout().is_terminal() => {
+            Err(Failure::new("cowardly refusing to export to a terminal: use the -o flag or redirect"))
+        }
+        None | Some("-") => {
+            engine.export(&container, &stdout().as_fd().try_clone_to_owned()?.into())?;
+            Ok(0)
+        }
+        Some(path) => {
+            super::save::to_file(path, |file| Ok(engine.export(&container, file)?))?;
+            Ok(0)
+        }
+    }
+}
