@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cgroup;
+mod commit;
 mod connect;
 mod differential;
 mod explain;

@@ -1,6 +1,7 @@
 //! The command line: one file a command, with what it takes and what it does. Here is the way from words to the command.
 
 pub mod args;
+mod commit;
 mod confirm;
 mod cp;
 mod create;
@@ -158,6 +159,7 @@ const COMMANDS: &[Command] = &[
     command("cp", "Copy files out of a container, or into one", cp::main),
     command("diff", "Show what a container has changed in its files", diff::main),
     command("export", "Write all files of a container as a tar archive", export::main),
+    command("commit", "Make an image from what a container has written", commit::main),
     command("inspect", "Show everything about containers and images", inspect::main),
     command("top", "Show the processes of a container", top::main),
     command("port", "Show the published ports of a container", port::main),
@@ -179,6 +181,7 @@ const COMMANDS: &[Command] = &[
 ];
 
 const CONTAINER: &[Command] = &[
+    command("commit", "Make an image from what a container has written", commit::main),
     command("cp", "Copy files out of a container, or into one", cp::main),
     command("create", "Create a container without starting it", create::main),
     command("diff", "Show what a container has changed in its files", diff::main),

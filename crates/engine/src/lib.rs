@@ -2,6 +2,7 @@
 #![recursion_limit = "256"]
 
 pub mod attach;
+mod commit;
 mod container;
 mod control;
 pub mod cp;
@@ -16,6 +17,7 @@ pub mod logs;
 pub mod monitor;
 pub mod names;
 mod net;
+mod pause;
 mod seal;
 mod settings;
 pub mod signal;
@@ -25,6 +27,7 @@ mod store;
 pub mod top;
 mod users;
 
+pub use commit::CommitOptions;
 pub use container::{Container, State, Time};
 pub use error::{Error, Result};
 pub use exec::ExecSettings;

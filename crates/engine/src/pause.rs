@@ -1,0 +1,87 @@
+//! Holding a container's processes still for a while.
+
+use crate::{Container, Error, Result, group};
+use runtime::{GroupPaths, Host};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The processes of a container, standing still as long as this lives.
+pub(crate) struct Frozen {
+    groups: GroupPaths,
+    /// The group of v1's freezer that was made for this: containers have none without need.
+    made: Option<PathBuf>,
+    /// The top of its hierarchy.
+    top: PathBuf,
+}
+
+impl Frozen {
+    pub fn new(container: &Container) -> Result<Frozen> {
+        let failed = |cause: String| Error::Invalid(format!("cannot pause {}: {cause}", container.name));
+        let groups = GroupPaths::everywhere(&group::of(container), &Host::read());
+        let mut frozen = Frozen { groups, made: None, top: PathBuf::new() };
+        if let Some(path) = frozen.groups.of("freezer").map(runtime::GroupPath::dir).map(PathBuf::from) {
+            frozen.top = frozen.groups.of("freezer").map(|p| p.mount.clone().into()).unwrap_or_default();
+            if !path.is_dir() {
+                std::fs::create_dir_all(&path).map_err(|e| failed(e.to_string()))?;
+                frozen.made = Some(path.clone());
+                frozen.enroll(&path).map_err(|e| failed(e.to_string()))?;
+            }
+        }
+        runtime::group::freeze(&frozen.groups).map_err(|e| failed(e.to_string()))?;
+        Ok(frozen)
+    }
+
+    /// Brings all processes into the new group; those born meanwhile, too.
+    fn enroll(&self, freezer: &Path) -> std::io::Result<()> {
+        let other = |dir: &PathBuf| dir != freezer && dir.is_dir();
+        let Some(dir) = self.groups.dirs().map(PathBuf::from).find(other) else { return Ok(()) };
+        for _ in 0..1000 {
+            let there = processes(freezer);
+            let missing: Vec<i32> = processes(&dir).difference(&there).copied().collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            for pid in missing {
+                match std::fs::write(freezer.join("cgroup.procs"), pid.to_string()) {
+                    // Gone already.
+                    Err(e) if e.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
+                    other => other?,
+                }
+            }
+        }
+        Err(std::io::Error::other("its processes multiply too fast"))
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = runtime::group::thaw(&self.groups);
+        let Some(made) = &self.made else { return };
+        for _ in 0..200 {
+            for pid in processes(made) {
+                let _ = std::fs::write(self.top.join("cgroup.procs"), pid.to_string());
+            }
+            if std::fs::remove_dir(made).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // The parent, if nobody else is in it.
+        if let Some(parent) = made.parent().filter(|parent| *parent != self.top) {
+            let _ = std::fs::remove_dir(parent);
+        }
+    }
+}
+
+/// Of a group and of those below it.
+fn processes(dir: &Path) -> BTreeSet<i32> {
+    let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    let mut all: BTreeSet<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            all.append(&mut processes(&entry.path()));
+        }
+    }
+    all
+}
