@@ -347,3 +347,32 @@ fn a_writable_group_is_the_containers() {
     assert!(output.stderr.contains("pids.max: Permission denied"), "{output}");
     s.end();
 }
+
+/// What the runtime itself needs is not the container's.
+#[test]
+fn a_container_runs_under_512_kib_of_memory() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["echo", "512 KiB are enough"]);
+    bundle.set("/linux/resources/memory", json!({ "limit": 512 << 10 })).write();
+    assert_eq!(s.oci("run --bundle box box").ok(), "512 KiB are enough");
+    bundle.set("/process/args", json!(["sleep", "1000"])).write();
+    s.oci_apart("create --bundle box box");
+    s.oci("start box").ok();
+    assert_eq!(read(&group(&s, "box"), "memory.limit_in_bytes", "memory.max"), (512 << 10).to_string());
+    assert_eq!(s.oci("exec box echo also for two").ok(), "also for two");
+    s.oci("delete --force box").ok();
+    s.end();
+}
+
+/// Not even the first process lives: that is told, by the creator.
+#[test]
+fn too_little_memory_is_told_at_the_start() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["sleep", "1000"]);
+    bundle.set("/linux/resources/memory", json!({ "limit": 16 << 10 })).write();
+    for command in ["create", "run"] {
+        s.oci(&format!("{command} --bundle box box")).fails(1, &["'box'", "killed", "memory limit"]);
+        assert_eq!(s.oci("list --quiet").ok(), "");
+    }
+    s.end();
+}

@@ -260,7 +260,7 @@ impl Engine {
         };
         drop(plan);
         let since = Time::now();
-        let start_ticks = process::start_ticks(launched.pid).unwrap_or_default();
+        let start_ticks = launched.start_ticks;
         let monitor = rustix::process::getpid().as_raw_nonzero().get();
         let _ = self.set_state(container, &State::Running { pid: launched.pid, start_ticks, monitor, since });
         let mut message = vec![READY];

@@ -111,11 +111,34 @@ pub fn namespace_kind(fd: impl AsFd) -> Result<u64, Errno> {
 /// When a process began, in clock ticks after the machine's start; `None` when it is not there or only waits to be
 /// reaped. With it a pid names one process for ever. See proc_pid_stat(5).
 pub fn start_ticks(pid: i32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    status(pid).filter(|status| !status.ended).map(|status| status.start_ticks)
+}
+
+/// What `/proc/PID/stat` tells. See proc_pid_stat(5).
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessStatus {
+    /// When it began, in clock ticks after the machine's start.
+    pub start_ticks: u64,
+    /// It only waits to be reaped.
+    pub ended: bool,
+    /// It is about to end, or has ended, and never called execve(2).
+    pub ended_unborn: bool,
+}
+
+/// `None` when there is no such process.
+pub fn status(pid: i32) -> Option<ProcessStatus> {
+    parse_status(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_status(text: &str) -> Option<ProcessStatus> {
+    // PF_EXITING and PF_FORKNOEXEC of linux/sched.h.
+    const UNBORN: u32 = 0x4 | 0x40;
     // The name, in parentheses, may hold anything.
-    let rest = &text[text.rfind(')')? + 2..];
-    let mut words = rest.split(' ');
-    if matches!(words.next()?, "Z" | "X") { None } else { words.nth(18)?.parse().ok() }
+    let mut words = text[text.rfind(')')? + 2..].split(' ');
+    let ended = matches!(words.next()?, "Z" | "X");
+    let flags: u32 = words.nth(5)?.parse().ok()?;
+    let start_ticks = words.nth(12)?.parse().ok()?;
+    Some(ProcessStatus { start_ticks, ended, ended_unborn: flags & UNBORN == UNBORN })
 }
 
 /// Opens `/proc/PID/ns/KIND`.
@@ -437,5 +460,21 @@ mod tests {
     #[test]
     fn the_tests_directory_is_inside() {
         is_inside().unwrap();
+    }
+
+    #[test]
+    fn a_status_is_read_behind_any_name() {
+        let text = |state: &str, flags: u32| {
+            format!("7 (a) b) {state} 1 7 7 0 -1 {flags} 1 2 3 4 5 6 7 8 20 0 1 0 4242 0 0")
+        };
+        let of = |state, flags| {
+            let status = parse_status(&text(state, flags)).unwrap();
+            (status.start_ticks, status.ended, status.ended_unborn)
+        };
+        assert_eq!(of("S", 0x400040), (4242, false, false));
+        assert_eq!(of("R", 0x400044), (4242, false, true));
+        assert_eq!(of("Z", 0x400044), (4242, true, true));
+        assert_eq!(of("Z", 0x400004), (4242, true, false));
+        assert!(parse_status("7 (a) S 1").is_none());
     }
 }

@@ -116,7 +116,7 @@ fn attempt(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched,
         return Err(failure);
     }
     let master = receiver.map(receive_master).transpose()?;
-    Ok(Launched { pid, pidfd, master, names: None })
+    Ok(Launched { pid, start_ticks: 0, pidfd, master, names: None })
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {

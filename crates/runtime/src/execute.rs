@@ -29,6 +29,8 @@ pub enum Stdio {
 pub struct Launched {
     /// Of its first process, as this process sees it.
     pub pid: i32,
+    /// When it began, as [`process::start_ticks`] tells it; 0 when it has ended, and for who entered.
+    pub start_ticks: u64,
     pub pidfd: OwnedFd,
     /// The master of its terminal.
     pub master: Option<OwnedFd>,
@@ -137,6 +139,12 @@ fn attempt(
         .and_then(|()| perform(&plan.joined, Phase::Joined, plan.host.len(), live, journal, trace))
         .or_else(|broken| reports.blame(broken))
         .and_then(|()| reports.wait());
+    let status = process::status(pid);
+    // Whoever is killed reports nothing, and the end of its pipe looks like success.
+    let outcome = match status {
+        Some(status) if status.ended_unborn => outcome.and(Err(report::KILLED)),
+        _ => outcome,
+    };
     if let Err(broken) = outcome {
         let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
         reap(pidfd.as_fd());
@@ -146,7 +154,8 @@ fn attempt(
         .map(receive_master)
         .transpose()
         .map_err(|e| (Phase::Exec, 0, Failure::new(e, "terminal")))?;
-    Ok(Launched { pid, pidfd, master, names: live.names.take() })
+    let start_ticks = status.filter(|status| !status.ended).map_or(0, |status| status.start_ticks);
+    Ok(Launched { pid, start_ticks, pidfd, master, names: live.names.take() })
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -248,6 +257,13 @@ fn describe(
     undone: std::io::Result<Vec<(Step, Failure)>>,
 ) -> StartError {
     if phase == Phase::Exec {
+        if (phase, index, failure) == report::KILLED {
+            let message = format!(
+                "cannot start '{}': it was killed before its program ran; is the memory limit too low?",
+                plan.name
+            );
+            return StartError { message, code: 125 };
+        }
         return exec_error(plan.exec.argv.iter().next().unwrap_or_default(), plan.exec.cwd.as_str(), failure);
     }
     let (why, brief) = plan

@@ -11,6 +11,9 @@ use steps::{Failure, HAND_OVER, Live, Phase, REPORT};
 /// system calls for the container, before the process waits for an answer.
 pub type Agent<'a> = Option<&'a mut dyn FnMut(i32, OwnedFd) -> Result<(), Failure>>;
 
+/// What is known of a container's side that ended without a report.
+pub(super) const KILLED: Broken = (Phase::Exec, 0, Failure { errno: Errno::SRCH, note: "killed" });
+
 /// Tells it, and ends. For the container's side: allocates nothing.
 pub(crate) fn fail(live: &Live, phase: Phase, index: usize, failure: Failure) -> ! {
     let mut bytes = [0u8; REPORT];
@@ -46,10 +49,12 @@ impl Reports<'_, '_> {
     /// A joined step that failed because the container's side had failed before: that one is to be named.
     pub fn blame(&mut self, broken: Broken) -> Result<(), Broken> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let dies = process::status(self.child.0).is_some_and(|status| status.ended_unborn);
         let mut fds = [PollFd::new(&self.from, PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match poll(&mut fds, Some(&now)) {
-            Ok(1) => self.wait().and(Err(broken)),
+        // A process that is about to end soon closes its end.
+        let patience = Timespec { tv_sec: if dies { 5 } else { 0 }, tv_nsec: 0 };
+        match poll(&mut fds, Some(&patience)) {
+            Ok(1) => self.wait().and(Err(KILLED)),
             _ => Err(broken),
         }
     }

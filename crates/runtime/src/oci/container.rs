@@ -130,7 +130,7 @@ fn made(
         stopped(bundle.config.hooks.as_ref(), &record);
     })?;
     record.pid = launched.pid;
-    record.start_ticks = process::start_ticks(launched.pid).unwrap_or_default();
+    record.start_ticks = launched.start_ticks;
     containers.save(&record)?;
     if !create.wait && containers.begin(&create.id).exists() {
         start(containers, &record)?;
