@@ -2,6 +2,7 @@
 //! house rules that no compiler knows.
 
 mod bench;
+mod fuzz;
 mod packages;
 mod shell;
 mod test;
@@ -16,6 +17,7 @@ usage: cargo xtask TASK
 tasks:
   test [--no-vm | --only-vm] [FILTER…]  install what tests need, make their images, run all of them
   bench [SECTION…]                      measure beside crun, runc, podman, docker and the bare system calls
+  fuzz [TARGET…] [--seconds N]          run the fuzz targets, each for its time or for N seconds
   tidy                                  check the house rules: file lengths, import direction, …
 ";
 
@@ -35,6 +37,7 @@ fn run() -> anyhow::Result<()> {
     match arguments.split_first().map(|(task, rest)| (task.as_str(), rest)) {
         Some(("test", rest)) => test::run(rest),
         Some(("bench", rest)) => bench::run(rest),
+        Some(("fuzz", rest)) => fuzz::run(rest),
         Some(("tidy", [])) => tidy::run(),
         Some(("-h" | "--help" | "help", _)) => {
             print!("{USAGE}");

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that a change has to pass, from a machine with nothing but Rust and a C compiler.
 
-use crate::{packages, shell, tidy};
+use crate::{fuzz, packages, shell, tidy};
 use anyhow::{Context, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,6 +86,10 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     if host {
         checks()?;
         tests(&corten, &images, &filters)?;
+        if filters.is_empty() {
+            stage("fuzzing");
+            fuzz::run(&[])?;
+        }
     }
     if vm {
         vm_tests(&corten, &images, &filters)?;
@@ -198,7 +202,12 @@ pub fn target() -> PathBuf {
 
 /// A program that cargo built: below the target's triple, since .cargo/config.toml names one.
 fn built(profile: &str, name: &str) -> anyhow::Result<PathBuf> {
-    let below = fs::read_dir(target())?.flatten().map(|entry| entry.path());
+    built_in(&target(), profile, name)
+}
+
+/// The same where cargo was told another directory.
+pub fn built_in(target: &Path, profile: &str, name: &str) -> anyhow::Result<PathBuf> {
+    let below = fs::read_dir(target)?.flatten().map(|entry| entry.path());
     let found = below.map(|directory| directory.join(profile).join(name)).find(|path| path.is_file());
     found.with_context(|| format!("cargo built no {name}"))
 }

@@ -56,7 +56,8 @@ struct Question {
     end: usize,
 }
 
-/// Answers a question from `zone`, in a message of at most `most` bytes. `turn` tells which of several addresses is first.
+/// Answers a question from `zone`, in a message of at most `most` bytes, or of as many as the client says that it takes (EDNS,
+/// RFC 6891), to 4096. `turn` tells which of several addresses is first.
 pub fn answer(query: &[u8], zone: &dyn Zone, most: usize, turn: usize) -> Reply {
     let Some(header) = query.first_chunk::<HEADER>() else { return Reply::Silence };
     let (response, opcode) = (header[2] & 0x80 != 0, header[2] >> 3 & 0xf);

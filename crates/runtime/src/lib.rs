@@ -13,6 +13,6 @@ mod spec;
 pub use enter::{Enter, enter};
 pub use execute::{Agent, Launched, StartError, Stdio, Trace, launch};
 pub use group::{GroupPath, GroupPaths};
-pub use host::{Cgroups, Host};
+pub use host::{Cgroups, Hierarchy, Host};
 pub use plan::{ignored_limits, plan};
 pub use spec::*;

@@ -38,8 +38,23 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub fn new(field: impl Into<String>, why: impl std::fmt::Display) -> ConfigError {
-        ConfigError { field: field.into(), why: why.to_string() }
+        ConfigError { field: one_line(field.into()), why: one_line(why.to_string()) }
     }
+}
+
+/// Words of the file's stand in messages about it: what would end the line, or drive a terminal, is escaped.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().fold(String::new(), |mut line, c| {
+        if c.is_control() {
+            line.extend(c.escape_default())
+        } else {
+            line.push(c)
+        }
+        line
+    })
 }
 
 /// What converting a part of a `config.json` answers.
@@ -59,11 +74,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub fn new(message: impl Into<String>) -> Error {
-        Error { message: message.into(), missing: false }
+        Error { message: one_line(message.into()), missing: false }
     }
 
     fn missing(message: String) -> Error {
-        Error { message, missing: true }
+        Error { message: one_line(message), missing: true }
     }
 
     fn io(what: &str, path: &std::path::Path, why: impl Into<std::io::Error>) -> Error {
