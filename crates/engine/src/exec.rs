@@ -72,6 +72,7 @@ impl Engine {
             ..Process::default()
         };
         let enter = Enter {
+            classes: &[],
             pidfd: pidfd.as_fd(),
             namespaces: flags,
             groups: GroupPaths::everywhere(&group::of(container), &Host::read()).beside(pid),

@@ -20,6 +20,8 @@ pub struct Enter<'a> {
     pub namespaces: u64,
     /// Its control groups.
     pub groups: GroupPaths,
+    /// `tasks` of its groups of resctrl.
+    pub classes: &'a [String],
     pub process: &'a Process,
     /// See proc_pid_oom_score_adj(5).
     pub oom_score_adj: Option<i32>,
@@ -81,7 +83,7 @@ fn attempt(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched,
     };
     let gate = exec.credentials.notifies().then(pipe).transpose()?;
     let (report_read, report_write) = pipe()?;
-    let (groups, born) = open_groups(&what.groups)?;
+    let (groups, born) = open_groups(&what.groups, what.classes)?;
     let oom_score_adj = what.oom_score_adj.map(|adjust| adjust.to_string().into());
     let mut ready =
         Ready { what, exec, live, stdio, groups, privileges: privileges(what.process), oom_score_adj };
@@ -124,7 +126,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
 }
 
 /// Files to enter the groups by, and the directory of v2's.
-fn open_groups(paths: &GroupPaths) -> Result<(Vec<OwnedFd>, Option<OwnedFd>), Failure> {
+fn open_groups(paths: &GroupPaths, classes: &[String]) -> Result<(Vec<OwnedFd>, Option<OwnedFd>), Failure> {
     let (mut groups, mut born) = (Vec::new(), None);
     for group in paths.iter() {
         let (path, flags) = if group.is_v2() {
@@ -135,6 +137,10 @@ fn open_groups(paths: &GroupPaths) -> Result<(Vec<OwnedFd>, Option<OwnedFd>), Fa
         let opened = rustix::fs::open(&*path, flags | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| Failure::new(e, "open its control group"))?;
         if group.is_v2() { born = Some(opened) } else { groups.push(opened) }
+    }
+    for tasks in classes {
+        let opened = rustix::fs::open(&**tasks, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        groups.push(opened.map_err(|e| Failure::new(e, "open its group of resctrl"))?);
     }
     Ok((groups, born))
 }

@@ -31,6 +31,7 @@ mod picture;
 mod plan;
 mod priority;
 mod protect;
+mod resctrl;
 mod shell;
 mod sysctl;
 pub mod systemd;
@@ -70,6 +71,7 @@ pub use picture::Picture;
 pub use plan::{Join, Phase, Plan, Spawn, TimeOffset};
 pub use priority::{IoPriority, Schedule};
 pub use protect::{Mask, ReadOnly};
+pub use resctrl::{MakeResctrl, RemoveResctrl, WriteResctrl};
 pub use shell::{Fidelity, Shell, nsenter, numbered, quote, script, unshare_flags};
 pub use sysctl::{EnsureForwarding, EnsureSysctl, SetSysctl};
 pub use systemd::{StartUnit, StopUnit};
@@ -136,6 +138,9 @@ steps!(
     DelegateCgroup,
     SetCgroup,
     FilterDevices,
+    MakeResctrl,
+    RemoveResctrl,
+    WriteResctrl,
     StartUnit,
     StopUnit,
     OpenCgroup,

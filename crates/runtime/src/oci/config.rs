@@ -10,7 +10,7 @@ use oci_spec::runtime::LinuxNamespaceType;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use steps::{IdRange, Join, MoveLink, Node, TimeOffset};
+use steps::{IdRange, Join, MoveLink, Node, TimeOffset, WriteResctrl};
 
 /// A directory with a `config.json`, read.
 #[derive(Debug)]
@@ -149,6 +149,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Understood {
     pub spec: Spec,
+    /// Files of resctrl that its processes are written into.
+    pub rdt: Vec<String>,
     /// Who answers system calls for it.
     pub listener: Option<super::Listener>,
     /// What was asked for and is not given: a line each.
@@ -219,12 +221,18 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
     if linux.cgroups_path.as_deref().is_some_and(|path| path.split('/').any(|part| part == "..")) {
         return Err(ConfigError::new("linux.cgroupsPath", "goes up"));
     }
-    if linux.intel_rdt.is_some() && !Path::new("/sys/fs/resctrl/schemata").exists() {
-        return Err(ConfigError::new("linux.intelRdt", "this machine has no resctrl file system mounted"));
+    let mut rdt = Vec::new();
+    if let Some(given) = &linux.intel_rdt {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let classes = super::rdt::classes(given, &options.id, super::rdt::mount_point(&mounts).as_deref())?;
+        spec.host.extend(classes.make);
+        let enter = |file: &String| WriteResctrl { file: file.as_str().into(), line: None }.into();
+        spec.joined.extend(classes.tasks.iter().map(enter));
+        rdt = classes.tasks;
     }
     hooks::check(config.hooks.as_ref())?;
     mapped(&spec)?;
-    Ok(Understood { spec, listener: converted.listener, warnings: converted.warnings })
+    Ok(Understood { spec, rdt, listener: converted.listener, warnings: converted.warnings })
 }
 
 /// A group that the container sees as its root, and may write to, is its user's.

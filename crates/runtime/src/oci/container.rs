@@ -71,7 +71,7 @@ fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<
         joined_ids: joined_ids(bundle)?,
     };
     let host = Host::read();
-    let config::Understood { mut spec, listener, warnings } = config::spec(bundle, &options)?;
+    let config::Understood { mut spec, rdt, listener, warnings } = config::spec(bundle, &options)?;
     super::check(&spec.resources, &host)?;
     (spec.groups, spec.unit) = groups(bundle, create, &spec.resources, &host)?;
     spec.groups_shared = true;
@@ -89,6 +89,7 @@ fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<
         shares_pids: spec.namespaces & process::CLONE_NEWPID == 0,
         namespaces,
         no_new_keyring: create.no_new_keyring,
+        rdt,
         ..Record::default()
     };
     let told = record.told(Status::Creating);

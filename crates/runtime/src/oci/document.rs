@@ -2,6 +2,7 @@
 //! unknown names are a matter of judgement, there are types of our own.
 
 use super::process::{Document as Process, LinuxPart, MemoryPolicy, Personality};
+use super::rdt::IntelRdt;
 use super::resources::Document as Resources;
 use kernel::seccomp::profile::Profile;
 use oci_spec::runtime::{Hooks, LinuxNamespace, LinuxNetDevice, LinuxTimeOffset};
@@ -45,7 +46,7 @@ pub struct Linux {
     pub masked_paths: Option<Vec<String>>,
     pub readonly_paths: Option<Vec<String>>,
     pub mount_label: Option<String>,
-    pub intel_rdt: Option<serde_json::Value>,
+    pub intel_rdt: Option<IntelRdt>,
     pub seccomp: Option<Profile>,
     pub personality: Option<Personality>,
     pub memory_policy: Option<MemoryPolicy>,

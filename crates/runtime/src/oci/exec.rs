@@ -82,6 +82,7 @@ pub fn exec(
         pidfd: pidfd.as_fd(),
         namespaces,
         groups: groups(record, &what.groups)?,
+        classes: &record.rdt,
         process: &converted.process,
         oom_score_adj: converted.oom_score_adj,
         first_cpus: converted.first_cpus,

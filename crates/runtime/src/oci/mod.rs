@@ -11,6 +11,7 @@ mod gvariant;
 pub mod hooks;
 mod mounts;
 pub mod process;
+mod rdt;
 mod record;
 pub mod resources;
 mod seccomp;

@@ -38,7 +38,8 @@ pub struct Record {
     pub namespaces: u64,
     /// Its processes stay in the keyring of whoever starts them.
     pub no_new_keyring: bool,
-    pub intel_rdt: bool,
+    /// Files of resctrl that its processes are written into.
+    pub rdt: Vec<String>,
 }
 
 /// What a container is doing. See runtime.md of the specification.
