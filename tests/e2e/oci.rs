@@ -273,6 +273,14 @@ fn descriptors_are_kept_only_where_asked_for() {
 }
 
 #[test]
+fn a_new_network_has_a_loopback() {
+    let s = Sandbox::new();
+    s.bundle("box", &["sh", "-c", "nc -l -p 80 -e echo heard & sleep 0.2; nc 127.0.0.1 80"]);
+    assert_eq!(s.oci("run --bundle box box").ok(), "heard");
+    s.end();
+}
+
+#[test]
 fn links_move_into_the_container() {
     let s = Sandbox::new();
     let mut bundle = s.bundle("box", &["sh", "-c", "ip -o addr show dev inner"]);

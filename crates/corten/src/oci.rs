@@ -181,7 +181,10 @@ impl Context {
     }
 
     fn note(&self, level: &str, message: &str) {
-        cli::say(&format!("{level}: {message}"));
+        // Standard error may be the program's already: with a log, only what ends us is said there.
+        if self.log.is_none() || level == "error" {
+            cli::say(&format!("{level}: {message}"));
+        }
         let Some(path) = &self.log else { return };
         let time = engine::Time::now().rfc3339();
         let line = if self.json {

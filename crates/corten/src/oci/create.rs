@@ -132,7 +132,9 @@ pub fn make(
     };
     let trace: runtime::Trace<'_> = if args.trace { Some(&mut told) } else { None };
     let (record, mut launched) =
-        oci::create(&context.containers, bundle, &create(context, args, wait), stdio, trace)?;
+        oci::create(&context.containers, bundle, &create(context, args, wait), stdio, trace, &|line| {
+            context.warn(line)
+        })?;
     let given = (|| {
         if let (Some(socket), Some(master)) = (&console, &launched.master) {
             console::send(socket, "/dev/ptmx", master.as_fd())?;
@@ -146,7 +148,7 @@ pub fn make(
         }
     })();
     if let Err(failure) = given {
-        oci::delete(&context.containers, &record, true)?;
+        oci::delete(&context.containers, &record, true, &|line| context.warn(line))?;
         return Err(failure);
     }
     let master = launched.master.take().filter(|_| console.is_none());

@@ -25,6 +25,6 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(e) if e.missing && args.force => return Ok(0),
         record => record?,
     };
-    oci::delete(&context.containers, &record, args.force)?;
+    oci::delete(&context.containers, &record, args.force, &|line| context.warn(line))?;
     Ok(0)
 }

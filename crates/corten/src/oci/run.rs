@@ -64,12 +64,12 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Ok(AttachEnd::Interrupted(signal)) => 128 + signal,
         Ok(AttachEnd::Detached) => 0,
         Err(e) => {
-            oci::delete(&context.containers, &record, true)?;
+            oci::delete(&context.containers, &record, true, &|line| context.warn(line))?;
             return Err(Failure::new(e.to_string()));
         }
     };
     if !args.keep {
-        oci::delete(&context.containers, &record, true)?;
+        oci::delete(&context.containers, &record, true, &|line| context.warn(line))?;
     }
     Ok(code)
 }

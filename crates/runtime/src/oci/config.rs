@@ -213,6 +213,10 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
     (spec.resources, spec.device_rules) = super::resources(&linux.resources.clone().unwrap_or_default())?;
     spec.group_owner = group_owner(&spec);
     links(&linux, all, &mut spec)?;
+    if namespaces & ns::CLONE_NEWNET != 0 {
+        // Others bring it up, and who calls us relies on it.
+        spec.inside.push(steps::ConfigureLinks::new(Vec::new()).into());
+    }
     if linux.mount_label.as_deref().is_some_and(|label| !label.is_empty())
         && !super::process::has_module(super::process::Module::Selinux)
     {

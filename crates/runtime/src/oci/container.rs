@@ -25,6 +25,9 @@ pub struct Create {
     pub owner: String,
 }
 
+/// Where what was asked for and is not done goes, a line each.
+pub type Warn<'a> = &'a dyn Fn(&str);
+
 /// What would be done.
 pub fn explain(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<Plan> {
     Ok(prepare(containers, bundle, create)?.plan)
@@ -37,9 +40,10 @@ pub fn create(
     create: &Create,
     stdio: Stdio,
     trace: Trace<'_>,
+    warn: Warn<'_>,
 ) -> Result<(Record, Launched)> {
     let dir = containers.claim(&create.id)?;
-    let made = made(containers, bundle, create, stdio, trace);
+    let made = made(containers, bundle, create, stdio, trace, warn);
     if made.is_err() {
         let _ = Journal::replay(&dir.join("journal"));
         let _ = std::fs::remove_dir_all(&dir);
@@ -106,10 +110,11 @@ fn made(
     create: &Create,
     stdio: Stdio,
     trace: Trace<'_>,
+    warn: Warn<'_>,
 ) -> Result<(Record, Launched)> {
     let Prepared { mut record, plan, listener, warnings } = prepare(containers, bundle, create)?;
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        warn(&warning);
     }
     group::check_unused(&record.groups).map_err(|e| Error::new(e.to_string()))?;
     let dir = containers.directory(&create.id);
@@ -128,7 +133,7 @@ fn made(
     };
     let agent: crate::Agent<'_> = if listener.is_some() { Some(&mut announce) } else { None };
     let launched = launch(&plan, &mut journal, stdio, trace, agent).inspect_err(|_| {
-        stopped(bundle.config.hooks.as_ref(), &record);
+        stopped(bundle.config.hooks.as_ref(), &record, warn);
     })?;
     record.pid = launched.pid;
     record.start_ticks = launched.start_ticks;
@@ -261,10 +266,10 @@ pub fn kept(containers: &Containers, record: &Record) -> Result<super::Document>
 }
 
 /// Hooks whose failure stops nothing: it is said, and the next one runs.
-fn stopped(hooks: Option<&oci_spec::runtime::Hooks>, record: &Record) {
+fn stopped(hooks: Option<&oci_spec::runtime::Hooks>, record: &Record, warn: Warn<'_>) {
     for hook in hooks::steps(hooks, Point::Poststop, &record.told(Status::Stopped), record.namespaces) {
         if let Err(failure) = hook.run(0) {
-            eprintln!("warning: {}", hook_failed(&record.id, &hook, &failure));
+            warn(&hook_failed(&record.id, &hook, &failure).to_string());
         }
     }
 }
@@ -321,7 +326,7 @@ fn wait(handle: &OwnedFd) {
 }
 
 /// Removes what is left of a container that has ended; with `force` it is ended first.
-pub fn delete(containers: &Containers, record: &Record, force: bool) -> Result<()> {
+pub fn delete(containers: &Containers, record: &Record, force: bool, warn: Warn<'_>) -> Result<()> {
     let id = &record.id;
     match containers.status(record) {
         Status::Stopped => {}
@@ -351,7 +356,7 @@ pub fn delete(containers: &Containers, record: &Record, force: bool) -> Result<(
     let kept = kept(containers, record);
     std::fs::remove_dir_all(&dir).map_err(|e| Error::io("cannot remove", &dir, e))?;
     if let Ok(config) = kept {
-        stopped(config.hooks.as_ref(), record);
+        stopped(config.hooks.as_ref(), record, warn);
     }
     Ok(())
 }
