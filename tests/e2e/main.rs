@@ -19,6 +19,7 @@ mod networks;
 mod oci;
 mod oci_bad_bundles;
 mod oci_cgroup;
+mod oci_drivers;
 mod oci_exec;
 mod oci_process;
 mod oci_security;

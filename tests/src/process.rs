@@ -66,13 +66,19 @@ impl Background {
     /// Waits for the end, 60 s at most. A process that holds the output open after that is an error: it would hang
     /// every script that reads what `corten run -d` prints.
     #[track_caller]
-    pub fn wait(mut self) -> Output {
+    pub fn wait(self) -> Output {
+        self.wait_for(60)
+    }
+
+    /// As [`Background::wait`], for what takes longer: `seconds` (of an ordinary machine) at most.
+    #[track_caller]
+    pub fn wait_for(mut self, seconds: u32) -> Output {
         self.stdin = None;
         let mut status = None;
         let start = std::time::Instant::now();
         while status.is_none() {
             status = self.child.try_wait().expect("a child of ours can be waited for");
-            if status.is_none() && start.elapsed().as_secs() > u64::from(60 * slowness()) {
+            if status.is_none() && start.elapsed().as_secs() > u64::from(seconds * slowness()) {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
                 panic!(

@@ -12,18 +12,25 @@ const PACKAGES: &[&str] = &[
     "buildah",
     "busybox-static",
     "ca-certificates",
+    "conmon",
+    "containerd",
     "curl",
     "docker-registry",
+    "docker.io",
     "gcc",
     "iproute2",
+    "iptables",
     "iputils-ping",
     "jq",
     "libc6-dev",
     "libseccomp-dev",
     "mmdebstrap",
+    "netavark",
     "nftables",
     "openssl",
+    "podman",
     "procps",
+    "runc",
     "skopeo",
     "umoci",
     "util-linux",
@@ -45,9 +52,11 @@ const VM_IMAGES: &[&str] = &[
     "nginx.tar",
 ];
 
-/// What needs more than the small machine has, the image `debian`, skopeo, umoci and docker-registry: these run on the host only.
+/// What needs more than the small machine has (the image `debian`, skopeo, umoci, docker-registry, those who call runtimes):
+/// these run on the host only.
 const NOT_IN_VM: &[&str] = &[
     "names::other_names_are_asked_outside",
+    "oci_drivers::",
     "registry_real::",
     "save::skopeo_reads_both_forms_in_it",
     "unpack::",

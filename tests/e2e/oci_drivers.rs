@@ -1,0 +1,45 @@
+//! The runtime in the hands of those who call runtimes: one session each with Podman, containerd and Docker, as Debian has
+//! them. Everything of theirs is in the sandbox: stores, sockets, networks, daemons.
+
+use e2e::{Background, Sandbox, binary, images::image};
+use std::os::unix::fs::symlink;
+use std::process::{Command, Stdio};
+
+/// Runs a script as process 1 of a pid namespace, which takes in the orphans of daemons, and compares what it prints.
+#[track_caller]
+fn session(name: &str, script: &str, expected: &str) {
+    let s = Sandbox::new();
+    let runtime = s.dir.join("corten-runtime");
+    symlink(binary(), &runtime).expect("the sandbox is writable");
+    std::fs::write(s.dir.join("session"), script).expect("the sandbox is writable");
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--net", "bash", "session"]);
+    command.current_dir(&s.dir).stdin(Stdio::null());
+    command.env("DIR", &s.dir).env("RUNTIME", &runtime).env("IMAGE", image("busybox.tar"));
+    command.env("GROUP", format!("/{}", s.scope.cgroup_parent));
+    // Some 15 s where all is well; daemons on a busy machine take their time.
+    let output = Background::start(name, &mut command).wait_for(300);
+    assert!(output.code == 0 && output.stdout == expected, "{output}");
+    // The group that the session was given, and what its monitors made in it, are not the runtime's.
+    s.host(&format!(
+        "find /sys/fs/cgroup -depth -type d -path '*/{}*' -exec rmdir {{}} + || true",
+        s.scope.cgroup_parent
+    ))
+    .ok();
+    s.end();
+}
+
+#[test]
+fn podman() {
+    session("podman", include_str!("drivers/podman.sh"), include_str!("drivers/podman.out"));
+}
+
+#[test]
+fn containerd() {
+    session("containerd", include_str!("drivers/containerd.sh"), include_str!("drivers/containerd.out"));
+}
+
+#[test]
+fn docker() {
+    session("docker", include_str!("drivers/docker.sh"), include_str!("drivers/docker.out"));
+}
