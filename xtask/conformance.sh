@@ -91,14 +91,21 @@ count() {
   printf '%-4s %-42s %4d passed, %2d failed, %2d skipped\n' $word "$@"
 }
 
+if [ "${1:-}" = --moved ]; then
+  # Our groups are the roots of what we see from now on. Where all controllers are in one hierarchy, a root that hands
+  # them on has no processes.
+  if [ "$HIERARCHIES" = "0::" ]; then
+    mkdir "$2/suite"
+    echo $$ >"$2/suite/cgroup.procs"
+  fi
+  exec unshare --mount --pid --net --fork --kill-child bash "$0" --inside
+fi
+
 if [ "${1:-}" = --inside ]; then
   mount --make-rprivate /
   mount -t proc proc /proc
   mount_groups
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-    # No group has processes and controllers for others.
-    mkdir /sys/fs/cgroup/suite
-    echo 0 >/sys/fs/cgroup/suite/cgroup.procs
     for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
       echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
     done
@@ -152,7 +159,7 @@ for suite in ${3:-runtime-tools contest}; do
       done
       echo $BASHPID >"$group/cgroup.procs"
     done
-    exec unshare --mount --pid --net --cgroup --fork --kill-child bash "$(realpath "$0")" --inside
+    exec unshare --cgroup bash "$(realpath "$0")" --moved "$group"
   )
   leave
 done

@@ -273,6 +273,20 @@ fn descriptors_are_kept_only_where_asked_for() {
 }
 
 #[test]
+fn debug_tells_where_exec_begins() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["sleep", "100"]);
+    bundle.set("/process/execCPUAffinity", json!({ "initial": "0" })).write();
+    s.oci_apart("create --bundle box box");
+    s.oci("start box").ok();
+    let output = s.oci("--debug exec box true");
+    assert!(output.code == 0 && output.stderr.contains("affinity: 0x1"), "{output}");
+    assert_eq!(s.oci("exec box true").stderr, "");
+    s.oci("delete --force box").ok();
+    s.end();
+}
+
+#[test]
 fn a_new_network_has_a_loopback() {
     let s = Sandbox::new();
     s.bundle("box", &["sh", "-c", "nc -l -p 80 -e echo heard & sleep 0.2; nc 127.0.0.1 80"]);

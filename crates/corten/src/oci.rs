@@ -35,6 +35,8 @@ pub struct Context {
     json: bool,
     /// `--systemd-cgroup`: groups are made by systemd.
     pub systemd: bool,
+    /// `--debug`
+    pub debug: bool,
     /// For the flags of a command.
     pub cli: cli::Context,
 }
@@ -81,7 +83,7 @@ fn overview() -> String {
       --log-format FORMAT   text or json (default text)
       --systemd-cgroup      Let systemd make the control groups
       --rootless WORD       true, false or auto: taken for runc's sake
-      --debug               Taken for runc's sake
+      --debug               Say more about what is done
   -v, --version             Show the version
 ",
     );
@@ -103,6 +105,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         log: None,
         json: false,
         systemd: false,
+        debug: false,
         cli: cli::Context { root: PathBuf::new(), state: PathBuf::new(), command: "oci".to_owned() },
     };
     let outcome = dispatch(&mut context, words);
@@ -142,7 +145,7 @@ fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
             "log-format" => context.json = value()? == "json",
             "systemd-cgroup" => context.systemd = attached.as_deref() != Some("false"),
             "criu" | "rootless" => drop(value()?),
-            "debug" => {}
+            "debug" => context.debug = true,
             "version" | "v" => {
                 cli::print(&version())?;
                 return Ok(0);
@@ -178,6 +181,13 @@ impl Context {
     /// What was asked for and is not done, although nothing failed.
     fn warn(&self, message: &str) {
         self.note("warning", message);
+    }
+
+    /// What only those want to know who ask.
+    fn debug(&self, message: &str) {
+        if self.debug {
+            self.note("debug", message);
+        }
     }
 
     fn note(&self, level: &str, message: &str) {

@@ -126,6 +126,18 @@ impl std::fmt::Display for BitSet {
     }
 }
 
+/// As a mask, as taskset(1) has it; `#` puts `0x` before it.
+impl std::fmt::LowerHex for BitSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if f.alternate() {
+            f.write_str("0x")?;
+        }
+        let mut words = self.0.iter().rev().skip_while(|word| **word == 0);
+        write!(f, "{:x}", words.next().unwrap_or(&0))?;
+        words.try_for_each(|word| write!(f, "{word:016x}"))
+    }
+}
+
 /// The processors on which the process (0: the caller) may run, less those that its group is kept from. EINVAL when
 /// none is left. See sched_setaffinity(2).
 pub fn set_affinity(pid: i32, cpus: &BitSet) -> Result<(), Errno> {
@@ -169,6 +181,7 @@ mod tests {
         }
         assert_eq!(BitSet::parse(" 1, 3 ,,").unwrap().to_string(), "1,3");
         assert_eq!(BitSet::parse("0-3,7").unwrap().to_string(), "0-3,7");
+        assert_eq!(format!("{:#x}", BitSet::parse("0-3,7,64").unwrap()), "0x1000000000000008f");
         for list in ["x", "-1", "3-1", "1-", "+1", "65536", "99999999999999999999", "1 2"] {
             assert_eq!(BitSet::parse(list), None, "{list}");
         }

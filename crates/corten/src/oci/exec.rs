@@ -120,10 +120,9 @@ fn run(context: &Context, args: &ExecArgs) -> Outcome {
     let socket = |path: &Option<String>| path.as_deref().map(console::connect).transpose();
     let (terminal, pidfd) = (socket(&args.console_socket)?, socket(&args.pidfd_socket)?);
     let stdio = if tty { Stdio::Terminal } else { create::own_stdio()? };
-    let mut launched =
-        oci::exec(&context.containers, &record, (&container, &linux), &what, stdio, &mut |line| {
-            context.warn(line)
-        })?;
+    let (mut warn, mut debug) = (|line: &str| context.warn(line), |line: &str| context.debug(line));
+    let own = (&container, &linux);
+    let mut launched = oci::exec(&context.containers, &record, own, &what, stdio, &mut warn, &mut debug)?;
     let given = (|| {
         if let (Some(socket), Some(master)) = (&terminal, &launched.master) {
             console::send(socket, "/dev/ptmx", master.as_fd())?;

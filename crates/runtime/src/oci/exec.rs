@@ -61,6 +61,7 @@ pub fn exec(
     what: &Exec,
     stdio: Stdio,
     warn: &mut dyn FnMut(&str),
+    debug: &mut dyn FnMut(&str),
 ) -> Result<Launched> {
     match containers.status(record) {
         Status::Stopped | Status::Creating => return Err(Error::new("cannot exec in a stopped container")),
@@ -78,6 +79,9 @@ pub fn exec(
     inherit(&mut document, own);
     let converted = super::process(&document, linux, &place, &Facts::read(user_namespace))?;
     converted.warnings.iter().for_each(|line| warn(line));
+    if let Some(cpus) = &converted.first_cpus {
+        debug(&format!("initial CPU affinity: {cpus:#x}"));
+    }
     let enter_what = Enter {
         pidfd: pidfd.as_fd(),
         namespaces,
