@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the engine beside crun, runc, podman, docker and the bare system calls, in one run.
 
 mod measure;
+mod oci;
 mod report;
 mod sections;
 
@@ -44,11 +45,8 @@ pub struct Bench {
 
 pub fn run(sections: &[String]) -> anyhow::Result<()> {
     for name in sections {
-        anyhow::ensure!(
-            sections::NAMES.contains(&name.as_str()),
-            "no section {name}: {}",
-            sections::NAMES.join(" ")
-        );
+        let known = sections::NAMES.iter().any(|section| named(section, name));
+        anyhow::ensure!(known, "no section {name}: {} oci", sections::NAMES.join(" "));
     }
     packages::install(PACKAGES)?;
     let images = test::images()?;
@@ -66,6 +64,11 @@ pub fn run(sections: &[String]) -> anyhow::Result<()> {
     let _ = bench.engine("corten", "system down").command().status();
     measure::leave_cgroup();
     result
+}
+
+/// Whether a word of the command line means this section: its name, or that of the group that it belongs to.
+fn named(section: &str, word: &str) -> bool {
+    section == word || section.split_once('-').is_some_and(|(group, _)| group == "oci" && group == word)
 }
 
 /// Moves into a mount and a network namespace, so that the bridges, rules and mounts of four engines end with us.
@@ -96,7 +99,7 @@ impl Bench {
             self.engine(engine, &format!("load -i {}", self.images.join(archive).display())).run()?;
         }
         for name in sections::NAMES {
-            if names.is_empty() || names.iter().any(|n| n == name) {
+            if names.is_empty() || names.iter().any(|n| named(name, n)) {
                 println!("\n==> {name}");
                 let section = sections::measure(self, name)?;
                 println!("{}", section.table());

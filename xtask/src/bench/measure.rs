@@ -117,7 +117,7 @@ pub fn leave_cgroup() {
         fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|e| e.path()).collect();
     hierarchies.push("/sys/fs/cgroup".into());
     for hierarchy in hierarchies {
-        for below in ["commands", "docker", "bundle", "podman"] {
+        for below in ["commands", "docker", "bundle", "podman", "oci-corten", "oci-crun", "oci-runc"] {
             let _ = fs::remove_dir(hierarchy.join(CGROUP).join(below));
         }
         let _ = fs::remove_dir(hierarchy.join(CGROUP));

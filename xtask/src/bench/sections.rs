@@ -2,11 +2,23 @@
 
 use super::measure::{self, Contender, Figure, figure, interleaved, milliseconds};
 use super::report::Section;
-use super::{Bench, RUN};
+use super::{Bench, RUN, oci};
 use crate::shell;
 use std::time::Instant;
 
-pub const NAMES: &[&str] = &["run-none", "run-bridge", "exec", "churn50", "memory", "load", "ps50"];
+pub const NAMES: &[&str] = &[
+    "run-none",
+    "run-bridge",
+    "exec",
+    "churn50",
+    "memory",
+    "load",
+    "ps50",
+    oci::NAMES[0],
+    oci::NAMES[1],
+    oci::NAMES[2],
+    oci::NAMES[3],
+];
 
 pub const ENGINES: [&str; 3] = ["corten", "podman", "docker"];
 
@@ -18,7 +30,8 @@ pub fn measure(bench: &mut Bench, name: &str) -> anyhow::Result<Section> {
         "churn50" => churn(bench),
         "memory" => memory(bench),
         "load" => load(bench),
-        _ => ps(bench),
+        "ps50" => ps(bench),
+        name => oci::measure(bench, name),
     }
 }
 
