@@ -82,9 +82,9 @@ impl Engine {
         Ok(Some(Place { way, devices: container.id_base == 0, ids, _lock: None }))
     }
 
-    /// The lock that a start takes too. It ends with the descriptor.
+    /// The lock that a start takes too: on where the root is mounted. It ends with the descriptor.
     pub(crate) fn lock_files(&self, container: &Container) -> Result<OwnedFd> {
-        let dir = self.directory(container);
+        let dir = self.directory(container).join("merged");
         let failed = |e: Errno| match e {
             Errno::NOENT => Error::NoSuchContainer(container.name.clone()),
             e => Error::io("cannot lock", &dir, e),
