@@ -22,4 +22,4 @@ pub use limits::Limits;
 pub use make::Recipe;
 pub use platform::Platform;
 pub use reference::Reference;
-pub use store::{HistoryLine, Image, Layer, Pruned, Removed, Store, Summary, User};
+pub use store::{Fault, HistoryLine, Image, Layer, Pruned, Removed, Report, Store, Summary, User};

@@ -87,7 +87,7 @@ impl Store {
     }
 
     /// Out of the way by one rename, so that half a layer is never found; then deleted.
-    fn delete_layer(&self, chain: &str) -> Result<()> {
+    pub(super) fn delete_layer(&self, chain: &str) -> Result<()> {
         let fail = || io(format!("remove layer sha256:{chain}"));
         let from = self.root.join("layers").join(chain);
         let to = self.root.join("tmp").join(super::tmp::random_name()?);
@@ -98,6 +98,10 @@ impl Store {
         match std::fs::remove_dir_all(&to) {
             // A load swept it away for us.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            // Nothing of ours.
+            Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+                std::fs::remove_file(&to).map_err(fail())
+            }
             other => other.map_err(fail()),
         }
     }

@@ -94,10 +94,7 @@ impl Store {
         // Content must be on disk before a record speaks of it. One syncfs instead of an fsync for each of ten thousand files;
         // outside of the lock, since it takes longest.
         for (chain, layer) in fresh {
-            let (diff_id, size, tar_size) = (layer.diff_id.hex().to_string(), layer.size, layer.tar_size);
-            let record = to_json(&LayerRecord { diff_id, size, tar_size })?;
-            let path = format!("{}/{chain}/layer.json", tmp.path);
-            std::fs::write(self.root.join(&path), record).map_err(io(format!("write '{path}'")))?;
+            self.write_record(tmp, chain, layer)?;
         }
         if !fresh.is_empty() || !kept.is_empty() {
             syncfs(&self.fd).map_err(io("sync the store"))?;
@@ -115,6 +112,14 @@ impl Store {
         }
         lock.end()?;
         published.map(|()| true)
+    }
+
+    /// The record of a layer that was unpacked into the temporary directory.
+    pub(crate) fn write_record(&self, tmp: &Tmp, chain: &str, layer: &NewLayer) -> Result<()> {
+        let (diff_id, size, tar_size) = (layer.diff_id.hex().to_string(), layer.size, layer.tar_size);
+        let record = to_json(&LayerRecord { diff_id, size, tar_size })?;
+        let path = format!("{}/{chain}/layer.json", tmp.path);
+        std::fs::write(self.root.join(&path), record).map_err(io(format!("write '{path}'")))
     }
 
     fn publish(
@@ -247,7 +252,7 @@ impl Store {
     }
 }
 
-fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(value).map_err(|e| Error::Invalid(e.to_string()))?;
     bytes.push(b'\n');
     Ok(bytes)

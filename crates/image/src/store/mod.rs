@@ -17,6 +17,7 @@
 //! came compressed is kept as it came, too ([`Store::blob`]): compressing it again would give another digest.
 
 mod blobs;
+mod check;
 mod collect;
 pub mod commit;
 mod history;
@@ -29,6 +30,7 @@ pub(crate) mod tmp;
 pub mod usage;
 
 pub use blobs::BlobStream;
+pub use check::{Fault, Report};
 pub use history::HistoryLine;
 pub use prune::Pruned;
 pub use remove::{Removed, User};

@@ -77,7 +77,7 @@ impl Store {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<(String, Reference)> {
+pub(super) fn parse(bytes: &[u8]) -> Option<(String, Reference)> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut lines = text.lines();
     let id = lines.next()?.strip_prefix("sha256:").filter(|id| is_hex64(id))?;

@@ -19,6 +19,11 @@ pub(crate) struct Tmp<'a> {
 impl<'a> Tmp<'a> {
     pub fn new(store: &'a Store) -> Result<Tmp<'a>> {
         sweep(store, false);
+        Tmp::within_lock(store)
+    }
+
+    /// The same for one who holds the lock of the store; nothing is swept.
+    pub fn within_lock(store: &'a Store) -> Result<Tmp<'a>> {
         for _ in 0..64 {
             let path = format!("tmp/{}", random_name()?);
             match mkdirat(&store.fd, &path, Mode::RWXU) {
