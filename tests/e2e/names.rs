@@ -210,3 +210,45 @@ fn options_of_the_resolver() {
     s.corten("network rm net").ok();
     s.end();
 }
+
+/// dig(1) in the container's network: it complains about every bit that is wrong.
+#[test]
+fn dig_has_nothing_to_complain_about() {
+    let s = Sandbox::with(&["busybox"]);
+    let outside = Outside::new(&s);
+    s.corten("network create --ipv6 net").ok();
+    let id = s.detached("--name web --network net:alias=www busybox sleep 100");
+    let pid = s.inspect("web", "{{.State.Pid}}");
+    let ask = |question: &str| {
+        let dig = format!("nsenter --net=/proc/{pid}/ns/net dig @127.0.0.11 +time=5 +tries=4 {question}");
+        let answer = s.host(&dig);
+        let text = answer.ok().to_owned();
+        for word in ["WARNING", "Warning", "malformed", "mismatch", "bad packet", "error"] {
+            assert!(!text.contains(word), "{question}: {text}");
+        }
+        text
+    };
+    let (four, six) = (address(&s, "web", "net"), address6(&s, "web", "net"));
+    for name in ["web", "WWW", "web.net", &id[..12]] {
+        for transport in ["", "+tcp", "+bufsize=512", "+noedns", "+cookie"] {
+            assert_eq!(ask(&format!("{transport} +short {name} A")), four, "{name} {transport}");
+            assert_eq!(ask(&format!("{transport} +short {name} AAAA")), six, "{name} {transport}");
+        }
+    }
+    for address in [&four, &six] {
+        assert_eq!(ask(&format!("+short -x {address}")), "web.net.");
+    }
+    // Of a name of ours there is nothing else, and nobody else is asked.
+    let mail = ask("web MX");
+    assert!(mail.contains("status: NOERROR") && mail.contains("ANSWER: 0"), "{mail}");
+    let full = ask("web A");
+    assert!(full.contains("status: NOERROR") && full.contains("ANSWER: 1"), "{full}");
+    assert_eq!(*outside.asked.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(ask("+short example.org A"), "192.0.2.7");
+    assert_eq!(ask("+short +tcp long.example.org A").lines().count(), 100);
+    assert_eq!(ask("+short long.example.org A").lines().count(), 100, "by a connection, after all");
+    outside.end(&s);
+    s.corten("rm -f web").ok();
+    s.corten("network rm net").ok();
+    s.end();
+}

@@ -15,7 +15,8 @@ pub const NEAR6: &str = "2001:db8:51::2";
 
 /// Makes the namespace and the cable to the calling thread's network namespace, with a default route into it. The server
 /// answers each request on port 80 with `hello ` and the address the request came from. It lasts as long as the process.
-pub fn connect() {
+/// Returns a thread that is there.
+pub fn connect() -> i32 {
     let (tell, told) = mpsc::channel();
     let (ready, go) = mpsc::channel();
     std::thread::spawn(move || {
@@ -38,6 +39,7 @@ pub fn connect() {
     assert!(status.success(), "cannot set up the internet");
     ready.send(()).expect("the thread waits");
     crate::wait_until("the internet", 10, || TcpStream::connect((FAR, 80)).is_ok());
+    tid
 }
 
 fn answer(mut stream: TcpStream) -> std::io::Result<()> {

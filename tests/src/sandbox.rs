@@ -20,6 +20,8 @@ pub struct Sandbox {
     pub scope: Scope,
     before: Facts,
     ended: bool,
+    /// A thread that is in the internet.
+    internet: Option<i32>,
 }
 
 /// Which kind of cgroups the machine has for its controllers.
@@ -73,10 +75,8 @@ impl Sandbox {
         fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("cannot make {}: {e}", dir.display()));
         let [root, state, oci] = ["root", "state", "oci"].map(|name| dir.join(name));
         let scope = Scope { cgroup_parent: name, root, state, oci };
-        if internet {
-            crate::internet::connect();
-        }
-        Sandbox { before: Facts::read(&scope), dir, scope, ended: false }
+        let internet = internet.then(crate::internet::connect);
+        Sandbox { before: Facts::read(&scope), dir, scope, ended: false, internet }
     }
 
     #[track_caller]
@@ -133,6 +133,15 @@ impl Sandbox {
     pub fn host(&self, script: &str) -> Output {
         let mut command = Command::new("bash");
         command.args(["-c", script]).current_dir(&self.dir).stdin(Stdio::null());
+        Background::start(script, &mut command).wait()
+    }
+
+    /// Runs a shell script somewhere in the internet.
+    #[track_caller]
+    pub fn far(&self, script: &str) -> Output {
+        let thread = self.internet.expect("a sandbox with an internet");
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{thread}/ns/net")).args(["bash", "-c", script]).stdin(Stdio::null());
         Background::start(script, &mut command).wait()
     }
 
