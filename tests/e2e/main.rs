@@ -18,6 +18,7 @@ mod namespaces;
 mod network;
 mod network_limits;
 mod networks;
+mod ns;
 mod oci;
 mod oci_bad_bundles;
 mod oci_cgroup;

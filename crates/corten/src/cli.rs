@@ -2,6 +2,7 @@
 
 pub mod args;
 mod commit;
+mod compare;
 mod confirm;
 mod cp;
 mod create;
@@ -22,6 +23,7 @@ mod login;
 mod logs;
 mod manifest;
 mod network;
+mod ns;
 mod options;
 mod port;
 mod ps;
@@ -176,6 +178,7 @@ const COMMANDS: &[Command] = &[
     command("history", "Show how an image came about", history::main),
     command("tag", "Give an image another name", tag::main),
     command("rmi", "Remove images", rmi::main),
+    command("compare", "Show what the kernel treats differently in two containers", compare::main),
     command("version", "Show the version", version::main),
     command("info", "Show what the engine uses and holds", system::info),
 ];
@@ -229,6 +232,12 @@ const NETWORK: &[Command] = &[
     command("rm", "Remove networks", network::rm::main),
 ];
 
+const NS: &[Command] = &[
+    command("enter", "Run a command in namespaces of a container", ns::enter::main),
+    command("ls", "List namespaces and who is in them", ns::ls::main),
+    command("run", "Run a command in new namespaces", ns::run::main),
+];
+
 const SYSTEM: &[Command] = &[
     command(
         "down",
@@ -247,6 +256,7 @@ const GROUPS: &[(&str, &str, &[Command])] = &[
     ("image", "Manage images", IMAGE),
     ("manifest", "Look at manifests in registries", MANIFEST),
     ("network", "Manage networks", NETWORK),
+    ("ns", "Look at namespaces, enter them, make them", NS),
     ("system", "Manage the engine", SYSTEM),
 ];
 

@@ -14,6 +14,7 @@ mod files;
 mod group;
 pub mod inspect;
 pub mod logs;
+pub mod look;
 pub mod monitor;
 pub mod names;
 mod net;

@@ -8,6 +8,7 @@ mod host;
 pub mod oci;
 mod plan;
 pub mod ps;
+pub mod spaces;
 mod spec;
 
 pub use enter::{Enter, enter};

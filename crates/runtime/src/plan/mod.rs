@@ -11,7 +11,7 @@ use kernel::mount::Attr;
 use steps::*;
 
 pub use cgroup::ignored as ignored_limits;
-pub(crate) use process::{exec, labelled};
+pub(crate) use process::{candidates, exec, labelled};
 
 /// The meeting points of a start.
 const ROOT_READY: u8 = 1;

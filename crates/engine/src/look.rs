@@ -1,0 +1,39 @@
+//! What the kernel says of containers that run: the ground on which `ns`, `compare` and `why` stand.
+
+pub mod facts;
+pub mod spaces;
+
+use crate::{Container, Engine, Error, Result, State};
+
+/// A running container, as far as one has to know it to look at it from outside.
+#[derive(Debug, Clone)]
+pub struct Running {
+    pub container: Container,
+    /// Of its first process, on the host.
+    pub pid: i32,
+}
+
+impl Engine {
+    /// The container by its name or id, which has to run.
+    pub fn find_running(&self, word: &str) -> Result<Running> {
+        let container = self.find(word)?;
+        match self.state(&container)? {
+            State::Running { pid, .. } => Ok(Running { container, pid }),
+            _ => Err(Error::NotRunning(container.id)),
+        }
+    }
+
+    /// All that run, by name.
+    pub fn all_running(&self) -> Result<Vec<Running>> {
+        let mut all: Vec<Running> = self
+            .list()?
+            .into_iter()
+            .filter_map(|(container, state)| match state {
+                State::Running { pid, .. } => Some(Running { container, pid }),
+                _ => None,
+            })
+            .collect();
+        all.sort_by(|a, b| a.container.name.cmp(&b.container.name));
+        Ok(all)
+    }
+}
