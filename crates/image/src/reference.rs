@@ -79,7 +79,8 @@ impl Reference {
             return self.repository();
         }
         match self.path.strip_prefix(OFFICIAL) {
-            Some(name) if !name.contains('/') => name.to_string(),
+            // Alone it would be an image's id.
+            Some(name) if !name.contains('/') && !is_hex64(name) => name.to_string(),
             _ => self.path.clone(),
         }
     }
@@ -195,9 +196,12 @@ mod tests {
     fn names_as_docker_reads_them() {
         let digested = format!("busybox@sha256:{HEX}");
         let both = format!("h.io:5/a/b:t@sha256:{HEX}");
+        let hex = format!("library/{HEX}:1");
+        let hex_full = format!("docker.io/{hex}");
         let table: &[(&str, &str, &str)] = &[
             // typed, full (with :latest), familiar
             ("busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+            (&hex, &hex_full, &hex),
             ("busybox:1", "docker.io/library/busybox:1", "busybox:1"),
             ("library/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
             ("docker.io/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
