@@ -8,7 +8,8 @@
 # away afterwards. CACHE keeps the emulator, the root image and the kernel (about 600 MB). Needs root and mmdebstrap; the
 # emulator and its libraries are unpacked from Debian packages, so that nothing of the host's matters.
 #
-# VM_KERNEL  the Debian suite whose kernel to boot: bookworm (6.1), bullseye (5.10), trixie (6.12)
+# VM_KERNEL  the Debian suite whose kernel to boot: bookworm (6.1), bullseye (5.10), trixie (6.12), sid (7.x at the time of
+#            writing)
 # VM_ACCEL   kvm or tcg; tcg where the processor does not virtualise. It is some 12 times slower than the host.
 # VM_TIMEOUT seconds, 1200
 #
@@ -27,13 +28,13 @@ die() { say "$*"; exit 125; }
 
 # ---- the parts: emulator, kernel, root image ---------------------------------------------------------------------------
 
-# debian SUITE DIRECTORY OPTION…, from the mirror that this machine's apt uses
+# debian SUITE DIRECTORY OPTION…, from the mirror that this machine's apt uses; of a frozen one the signatures are out of date
 debian() {
   local suite=$1 to=$2 mirror
   shift 2
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 2>/dev/null |
     awk '$2 ~ /^(bullseye|bookworm|trixie|forky|sid)$/ { print $1; exit }')
-  mmdebstrap --quiet --mode=root --aptopt='Acquire::Retries "3"' --aptopt='APT::Install-Recommends "false"' "$@" \
+  mmdebstrap --quiet --mode=root --aptopt='Acquire::Retries "3"' --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' "$@" \
     "$suite" "$to" ${mirror:+"deb $mirror $suite main"} </dev/null >"$to.log" 2>&1 ||
     { tail -n 20 "$to.log" >&2; die "mmdebstrap $suite failed"; }
   rm "$to.log"
@@ -67,20 +68,21 @@ build_root() {
 
 build_kernel() {
   say "fetching the kernel of $suite"
-  local version modules module file magic offset seen=' ' n=0
+  local version modules module file image magic offset seen=' ' n=0
   mkdir -p "$1/initrd.d"/{bin,dev,proc,sys,root,modules}
   debian "$suite" "$1/d" --variant=extract --include=linux-image-cloud-amd64
   [ -d "$1/d/lib/modules" ] || ln -s usr/lib "$1/d/lib"
   version=$(ls "$1/d/lib/modules")
   modules=$1/d/lib/modules/$version
+  image=$(echo "$1"/d/boot/vmlinuz-* "$modules"/vmlinuz*)
   # An uncompressed kernel spares the emulated processor the unpacking.
   for magic in 'xz:\xfd7zXZ\x00' 'zstd:\x28\xb5\x2f\xfd'; do
-    for offset in $(LC_ALL=C grep -obUaP "${magic#*:}" "$1/d/boot/vmlinuz-$version" | cut -d: -f1); do
-      tail -c +$((offset + 1)) "$1/d/boot/vmlinuz-$version" | tool "${magic%%:*}" -dcq 2>/dev/null >"$1/vmlinux" || true
+    for offset in $(LC_ALL=C grep -obUaP "${magic#*:}" "$image" | cut -d: -f1); do
+      tail -c +$((offset + 1)) "$image" | tool "${magic%%:*}" -dcq 2>/dev/null >"$1/vmlinux" || true
       [ "$(head -c 4 "$1/vmlinux" | tail -c 3)" != ELF ] || break 2
     done
   done
-  [ "$(head -c 4 "$1/vmlinux" | tail -c 3)" = ELF ] || cp "$1/d/boot/vmlinuz-$version" "$1/vmlinux"
+  [ "$(head -c 4 "$1/vmlinux" | tail -c 3)" = ELF ] || cp "$image" "$1/vmlinux"
   # The initramfs has the modules that find the disks, in the order in which they load.
   argv0=depmod tool kmod -b "$1/d" "$version"
   for module in virtio_pci virtio_blk virtio_console ext4 crc32c_generic; do
@@ -90,6 +92,7 @@ build_kernel() {
       seen+="$file " n=$((n + 1))
       case $file in
         *.xz) tool xz -dc "$modules/$file" ;;
+        *.zst) tool zstd -dcq "$modules/$file" ;;
         *) cat "$modules/$file" ;;
       esac >"$1/initrd.d/modules/$(printf %02d $n).ko"
     done

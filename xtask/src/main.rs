@@ -15,7 +15,9 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
 tasks:
-  test [--no-vm | --only-vm] [FILTER…]  install what tests need, make their images, run all of them
+  test [--no-vm | --only-vm | --kernel=SUITE] [FILTER…]
+                                        install what tests need, make their images, run all of them; --kernel:
+                                        in the virtual machine alone, with the kernel of that Debian suite
   bench [SECTION…]                      measure beside crun, runc, podman, docker and the bare system calls
   fuzz [TARGET…] [--seconds N]          run the fuzz targets, each for its time or for N seconds
   tidy                                  check the house rules: file lengths, import direction, …

@@ -68,6 +68,12 @@ const NOT_IN_VM: &[&str] = &[
     "unpack::",
 ];
 
+/// The Debian suites whose kernels the machine boots: the first one for all tests, the second for [`NEWER_TESTS`].
+const KERNELS: [&str; 2] = ["bookworm", "trixie"];
+
+/// What leans on the kernel most: groups, rights, priorities, mounts.
+const NEWER_TESTS: &[&str] = &["oci::", "oci_cgroup::", "oci_process::", "oci_security::"];
+
 /// In the small machine: runs the tests with so many at a time, and what failed once more, alone, as nextest does on the host.
 const VM_TESTS: &str = r#"export CORTEN_BIN=/test/corten CORTEN_TEST_CACHE=/test/images CORTEN_TEST_SLOW=12 RUST_BACKTRACE=0
 uname -sr
@@ -84,12 +90,13 @@ tests() {
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let start = Instant::now();
     let (options, filters): (Vec<_>, Vec<_>) = arguments.iter().partition(|a| a.starts_with('-'));
-    let (mut host, mut vm) = (true, true);
+    let (mut host, mut vm, mut kernel) = (true, true, None);
     for option in options {
-        match option.as_str() {
-            "--no-vm" => vm = false,
-            "--only-vm" => host = false,
-            other => bail!("unknown option {other}"),
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("--no-vm", "") => vm = false,
+            ("--only-vm", "") => host = false,
+            ("--kernel", suite) if !suite.is_empty() => (host, kernel) = (false, Some(suite)),
+            _ => bail!("unknown option {option}"),
         }
     }
     if !rustix::process::geteuid().is_root() {
@@ -107,7 +114,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         }
     }
     if vm {
-        vm_tests(&corten, &images, &filters)?;
+        vm_tests(&corten, &images, &filters, kernel)?;
     }
     println!("\ncargo xtask test: all passed, {} s", start.elapsed().as_secs());
     Ok(())
@@ -164,9 +171,10 @@ fn tests(corten: &Path, images: &Path, filters: &[&String]) -> anyhow::Result<()
     shell::run(&mut command)
 }
 
-/// The end-to-end tests once more, where there is cgroup v2 alone and an older kernel.
-fn vm_tests(corten: &Path, images: &Path, filters: &[&String]) -> anyhow::Result<()> {
-    stage("end-to-end tests in a virtual machine: Linux 6.1, cgroup v2");
+/// The end-to-end tests once more, where there is cgroup v2 alone: on an older kernel all, on a newer one some of them; or
+/// all on the kernel of the suite that was asked for.
+fn vm_tests(corten: &Path, images: &Path, filters: &[&String], kernel: Option<&str>) -> anyhow::Result<()> {
+    stage("a virtual machine with cgroup v2");
     let tests = e2e_binary()?;
     let directory = target().join("test-vm");
     let share = directory.join("share");
@@ -179,19 +187,25 @@ fn vm_tests(corten: &Path, images: &Path, filters: &[&String]) -> anyhow::Result
     }
     let filters: Vec<&str> = filters.iter().map(|f| f.as_str()).collect();
     // Tests that measure (their names end in `alone`) get all processors, as with nextest. There is no registry in the machine.
-    let tests = if filters.is_empty() {
-        let skip: String = NOT_IN_VM.iter().map(|name| format!(" --skip {name}")).collect();
-        format!("tests 2 --skip alone{skip}; first=$?; tests 1 alone{skip} && exit $first")
-    } else {
-        format!("tests 2 {}", filters.join(" "))
+    let skip: String = NOT_IN_VM.iter().map(|name| format!(" --skip {name}")).collect();
+    let all = format!("tests 2 --skip alone{skip}; first=$?; tests 1 alone{skip} && exit $first");
+    let some = |names: &[&str]| format!("tests 2 {} --skip alone{skip}", names.join(" "));
+    let runs = match (kernel, filters.is_empty()) {
+        (None, true) => vec![(KERNELS[0], all), (KERNELS[1], some(NEWER_TESTS))],
+        (kernel, true) => vec![(kernel.unwrap_or(KERNELS[0]), all)],
+        (kernel, false) => vec![(kernel.unwrap_or(KERNELS[0]), format!("tests 2 {}", filters.join(" ")))],
     };
-    let script = format!("{VM_TESTS}\n{tests}");
-    let vm = Command::new("bash").arg("xtask/vm.sh").args([&directory, &share]).arg(script).status()?;
-    fs::remove_dir_all(&share)?;
-    match vm.code() {
-        Some(0) => Ok(()),
-        code => bail!("the tests in the virtual machine failed: {code:?}"),
+    for (kernel, tests) in runs {
+        stage(&format!("end-to-end tests with the kernel of Debian's {kernel}"));
+        let mut vm = Command::new("bash");
+        vm.arg("xtask/vm.sh").args([&directory, &share]).arg(format!("{VM_TESTS}\n{tests}"));
+        match vm.env("VM_KERNEL", kernel).status()?.code() {
+            Some(0) => {}
+            code => bail!("the tests in the virtual machine failed: {code:?}"),
+        }
     }
+    fs::remove_dir_all(&share)?;
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
