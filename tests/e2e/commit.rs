@@ -40,7 +40,7 @@ fn what_a_container_wrote_is_an_image() {
     assert!(history.starts_with("a comment|sh -c echo x >/new;"), "{history}");
     assert_eq!(history.lines().count(), 2);
     // The base goes, the image stays, and others read what was saved.
-    s.corten("rm box").ok();
+    s.corten("rm -v box").ok();
     s.corten("rmi busybox").ok();
     s.corten("save -o saved.tar new:1").ok();
     s.corten("rmi new:1").ok();
@@ -92,7 +92,7 @@ fn changes_to_how_it_runs() {
     s.corten("commit nosuch x").fails(1, &["No such container: nosuch"]);
     s.corten("commit box @host").fails(1, &["@host"]);
     assert_eq!(s.corten("images -q").ok().lines().count(), 2);
-    s.corten("rm box").ok();
+    s.corten("rm -v box").ok();
     s.end();
 }
 

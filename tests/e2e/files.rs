@@ -147,7 +147,7 @@ fn cp_out_of_one_that_runs_and_one_that_does_not() {
     }
     s.corten("cp a b").fails(1, &["must specify at least one container source"]);
     s.corten("cp box:/a box:/b").fails(1, &["copying between containers is not supported"]);
-    s.corten("rm box").ok();
+    s.corten("rm -v box").ok();
     s.end();
 }
 
@@ -199,7 +199,7 @@ fn cp_into_one_that_runs_and_one_that_does_not() {
     };
     assert_eq!(seen, format!("{}\n{}", want("stopped"), want("live")));
     assert_eq!(s.corten("exec box cat /tmp/sub/two").ok(), "two");
-    s.corten("rm -f box").ok();
+    s.corten("rm -f -v box").ok();
     s.end();
 }
 

@@ -39,3 +39,4 @@ mod security;
 mod terminal;
 mod tutorial;
 mod unpack;
+mod volumes;

@@ -4,6 +4,7 @@ pub mod args;
 mod commit;
 mod compare;
 mod confirm;
+mod container_prune;
 mod cp;
 mod create;
 mod diff;
@@ -43,6 +44,7 @@ mod tag;
 mod top;
 mod update;
 mod version;
+mod volume;
 mod wait;
 
 pub use args::parse;
@@ -195,6 +197,7 @@ const CONTAINER: &[Command] = &[
     command("logs", "Show what a container has written", logs::main),
     command("ls", "List containers", ps::main),
     command("port", "Show the published ports of a container", port::main),
+    command("prune", "Remove all containers that do not run", container_prune::main),
     command("rename", "Give a container another name", rename::main),
     command("restart", "Stop and start containers", restart::main),
     command("rm", "Remove containers", rm::main),
@@ -247,6 +250,14 @@ const SYSTEM: &[Command] = &[
     command("info", "Show what the engine uses and holds", system::info),
 ];
 
+const VOLUME: &[Command] = &[
+    command("create", "Make a volume", volume::create::main),
+    command("inspect", "Show everything about volumes", volume::inspect::main),
+    command("ls", "List volumes", volume::ls::main),
+    command("prune", "Remove volumes that no container has", volume::prune::main),
+    command("rm", "Remove volumes", volume::rm::main),
+];
+
 const MANIFEST: &[Command] =
     &[command("inspect", "Show a manifest or an index in a registry", manifest::inspect)];
 
@@ -258,6 +269,7 @@ const GROUPS: &[(&str, &str, &[Command])] = &[
     ("network", "Manage networks", NETWORK),
     ("ns", "Look at namespaces, enter them, make them", NS),
     ("system", "Manage the engine", SYSTEM),
+    ("volume", "Manage volumes", VOLUME),
 ];
 
 /// Other words for the same command.
@@ -265,8 +277,8 @@ fn alias(group: &str, name: &str) -> Option<&'static str> {
     match (group, name) {
         ("container", "list" | "ps") => Some("ls"),
         ("container", "remove") => Some("rm"),
-        ("image" | "network", "list") => Some("ls"),
-        ("network", "remove") => Some("rm"),
+        ("image" | "network" | "volume", "list") => Some("ls"),
+        ("network" | "volume", "remove") => Some("rm"),
         ("image", "remove" | "rmi") => Some("rm"),
         _ => None,
     }

@@ -7,6 +7,7 @@ mod networks;
 mod texts;
 mod times;
 
+pub use mounts::{add_mounts_of, volume_name, volumes_from};
 pub use names::container as container_name;
 pub use networks::Connection;
 pub use texts::{exec_environment, parse_size};
@@ -151,7 +152,6 @@ fn refuse_unsupported(args: &ContainerArgs) -> Result<()> {
         ("--gpus", args.gpus.is_some()),
         ("--health-cmd", args.health_cmd.is_some()),
         ("--storage-opt", !args.storage_opt.is_empty()),
-        ("--volumes-from", !args.volumes_from.is_empty()),
     ];
     if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
         return Err(format!("{flag} is not supported yet"));

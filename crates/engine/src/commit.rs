@@ -90,7 +90,7 @@ fn config(container: &Container, base: Option<&Image>) -> RunConfig {
     // What the engine tells every container of itself is no matter of the image.
     let own = [format!("HOSTNAME={}", s.hostname), "TERM=xterm".to_owned()];
     env.retain(|line| !own.contains(line) || old.env.contains(line));
-    let volumes = s.mounts.iter().filter(|m| m.kind == MountKind::Volume && m.source.is_empty());
+    let volumes = s.mounts.iter().filter(|m| m.kind == MountKind::Volume && m.anonymous);
     let volumes = volumes.map(|m| (m.target.clone(), image::config::Empty::default()));
     RunConfig {
         entrypoint: s.entrypoint.clone(),

@@ -89,8 +89,8 @@ impl Engine {
         }
     }
 
-    /// Removes it; a running one only by `force`, which kills it.
-    pub fn remove(&self, container: &Container, force: bool) -> Result<()> {
+    /// Removes it, and with `volumes` its anonymous ones; a running one only by `force`, which kills it.
+    pub fn remove(&self, container: &Container, force: bool, volumes: bool) -> Result<()> {
         if self.handle(container)?.is_some() {
             if !force {
                 return Err(Error::Running(container.name.clone()));
@@ -107,6 +107,9 @@ impl Engine {
         steps::Journal::replay(&journal).map_err(|e| Error::io("cannot replay", &journal, e))?;
         let _ = std::fs::remove_dir_all(&run);
         self.discard(container);
+        if volumes {
+            self.remove_anonymous(container);
+        }
         Ok(())
     }
 

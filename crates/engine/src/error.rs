@@ -23,6 +23,10 @@ pub enum Error {
     Running(String),
     #[error("{what} '{object}': {cause}")]
     Io { what: &'static str, object: String, cause: io::Error },
+    #[error("no such volume: {0}")]
+    NoSuchVolume(String),
+    #[error("remove {name}: volume is in use - [{users}]")]
+    VolumeInUse { name: String, users: String },
     #[error("{0}")]
     Invalid(String),
     #[error(transparent)]
@@ -43,7 +47,7 @@ impl Error {
     /// Nothing has the name that was asked for.
     pub fn is_not_found(&self) -> bool {
         match self {
-            Error::NoSuchContainer(_) => true,
+            Error::NoSuchContainer(_) | Error::NoSuchVolume(_) => true,
             Error::Image(error) => error.is_not_found(),
             Error::Network(network::Error::NotFound(_)) => true,
             _ => false,

@@ -43,7 +43,7 @@ impl Engine {
             "ExecIDs": null,
             "HostConfig": self.host_config(container),
             "GraphDriver": graph_driver(container, &dir),
-            "Mounts": s.mounts.iter().filter(|m| m.kind != MountKind::Tmpfs).map(|m| self.mount_point(container, m)).collect::<Vec<_>>(),
+            "Mounts": s.mounts.iter().filter(|m| m.kind != MountKind::Tmpfs).map(|m| self.mount_point(m)).collect::<Vec<_>>(),
             "Config": config(container),
             "NetworkSettings": self.network_settings(container, &state)?,
         }))
@@ -61,7 +61,7 @@ impl Engine {
         let binds: Vec<String> = s
             .mounts
             .iter()
-            .filter(|m| m.create_source || (m.kind == MountKind::Volume && !m.source.is_empty()))
+            .filter(|m| m.create_source || (m.kind == MountKind::Volume && !m.anonymous))
             .map(bind)
             .collect();
         let mut object = json!({
@@ -126,12 +126,12 @@ impl Engine {
         object
     }
 
-    fn mount_point(&self, container: &Container, m: &Mount) -> Value {
+    fn mount_point(&self, m: &Mount) -> Value {
         let common = |kind: &str, source: String| json!({ "Type": kind, "Source": source });
         let mut object = match m.kind {
             MountKind::Volume => {
                 let mut object = json!({ "Type": "volume", "Name": m.source });
-                let dir = self.volume_path(container, m);
+                let dir = self.volume_path(m);
                 object["Source"] = json!(dir.display().to_string());
                 object
             }
@@ -143,7 +143,10 @@ impl Engine {
         }
         object["Mode"] = json!(if m.read_only { "ro" } else { "" });
         object["RW"] = json!(!m.read_only);
-        object["Propagation"] = json!(if m.kind == MountKind::Bind { "rprivate" } else { "" });
+        object["Propagation"] = json!(match (m.kind, m.propagation.as_str()) {
+            (MountKind::Bind, "") => "rprivate",
+            (_, word) => word,
+        });
         object
     }
 }
@@ -189,7 +192,7 @@ fn config(container: &Container) -> Value {
     let volumes: Vec<String> = s
         .mounts
         .iter()
-        .filter(|m| m.kind == MountKind::Volume && m.source.is_empty())
+        .filter(|m| m.kind == MountKind::Volume && m.anonymous)
         .map(|m| m.target.clone())
         .collect();
     let mut object = json!({
@@ -359,6 +362,11 @@ fn security(s: &Settings) -> Vec<String> {
 
 /// How deep is looked: a container can make a tree that is deeper than any stack.
 const DEEPEST: usize = 200;
+
+/// Bytes of the regular files in a tree.
+pub fn tree_size(dir: &Path) -> u64 {
+    bytes_below(dir, 0)
+}
 
 /// Bytes of the regular files in a tree; links are not followed, and a file with two names counts twice.
 fn bytes_below(dir: &Path, depth: usize) -> u64 {

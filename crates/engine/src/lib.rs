@@ -27,14 +27,17 @@ mod start;
 mod store;
 pub mod top;
 mod users;
+mod volumes;
 
 pub use commit::CommitOptions;
 pub use container::{Container, State, Time};
 pub use error::{Error, Result};
 pub use exec::ExecSettings;
+pub use inspect::tree_size;
 pub use net::{NetworkSettings, predefined};
 pub use seal::seal;
 pub use settings::*;
 pub use specify::ignored_limits;
 pub use start::{StartOptions, Started};
 pub use store::Engine;
+pub use volumes::{Volume, VolumeWish, volume_names};

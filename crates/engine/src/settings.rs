@@ -98,8 +98,18 @@ pub enum Network {
 #[serde(default)]
 pub struct Mount {
     pub kind: MountKind,
-    /// A host path, or a volume's name (empty: an anonymous volume).
+    /// A host path, or a volume's name. (Empty until it is created: an anonymous volume.)
     pub source: String,
+    /// A volume that nobody named: removed with its container by `rm -v` and `--rm`.
+    pub anonymous: bool,
+    /// A new volume does not begin with what the image has there.
+    pub no_copy: bool,
+    /// A place below the volume in its stead.
+    pub subpath: String,
+    /// Of a volume that is made for this.
+    pub labels: BTreeMap<String, String>,
+    /// `rslave`, `shared`…; empty is private.
+    pub propagation: String,
     pub target: String,
     pub read_only: bool,
     /// `-v` makes a missing host directory, `--mount type=bind` does not.

@@ -1,6 +1,6 @@
 //! Containers on disk: created, found, listed, removed. Names are claimed by exclusive creation, no lock is global.
 
-use crate::{Container, Error, Network, Result, Settings, Share, State, Time};
+use crate::{Container, Error, MountKind, Network, Result, Settings, Share, State, Time};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -64,6 +64,12 @@ impl Engine {
             }
             upper_in_memory = image.host;
             image_id = image.id;
+        }
+        let mut settings = settings;
+        for mount in &mut settings.mounts {
+            if mount.kind == MountKind::Volume && mount.source.is_empty() {
+                (mount.source, mount.anonymous) = (crate::volumes::anonymous_name(), true);
+            }
         }
         let id_base = match self.shared_ids(&settings)? {
             _ if settings.userns == Share::Host => 0,
@@ -164,6 +170,7 @@ impl Engine {
         if container.upper_in_memory {
             make_dir(&dir.join("lower"))?;
         }
+        let _volumes = self.hold_volumes(container)?;
         self.write_config(container)
     }
 
@@ -212,6 +219,9 @@ impl Engine {
         let endpoints =
             self.read(&container.id).map_or_else(|_| container.endpoints.clone(), |now| now.endpoints);
         let _ = fs::remove_dir_all(self.directory(container));
+        if container.settings.auto_remove {
+            self.remove_anonymous(container);
+        }
         for endpoint in &endpoints {
             self.release_endpoint(&container.id, endpoint);
         }

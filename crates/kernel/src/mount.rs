@@ -131,6 +131,19 @@ pub fn open_tree(source: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
     rustix::mount::open_tree(CWD, source, flags)
 }
 
+/// Copies the mount of a place below `base`: links are followed as long as they stay below it.
+pub fn open_tree_below(base: &CStr, below: &CStr) -> Result<OwnedFd, Errno> {
+    copy(find_below(base, below)?)
+}
+
+/// Opens a place below `base`, without rights to read it.
+pub fn find_below(base: &CStr, below: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let base = rustix::fs::open(base, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    rustix::fs::openat2(&base, below, flags, Mode::empty(), resolve)
+}
+
 /// Sets flags on a detached tree.
 pub fn set_attr(tree: impl AsFd, attr: &Attr, recursive: bool) -> Result<(), Errno> {
     change_attr(tree, attr, &Attr::default(), recursive)

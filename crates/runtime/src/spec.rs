@@ -154,8 +154,12 @@ pub struct Extra {
     /// Flags that are set and cleared on the mount and all below it.
     pub below: (Attr, Attr),
     pub propagation: Option<(Propagation, Recursive)>,
-    /// What the root has at the target is copied into the new file system.
+    /// What the root has at the target is copied into the new file system, or into the tree.
     pub copy_up: bool,
+    /// With that, the tree's own owner and mode stay.
+    pub keep_owner: bool,
+    /// A place below the source, instead of the source itself.
+    pub subpath: String,
     /// A mapping of its own instead of the container's.
     pub mapping: Option<Mapping>,
     /// The target must not be reached by a link.

@@ -49,6 +49,7 @@ pub use cgroup::{
     DelegateCgroup, EnsureCgroup, FilterDevices, InheritCpuset, JoinCgroup, LinkController, MakeCgroup,
     OpenCgroup, PutIntoCgroup, RemoveCgroup, SetCgroup, UnshareCgroup, processes_of, signal_group,
 };
+pub use copy_up::FillTree;
 pub use credentials::{Credentials, Keyring, Label, MemoryPolicy, PER_LINUX32};
 pub use dev::{DevTmpfs, MakeNode, Node};
 pub use exec::{Affinity, Exec, Ready};
@@ -153,6 +154,7 @@ steps!(
     IdmapTree,
     IdmapTreeBy,
     ChangeTree,
+    FillTree,
     AttachAt,
     AttachTree,
     DevTmpfs,

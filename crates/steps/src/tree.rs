@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct OpenTree {
     pub slot: Slot,
     pub source: Text,
+    /// Not the source itself but this place in it, to which no link out of it leads; empty for itself.
+    pub subpath: Text,
     pub recursive: bool,
     /// Read-only and the like, set before anybody can reach it.
     pub attr: Attr,
@@ -19,8 +21,11 @@ pub struct OpenTree {
 
 impl OpenTree {
     pub fn perform(&self, live: &Live) -> Outcome {
-        let fd =
-            mount::open_tree(self.source.as_c(), self.recursive).map_err(|e| Failure::new(e, "open_tree"))?;
+        let fd = match self.subpath.is_empty() {
+            true => mount::open_tree(self.source.as_c(), self.recursive),
+            false => mount::open_tree_below(self.source.as_c(), self.subpath.as_c()),
+        }
+        .map_err(|e| Failure::new(e, "open_tree"))?;
         if self.attr != Attr::default() {
             mount::set_attr(&fd, &self.attr, self.recursive).map_err(|e| Failure::new(e, "mount_setattr"))?;
         }
@@ -31,7 +36,10 @@ impl OpenTree {
     pub fn shell(&self) -> Shell {
         let bind = if self.recursive { "rbind" } else { "bind" };
         let place = format!("$T/t/{}", self.slot.0);
-        let source = quote(self.source.as_str());
+        let source = match self.subpath.is_empty() {
+            true => quote(self.source.as_str()),
+            false => quote(&format!("{}/{}", self.source, self.subpath)),
+        };
         let mut lines = vec![
             format!("if [ -d {source} ]; then mkdir {place}; else touch {place}; fi"),
             format!("mount --{bind} {source} {place}"),

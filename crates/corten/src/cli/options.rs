@@ -234,8 +234,8 @@ pub struct ContainerArgs {
     /// Refused: volumes have no drivers
     #[arg(long, value_name = "DRIVER", hide = true)]
     pub volume_driver: Option<String>,
-    /// Refused: comes with volumes
-    #[arg(long, value_name = "CONTAINER", hide = true)]
+    /// Mount what another container mounts, at the same places (NAME, NAME:ro)
+    #[arg(long, value_name = "CONTAINER[:ro]")]
     pub volumes_from: Vec<String>,
     /// Directory in which the program starts
     #[arg(short, long, value_name = "DIR")]

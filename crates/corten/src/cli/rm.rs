@@ -25,7 +25,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
-    let remove = |name: &str| Ok(engine.remove(&engine.find(name)?, args.force)?);
+    let remove = |name: &str| Ok(engine.remove(&engine.find(name)?, args.force, args.volumes)?);
     if !args.force {
         return for_each(&args.words, remove);
     }

@@ -85,7 +85,7 @@ fn run(engine: &Engine, args: &RunArgs, settings: Settings) -> Outcome {
         Err(error) => {
             // As with Docker, what could not be started stays for `inspect`, unless it was to be removed.
             if auto_remove {
-                let _ = engine.remove(&container, true);
+                let _ = engine.remove(&container, true, true);
             }
             return Err(engine_failed(error));
         }
@@ -117,8 +117,13 @@ pub fn engine_failed(error: impl Into<Failure>) -> Failure {
 /// The image is looked up, the flags are understood, and both are put together.
 pub fn settings(engine: &Engine, args: &ContainerArgs, may_pull: bool) -> Result<Settings, Failure> {
     let image = resolve::image(engine, args, may_pull)?;
-    let (settings, notes) =
-        resolve::resolve(args, image.as_ref()).map_err(|m| Failure { code: ENGINE, ..Failure::new(m) })?;
+    let failed = |message: String| Failure { code: ENGINE, ..Failure::new(message) };
+    let (mut settings, notes) = resolve::resolve(args, image.as_ref()).map_err(failed)?;
+    for word in &args.volumes_from {
+        let (name, read_only) = resolve::volumes_from(word).map_err(failed)?;
+        let other = engine.find(name).map_err(engine_failed)?;
+        resolve::add_mounts_of(&mut settings, &other, read_only);
+    }
     for note in notes.iter().map(String::as_str).chain(engine::ignored_limits(&settings)) {
         say(note);
     }

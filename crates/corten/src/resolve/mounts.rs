@@ -3,7 +3,7 @@
 use super::Result;
 use super::texts::{absolute, bad_flag, parse_size};
 use crate::cli::ContainerArgs;
-use engine::{Device, Mount, MountKind};
+use engine::{Container, Device, Mount, MountKind, Settings};
 use image::RunConfig;
 
 /// All mounts: at one place there may be one only, and the command line goes before the image.
@@ -30,6 +30,32 @@ pub fn mounts(args: &ContainerArgs, config: &RunConfig) -> Result<Vec<Mount>> {
         }
     }
     Ok(mounts)
+}
+
+/// `--volumes-from container[:ro]`: whose, and whether they are read-only here.
+pub fn volumes_from(word: &str) -> Result<(&str, bool)> {
+    match word.split_once(':') {
+        None => Ok((word, false)),
+        Some((name, mode)) if mode.split(',').all(|m| matches!(m, "ro" | "rw" | "z" | "Z")) => {
+            Ok((name, mode.split(',').any(|m| m == "ro")))
+        }
+        Some((_, mode)) => Err(format!("invalid mode: {mode}")),
+    }
+}
+
+/// Adds the volumes and directories of another container, where there is none yet at that place (or only one that the
+/// image asks for).
+pub fn add_mounts_of(settings: &mut Settings, other: &Container, read_only: bool) {
+    for mount in other.settings.mounts.iter().filter(|m| m.kind != MountKind::Tmpfs) {
+        let taken =
+            |m: &Mount| m.target == mount.target && (m.kind != MountKind::Volume || !m.source.is_empty());
+        if settings.mounts.iter().any(taken) {
+            continue;
+        }
+        settings.mounts.retain(|m| m.target != mount.target);
+        let read_only = read_only || mount.read_only;
+        settings.mounts.push(Mount { read_only, anonymous: false, ..mount.clone() });
+    }
 }
 
 /// `-v [source:]target[:options]`
@@ -59,9 +85,10 @@ fn volume(spec: &str) -> Result<Mount> {
         match option {
             "ro" | "readonly" => mount.read_only = true,
             "rw" => mount.read_only = false,
-            // Labels and copying are nothing to do here; private is what every mount is.
-            "z" | "Z" | "nocopy" | "cached" | "delegated" | "consistent" | "rprivate" | "private"
-            | "rbind" => {}
+            "nocopy" => mount.no_copy = true,
+            word if PROPAGATIONS.contains(&word) && is_path => mount.propagation = word.to_owned(),
+            // Nothing is labelled here; private is what every mount is.
+            "z" | "Z" | "cached" | "delegated" | "consistent" | "rprivate" | "private" | "rbind" => {}
             "bind" => mount.non_recursive = true,
             _ => return Err(format!("invalid mode: {option}")),
         }
@@ -109,7 +136,15 @@ fn mount(spec: &str) -> Result<Mount> {
             "bind-nonrecursive" => mount.non_recursive = flag()?,
             "bind-create-src" => mount.create_source = flag()?,
             "bind-propagation" if matches!(text, "private" | "rprivate") => {}
-            "volume-nocopy" => drop(flag()?),
+            "bind-propagation" if PROPAGATIONS.contains(&text) => mount.propagation = text.to_owned(),
+            "volume-nocopy" => mount.no_copy = flag()?,
+            "volume-subpath" => mount.subpath = subpath(text)?,
+            "volume-label" => {
+                let (key, value) = text.split_once('=').unwrap_or((text, ""));
+                mount.labels.insert(key.to_owned(), value.to_owned());
+            }
+            "volume-driver" if text == "local" => {}
+            "volume-driver" => return Err(format!("volume driver '{text}' is not there: only 'local' is")),
             "consistency" => {}
             "tmpfs-size" => {
                 mount.size =
@@ -120,8 +155,10 @@ fn mount(spec: &str) -> Result<Mount> {
                     u32::from_str_radix(text, 8).map_err(|_| format!("invalid value for {key}: {text}"))?,
                 )
             }
-            "bind-propagation" | "volume-subpath" | "volume-label" | "volume-driver" | "volume-opt"
-            | "image-subpath" => {
+            "bind-propagation" => {
+                return Err(format!("invalid value for {key}: {text}"));
+            }
+            "volume-opt" | "image-subpath" => {
                 return Err(format!("option '{key}' is not supported yet"));
             }
             _ => return Err(format!("unknown option '{key}' in '{field}'")),
@@ -142,10 +179,31 @@ fn mount(spec: &str) -> Result<Mount> {
         }
         _ => {}
     }
+    let of_volumes = mount.no_copy || !mount.subpath.is_empty() || !mount.labels.is_empty();
+    if mount.kind != MountKind::Volume && of_volumes {
+        return Err("cannot mix 'volume-*' options with another mount type".to_owned());
+    }
+    let of_binds = mount.non_recursive || mount.create_source || !mount.propagation.is_empty();
+    if mount.kind != MountKind::Bind && of_binds {
+        return Err("cannot mix 'bind-*' options with another mount type".to_owned());
+    }
     if mount.kind != MountKind::Tmpfs && (mount.size.is_some() || mount.mode.is_some()) {
         return Err("cannot mix 'tmpfs-*' options with another mount type".to_owned());
     }
     Ok(mount)
+}
+
+/// What mounts of the host's, or of the container's, are seen by the other.
+const PROPAGATIONS: &[&str] = &["shared", "rshared", "slave", "rslave"];
+
+/// A relative path that stays below where it begins.
+fn subpath(text: &str) -> Result<String> {
+    match clean(text) {
+        path if text.starts_with('/') || path.is_empty() || text.split('/').any(|part| part == "..") => {
+            Err(format!("invalid value for volume-subpath: '{text}' must be a path below the volume"))
+        }
+        path => Ok(path),
+    }
 }
 
 fn kind(text: &str) -> Result<MountKind> {
@@ -247,7 +305,8 @@ fn target_of(target: &str, spec: &str) -> Result<String> {
     }
 }
 
-fn volume_name(name: &str) -> Result<()> {
+/// What a volume may be called.
+pub fn volume_name(name: &str) -> Result<()> {
     let edge = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     if edge && name.len() > 1 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
         return Ok(());

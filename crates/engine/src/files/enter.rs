@@ -50,6 +50,7 @@ struct Stopped {
 
 struct Volume {
     source: CString,
+    subpath: CString,
     target: CString,
     read_only: bool,
 }
@@ -130,14 +131,19 @@ impl Engine {
         let mut volumes = Vec::new();
         for m in mounts {
             let source = match m.kind {
-                MountKind::Volume if view == View::Write => self.volume(container, m)?.into(),
-                MountKind::Volume => self.volume_path(container, m),
+                MountKind::Volume => self.volume_path(m),
                 _ => PathBuf::from(&m.source),
             };
             // One that has never been made has nothing to show.
             if source.exists() {
                 let (source, target) = (text(source)?, text(m.target.clone().into())?);
-                volumes.push(Volume { source, target, read_only: m.read_only || view == View::Whole });
+                let subpath = text(m.subpath.clone().into())?;
+                volumes.push(Volume {
+                    source,
+                    subpath,
+                    target,
+                    read_only: m.read_only || view == View::Whole,
+                });
             }
         }
         Ok(Stopped { root, volumes })
@@ -205,7 +211,11 @@ impl Stopped {
         // Trees of the host's are taken while its paths mean what they say.
         let mut trees = Vec::new();
         for volume in &self.volumes {
-            trees.push((mount::open_tree(&volume.source, true)?, volume));
+            let tree = match volume.subpath.is_empty() {
+                true => mount::open_tree(&volume.source, true),
+                false => mount::open_tree_below(&volume.source, &volume.subpath),
+            };
+            trees.push((tree?, volume));
         }
         rustix::process::chdir(&**place)?;
         for (tree, volume) in trees {

@@ -1,7 +1,7 @@
 //! What the user mounts: volumes, files and directories of the host with what is mounted below them, memory.
 
-use crate::{Container, Engine, Error, MountKind, Result};
-use kernel::mount::Attr;
+use crate::{Container, Engine, Error, MountKind, Result, State, Volume};
+use kernel::mount::{Attr, Propagation};
 use runtime::{Extra, Idmap, Mount};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,7 @@ impl Engine {
             match m.kind {
                 MountKind::Tmpfs => mounts.push(tmpfs(m)),
                 MountKind::Volume => {
-                    let source = self.volume(container, m)?;
-                    let bind = Bind { source, target: m.target.clone(), attr, recursive: true, file: false };
+                    let bind = self.volume_bind(container, m, attr)?;
                     bind.mount(container, &mut table, mounts);
                 }
                 MountKind::Bind => {
@@ -37,7 +36,8 @@ impl Engine {
                         }
                     };
                     let (source, target) = (m.source.clone(), m.target.clone());
-                    let bind = Bind { source, target, attr, recursive: !m.non_recursive, file };
+                    let extra = Extra { propagation: propagation(&m.propagation), ..Extra::default() };
+                    let bind = Bind { source, target, attr, recursive: !m.non_recursive, file, extra };
                     bind.mount(container, &mut table, mounts);
                 }
             }
@@ -45,37 +45,61 @@ impl Engine {
         Ok(())
     }
 
-    /// Where a volume is.
-    pub(crate) fn volume_path(&self, container: &Container, m: &crate::Mount) -> PathBuf {
-        if m.source.is_empty() {
-            self.directory(container).join("volumes").join(m.target.replace('/', "%"))
+    /// A volume is there since its container was created. On the container's first start an empty one is filled.
+    fn volume_bind(&self, container: &Container, m: &crate::Mount, attr: Attr) -> Result<Bind> {
+        let volume = self.volume_of(m);
+        let path = self.mountpoint(&volume);
+        let mut extra = Extra::default();
+        let mut file = false;
+        if m.subpath.is_empty() {
+            let empty = || std::fs::read_dir(&path).map_or(true, |mut entries| entries.next().is_none());
+            extra.copy_up = !m.no_copy && empty() && self.is_new(container);
+            extra.keep_owner = volume.owned;
         } else {
-            self.root.join("volumes").join(&m.source).join("_data")
+            file = !is_directory(&path, &m.subpath)?;
+            extra.subpath = m.subpath.clone();
         }
+        let source = path.display().to_string();
+        Ok(Bind { source, target: m.target.clone(), attr, recursive: true, file, extra })
     }
 
-    /// The directory of a volume, made when missing; an anonymous one lives and ends with its container.
-    pub(crate) fn volume(&self, container: &Container, m: &crate::Mount) -> Result<String> {
-        let path = self.volume_path(container, m);
-        if !path.exists() {
-            std::fs::create_dir_all(&path).map_err(|e| Error::io("cannot make the volume", &path, e))?;
-            use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-                .map_err(|e| Error::io("cannot make the volume", &path, e))?;
-            self.copy_up(container, &m.target, &path);
-        }
-        Ok(path.display().to_string())
+    /// What is only explained has made nothing yet.
+    fn volume_of(&self, m: &crate::Mount) -> Volume {
+        self.volume(&m.source).unwrap_or(Volume { name: m.source.clone(), ..Volume::default() })
     }
 
-    /// A new volume begins with the owner and mode that the image has at its place (its files are issue of volumes).
-    fn copy_up(&self, container: &Container, target: &str, path: &std::path::Path) {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
-        let found =
-            container.lower.iter().find_map(|l| std::fs::symlink_metadata(format!("{l}{target}")).ok());
-        if let Some(meta) = found.filter(std::fs::Metadata::is_dir) {
-            let _ = std::os::unix::fs::chown(path, Some(meta.uid()), Some(meta.gid()));
-            let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(meta.mode() & 0o7777));
-        }
+    /// Where a volume's files are.
+    pub(crate) fn volume_path(&self, m: &crate::Mount) -> PathBuf {
+        self.mountpoint(&self.volume_of(m))
+    }
+
+    fn is_new(&self, container: &Container) -> bool {
+        matches!(
+            self.state(container),
+            Ok(State::Created | State::Exited { started: None, .. }) | Err(Error::NoSuchContainer(_))
+        )
+    }
+}
+
+/// What a place in a volume is: the volume is the container's to write, so no link out of it is followed.
+fn is_directory(volume: &Path, subpath: &str) -> Result<bool> {
+    let failed = |e: rustix::io::Errno| {
+        Error::io("cannot mount the volume's subpath", volume.join(subpath), std::io::Error::from(e))
+    };
+    let base = std::ffi::CString::new(volume.as_os_str().as_encoded_bytes());
+    let (Ok(base), Ok(below)) = (base, std::ffi::CString::new(subpath)) else {
+        return Err(failed(rustix::io::Errno::INVAL));
+    };
+    let place = kernel::mount::find_below(&base, &below).map_err(failed)?;
+    kernel::mount::is_dir(&place).map_err(failed)
+}
+
+fn propagation(word: &str) -> Option<(Propagation, bool)> {
+    let recursive = word.starts_with('r');
+    match word.trim_start_matches('r') {
+        "slave" => Some((Propagation::Slave, recursive)),
+        "shared" => Some((Propagation::Shared, recursive)),
+        _ => None,
     }
 }
 
@@ -116,14 +140,14 @@ struct Bind {
     attr: Attr,
     recursive: bool,
     file: bool,
+    extra: Extra,
 }
 
 impl Bind {
     /// A tree of mounts is mapped as a whole or not at all. So with ids of its own a container gets each mount of the tree by
     /// itself: what is mounted below may be a file system that knows no mapping, such as `/proc` below `/`.
     fn mount(self, container: &Container, table: &mut Option<Vec<Entry>>, mounts: &mut Vec<Mount>) {
-        let Bind { source, target, attr, recursive, file } = self;
-        let extra = Extra::default();
+        let Bind { source, target, attr, recursive, file, extra } = self;
         if container.id_base == 0 {
             return mounts.push(Mount::Bind {
                 source,
@@ -142,9 +166,9 @@ impl Bind {
             Some(entry) if KERNEL.contains(&entry.fstype.as_str()) => Idmap::No,
             _ => Idmap::Yes,
         };
-        let own = target.clone();
+        let (own, inside) = (target.clone(), !extra.subpath.is_empty());
         mounts.push(Mount::Bind { source, target: own, attr, recursive: false, idmap, file, extra });
-        if !recursive || file {
+        if !recursive || file || inside {
             return;
         }
         for entry in table.iter() {

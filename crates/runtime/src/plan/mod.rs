@@ -195,8 +195,20 @@ fn root(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) -> String 
 
 /// A copy of a host path's mount, mapped when the container has ids of its own.
 fn tree(lists: &mut Lists, slot: Slot, source: &str, recursive: bool, idmap: Idmap, attr: Attr) {
-    let source: Text = source.into();
-    lists.host.push(OpenTree { slot, source: source.clone(), recursive, attr }.into());
+    tree_at(lists, slot, (source, ""), recursive, idmap, attr);
+}
+
+/// The same of a place below that path.
+fn tree_at(
+    lists: &mut Lists,
+    slot: Slot,
+    (source, subpath): (&str, &str),
+    recursive: bool,
+    idmap: Idmap,
+    attr: Attr,
+) {
+    let (source, subpath): (Text, Text) = (source.into(), subpath.into());
+    lists.host.push(OpenTree { slot, source: source.clone(), subpath, recursive, attr }.into());
     if idmap != Idmap::No {
         let optional = idmap == Idmap::IfPossible;
         lists.idmaps.push(IdmapTree { slot, source, recursive, optional }.into());

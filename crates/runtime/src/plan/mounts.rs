@@ -1,6 +1,6 @@
 //! The container's mounts, its terminal, and what is hidden from it.
 
-use super::{Lists, tree};
+use super::{Lists, tree, tree_at};
 use crate::{Cgroups, Extra, GroupPath, Host, Idmap, Mapping, Mount, Spec};
 use kernel::mount::Attr;
 use kernel::process::{CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWPID};
@@ -82,7 +82,11 @@ fn bind(lists: &mut Lists, spec: &Spec, mount: &Mount) {
     let slot = lists.slot();
     let idmap = if spec.ids.is_empty() { Idmap::No } else { *idmap };
     let text: Text = source.as_str().into();
+    let subpath = extra.subpath.as_str();
     let none = Attr::default();
+    let read_only = attr.read_only;
+    // What is to be filled can be written until then.
+    let attr = Attr { read_only: attr.read_only && !extra.copy_up, ..*attr };
     let mut changes: Vec<Step> = Vec::new();
     for (set, clear, recursive) in [(extra.top, extra.clear, false), (extra.below.0, extra.below.1, true)] {
         if (set, clear) != (none, none) {
@@ -97,13 +101,18 @@ fn bind(lists: &mut Lists, spec: &Spec, mount: &Mount) {
     let shared = |kind: Option<(Propagation, bool)>| matches!(kind, Some((Propagation::Shared, _)));
     let peer = shared(extra.propagation) && shared(spec.propagation);
     if in_order(spec) && extra.mapping.is_none() && !peer {
-        lists.inside.push(OpenTree { slot, source: text, recursive: *recursive, attr: *attr }.into());
+        let subpath = subpath.into();
+        lists.inside.push(OpenTree { slot, source: text, subpath, recursive: *recursive, attr }.into());
         lists.inside.extend(changes);
     } else {
-        tree(lists, slot, source, *recursive, idmap, *attr);
+        tree_at(lists, slot, (source, subpath), *recursive, idmap, attr);
         lists.host.extend(changes);
     }
-    let target = target.as_str().into();
+    let target: Text = target.as_str().into();
+    if extra.copy_up {
+        let (keep_owner, read_only) = (extra.keep_owner, read_only);
+        lists.inside.push(FillTree { slot, target: target.clone(), keep_owner, read_only }.into());
+    }
     lists.inside.push(AttachTree { slot, target, file: *file, strict: extra.strict }.into());
 }
 
@@ -188,7 +197,10 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr, base: &str) {
         let slot = lists.slot();
         if spec.unit.is_some() {
             // systemd makes it when the container is there already; it opens it itself, as long as it sees the host's root.
-            lists.inside.push(OpenTree { slot, source: source.into(), recursive: false, attr }.into());
+            lists.inside.push(
+                OpenTree { slot, subpath: Text::default(), source: source.into(), recursive: false, attr }
+                    .into(),
+            );
         } else {
             tree(lists, slot, source, false, Idmap::No, attr);
         }

@@ -1,0 +1,61 @@
+//! `corten volume prune`
+
+use super::super::args::Shape;
+use super::super::confirm::confirm;
+use super::super::{Context, Failure, Outcome, parse, print, say};
+use super::ls::{Filters, PRUNE_KEYS};
+use crate::fmt::words;
+use clap::Args;
+use engine::Error;
+
+const SHAPE: Shape =
+    Shape { usage: "[OPTIONS]", about: "Remove volumes that no container has", words: (0, 0) };
+
+#[derive(Debug, Args)]
+struct PruneArgs {
+    /// Those with names, too, not only anonymous ones
+    #[arg(short, long)]
+    all: bool,
+    /// Only some (label=a=b, label!=a)
+    #[arg(long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    /// Don't ask
+    #[arg(short, long)]
+    force: bool,
+    words: Vec<String>,
+}
+
+pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let args: PruneArgs = match parse(context, &SHAPE, words) {
+        Ok(args) => args,
+        Err(outcome) => return outcome,
+    };
+    let filters = Filters::parse(&args.filter, PRUNE_KEYS).map_err(Failure::flag)?;
+    let all = args.all || filters.all();
+    if !args.force {
+        let kind = if all { "" } else { "anonymous " };
+        confirm(
+            context,
+            &format!("This will remove {kind}local volumes not used by at least one container."),
+        )?;
+    }
+    let engine = context.engine()?;
+    engine.sweep_volumes();
+    let (mut text, mut bytes) = (String::new(), 0);
+    for volume in filters.keep(&engine)?.into_iter().filter(|volume| all || volume.anonymous) {
+        let size = match volume.options.contains_key("device") {
+            true => 0,
+            false => engine::tree_size(&engine.mountpoint(&volume)),
+        };
+        match engine.remove_volume(&volume.name) {
+            Ok(()) => (text, bytes) = (text + &volume.name + "\n", bytes + size),
+            Err(Error::VolumeInUse { .. } | Error::NoSuchVolume(_)) => {}
+            Err(error) => say(&format!("corten: {error}")),
+        }
+    }
+    if !text.is_empty() {
+        text = format!("Deleted Volumes:\n{text}\n");
+    }
+    print(&format!("{text}Total reclaimed space: {}\n", words::size(bytes)))?;
+    Ok(0)
+}

@@ -1,0 +1,301 @@
+//! Volumes: directories that outlive the containers they are mounted in. `volumes/NAME` has `volume.json` and the files, in
+//! `_data`. One appears whole, by a rename, and goes away whole.
+
+use crate::store::{make_dir, random};
+use crate::{Container, Engine, Error, MountKind, Result, Time};
+use rustix::fs::{FlockOperation, RenameFlags, flock};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+/// A volume as it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Volume {
+    pub name: String,
+    pub created: Time,
+    pub labels: BTreeMap<String, String>,
+    /// Of `-o`: `type`, `o`, `device`.
+    pub options: BTreeMap<String, String>,
+    /// Nobody gave it a name: it goes with `rm -v` of its container.
+    pub anonymous: bool,
+    /// Owner and mode were chosen when it was made, and an image does not change them.
+    pub owned: bool,
+}
+
+/// What a new volume shall be.
+#[derive(Debug, Clone, Default)]
+pub struct VolumeWish {
+    /// Empty: a name is made up.
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub options: BTreeMap<String, String>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub mode: Option<u32>,
+    pub anonymous: bool,
+}
+
+/// Keeps a volume from being removed.
+#[derive(Debug)]
+pub struct Hold(#[allow(dead_code, reason = "its lock is what counts")] File);
+
+/// What the directory of a volume that is being made or removed begins with: no volume's name does.
+const UNFINISHED: &str = ".";
+
+impl Engine {
+    fn volume_dir(&self, name: &str) -> PathBuf {
+        self.root.join("volumes").join(name)
+    }
+
+    /// Where the volume's files are.
+    pub fn mountpoint(&self, volume: &Volume) -> PathBuf {
+        match volume.options.get("device") {
+            Some(device) => device.into(),
+            None => self.volume_dir(&volume.name).join("_data"),
+        }
+    }
+
+    /// Makes a volume, or returns the one of that name. The second says whether it was made.
+    ///
+    /// Errors: options that the local driver does not have; a device that is no directory.
+    pub fn create_volume(&self, wish: &VolumeWish) -> Result<(Volume, bool)> {
+        let name = if wish.name.is_empty() { anonymous_name() } else { wish.name.clone() };
+        if let Ok(volume) = self.volume(&name) {
+            return Ok((volume, false));
+        }
+        check_options(&wish.options)?;
+        let volume = Volume {
+            name: name.clone(),
+            created: Time::now(),
+            labels: wish.labels.clone(),
+            options: wish.options.clone(),
+            anonymous: wish.anonymous,
+            owned: wish.uid.is_some() || wish.gid.is_some() || wish.mode.is_some(),
+        };
+        let volumes = self.root.join("volumes");
+        make_dir(&volumes)?;
+        let beside = volumes.join(format!("{UNFINISHED}{}", anonymous_name()));
+        let failed = |e: std::io::Error| Error::io("cannot make the volume", &name, e);
+        let make = || -> std::io::Result<()> {
+            fs::create_dir(&beside)?;
+            fs::set_permissions(&beside, Permissions::from_mode(0o700))?;
+            let data = beside.join("_data");
+            fs::create_dir(&data)?;
+            if wish.uid.is_some() || wish.gid.is_some() {
+                chown(&data, Some(wish.uid.unwrap_or(0)), Some(wish.gid.unwrap_or(0)))?;
+            }
+            fs::set_permissions(&data, Permissions::from_mode(wish.mode.unwrap_or(0o755)))?;
+            fs::write(beside.join("volume.json"), serde_json::to_vec(&volume)?)?;
+            let (from, to) = (&beside, self.volume_dir(&name));
+            Ok(rustix::fs::renameat_with(
+                rustix::fs::CWD,
+                from,
+                rustix::fs::CWD,
+                &to,
+                RenameFlags::NOREPLACE,
+            )?)
+        };
+        match make() {
+            Ok(()) => Ok((volume, true)),
+            Err(error) => {
+                let _ = fs::remove_dir_all(&beside);
+                // Somebody was faster.
+                match self.volume(&name) {
+                    Ok(volume) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok((volume, false)),
+                    _ => Err(failed(error)),
+                }
+            }
+        }
+    }
+
+    /// The volume of that name.
+    pub fn volume(&self, name: &str) -> Result<Volume> {
+        let missing = || Error::NoSuchVolume(name.to_owned());
+        if name.is_empty() || name.starts_with('.') || name.contains('/') {
+            return Err(missing());
+        }
+        let path = self.volume_dir(name).join("volume.json");
+        let text = fs::read(&path).map_err(|_| missing())?;
+        serde_json::from_slice(&text).map_err(|e| Error::io("cannot read", &path, e))
+    }
+
+    /// All volumes, by name.
+    pub fn volumes(&self) -> Result<Vec<Volume>> {
+        let path = self.root.join("volumes");
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io("cannot read", &path, e)),
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut all: Vec<Volume> = names.filter_map(|name| self.volume(&name).ok()).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// Ids of the containers, whatever they do, that have each volume.
+    pub fn volume_users(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (container, _) in self.list()? {
+            for name in volume_names(&container) {
+                users.entry(name.to_owned()).or_default().push(container.id.clone());
+            }
+        }
+        Ok(users)
+    }
+
+    /// Removes a volume that no container has.
+    pub fn remove_volume(&self, name: &str) -> Result<()> {
+        let volume = self.volume(name)?;
+        let dir = self.volume_dir(&volume.name);
+        let lock =
+            lock(&dir, FlockOperation::LockExclusive).map_err(|_| Error::NoSuchVolume(name.to_owned()))?;
+        if let Some(users) = self.volume_users()?.get(name) {
+            return Err(Error::VolumeInUse { name: name.to_owned(), users: users.join(", ") });
+        }
+        let away = self.volume_dir(&format!("{UNFINISHED}{}", anonymous_name()));
+        fs::rename(&dir, &away).map_err(|e| Error::io("cannot remove the volume", name, e))?;
+        drop(lock);
+        fs::remove_dir_all(&away).map_err(|e| Error::io("cannot remove the volume", name, e))
+    }
+
+    /// Removes what a killed command has left half made or half removed.
+    pub fn sweep_volumes(&self) {
+        let entries = fs::read_dir(self.root.join("volumes")).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
+            // One that is being made is younger.
+            let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+            if age.is_some_and(|age| age.as_secs() > 60) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Makes the volumes of a container that are missing, and keeps all of them until what is returned is dropped.
+    pub(crate) fn hold_volumes(&self, container: &Container) -> Result<Vec<Hold>> {
+        let mut holds = Vec::new();
+        for mount in container.settings.mounts.iter().filter(|m| m.kind == MountKind::Volume) {
+            let wish = VolumeWish {
+                name: mount.source.clone(),
+                labels: mount.labels.clone(),
+                anonymous: mount.anonymous,
+                ..VolumeWish::default()
+            };
+            // Removed between the two: made again.
+            for _ in 0..10 {
+                let (volume, _) = self.create_volume(&wish)?;
+                let dir = self.volume_dir(&volume.name);
+                if let Ok(file) = lock(&dir, FlockOperation::LockShared) {
+                    holds.push(Hold(file));
+                    break;
+                }
+            }
+        }
+        Ok(holds)
+    }
+
+    /// Removes the anonymous volumes that came with a container and that no other has.
+    pub(crate) fn remove_anonymous(&self, container: &Container) {
+        for mount in container.settings.mounts.iter().filter(|m| m.anonymous) {
+            let _ = self.remove_volume(&mount.source);
+        }
+    }
+}
+
+/// The names of a container's volumes.
+pub fn volume_names(container: &Container) -> impl Iterator<Item = &str> {
+    let volumes = container.settings.mounts.iter().filter(|m| m.kind == MountKind::Volume);
+    volumes.map(|m| m.source.as_str())
+}
+
+/// A lock on a volume's directory, once it is sure that the directory is still the volume's.
+fn lock(dir: &Path, how: FlockOperation) -> std::io::Result<File> {
+    use std::os::unix::fs::MetadataExt;
+    let file = File::open(dir)?;
+    flock(&file, how)?;
+    let (held, there) = (file.metadata()?, fs::metadata(dir)?);
+    if held.ino() == there.ino() { Ok(file) } else { Err(std::io::ErrorKind::NotFound.into()) }
+}
+
+/// 64 hexadecimal digits.
+pub(crate) fn anonymous_name() -> String {
+    random().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The local driver's: a directory of the host in the place of one of the engine's.
+fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
+    let invalid = |cause: String| Err(Error::Invalid(cause));
+    for (key, value) in options {
+        match (key.as_str(), value.as_str()) {
+            ("type", "none" | "bind") | ("o", "bind" | "rbind" | "") | ("device", _) => {}
+            ("type", kind) => {
+                return invalid(format!(
+                    "volumes of type '{kind}' are not supported: only 'none' with o=bind and a device is"
+                ));
+            }
+            ("o", o) => return invalid(format!("volume option 'o={o}' is not supported: only 'bind' is")),
+            (key, _) => return invalid(format!("invalid option: \"{key}\"")),
+        }
+    }
+    match options.get("device") {
+        None if options.is_empty() => Ok(()),
+        None => invalid("missing device in volume options".to_owned()),
+        Some(device) if Path::new(device).is_absolute() && Path::new(device).is_dir() => Ok(()),
+        Some(device) => {
+            invalid(format!("the device of a volume must be a directory by its whole path: {device}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine(name: &str) -> (Engine, PathBuf) {
+        let base = std::env::temp_dir().join(format!("corten-volumes-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&base);
+        (Engine::open(&base.join("root"), &base.join("state")).unwrap(), base)
+    }
+
+    #[test]
+    fn a_volume_is_made_once_and_goes_whole() {
+        let (engine, base) = engine("once");
+        let wish = VolumeWish { name: "data".into(), mode: Some(0o2770), ..VolumeWish::default() };
+        let (volume, made) = engine.create_volume(&wish).unwrap();
+        assert!(made && volume.owned);
+        assert!(!engine.create_volume(&wish).unwrap().1);
+        let mode = fs::metadata(engine.mountpoint(&volume)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o2770);
+        assert_eq!(engine.volumes().unwrap(), [volume]);
+        engine.remove_volume("data").unwrap();
+        assert!(matches!(engine.remove_volume("data"), Err(Error::NoSuchVolume(_))));
+        assert_eq!(fs::read_dir(base.join("root/volumes")).unwrap().count(), 0);
+        fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn names_that_are_paths_are_no_volumes() {
+        let (engine, base) = engine("paths");
+        fs::create_dir_all(base.join("root/volumes/.half")).unwrap();
+        for name in ["", ".", "..", ".half", "a/b", "../containers"] {
+            assert!(matches!(engine.volume(name), Err(Error::NoSuchVolume(_))), "{name}");
+        }
+        assert!(engine.volumes().unwrap().is_empty());
+        fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn options_of_the_local_driver() {
+        let options = |pairs: &[(&str, &str)]| {
+            check_options(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+        };
+        assert!(options(&[]).is_ok());
+        assert!(options(&[("type", "none"), ("o", "bind"), ("device", "/")]).is_ok());
+        for bad in [&[("type", "nfs")][..], &[("o", "bind")], &[("device", "relative")], &[("size", "1g")]] {
+            assert!(options(bad).is_err(), "{bad:?}");
+        }
+    }
+}
