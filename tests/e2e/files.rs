@@ -93,7 +93,7 @@ fn export_is_what_the_container_sees() {
         s.corten("image inspect -f '{{.Config.Env}} {{.Config.Cmd}}' again:1").ok(),
         "[A=b] [cat /new]"
     );
-    s.corten("rm live").ok();
+    s.corten("rm -v live").ok();
     s.end();
 }
 
