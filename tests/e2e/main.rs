@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cgroup;
+mod check;
 mod commit;
 mod connect;
 mod differential;

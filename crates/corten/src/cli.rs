@@ -40,6 +40,7 @@ mod search;
 mod start;
 mod stop;
 mod system;
+mod system_check;
 mod tag;
 mod top;
 mod update;
@@ -242,6 +243,7 @@ const NS: &[Command] = &[
 ];
 
 const SYSTEM: &[Command] = &[
+    command("check", "Tell what is not as it should be on the disk, and repair it", system_check::main),
     command(
         "down",
         "Remove the bridge, the firewall table and the cgroup when no container is left",

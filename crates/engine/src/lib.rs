@@ -2,6 +2,7 @@
 #![recursion_limit = "256"]
 
 pub mod attach;
+pub mod check;
 mod commit;
 mod container;
 mod control;

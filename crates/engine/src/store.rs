@@ -129,6 +129,7 @@ impl Engine {
 
     /// Makes a container: its name, ids, address and directory are its own until it is removed.
     pub fn create(&self, settings: Settings, name: Option<&str>) -> Result<Container> {
+        let _held = self.hold_containers(crate::check::Holding::Changing)?;
         let mut container = self.draft(settings, name)?;
         let mut attempt = 0;
         while let Err(error) = self.claim_name(&container) {
@@ -196,6 +197,11 @@ impl Engine {
         }
     }
 
+    /// The number of a container's range of ids; None: it has the host's.
+    pub(crate) fn id_range(container: &Container) -> Option<u32> {
+        Some(container.id_base.checked_sub(ID_FIRST)? / ID_COUNT)
+    }
+
     /// A range of ids that no other container has: `ids/N` is claimed, beginning at a place that the id decides.
     fn claim_ids(&self, id: &str) -> Result<u32> {
         let start = u32::from_str_radix(&id[..7], 16).unwrap_or_default() % ID_RANGES;
@@ -213,6 +219,8 @@ impl Engine {
 
     /// Removes all that `create` made. What is not there is removed already.
     pub(crate) fn discard(&self, container: &Container) {
+        // Failing to lock is no reason to leave anything.
+        let _held = self.hold_containers(crate::check::Holding::Changing);
         let ours = |path: &Path| fs::read_link(path).is_ok_and(|id| id == Path::new(&container.id));
         // It may have been connected to networks since it was read.
         let lock = self.lock_briefly(container);
@@ -226,8 +234,8 @@ impl Engine {
             self.release_endpoint(&container.id, endpoint);
         }
         drop(lock);
-        if container.id_base != 0 {
-            let range = self.root.join("ids").join(((container.id_base - ID_FIRST) / ID_COUNT).to_string());
+        if let Some(range) = Engine::id_range(container) {
+            let range = self.root.join("ids").join(range.to_string());
             if ours(&range) {
                 let _ = fs::remove_file(range);
             }

@@ -41,6 +41,8 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         )?;
     }
     let engine = context.engine()?;
+    // No container is made of an image that goes at this moment.
+    let _still = engine.hold_containers(engine::check::Holding::Still)?;
     let used: Vec<String> = engine.list()?.into_iter().map(|(container, _)| container.image_id).collect();
     let pruned = engine.images().prune(&|summary| {
         let id = &summary.image.id;

@@ -25,6 +25,8 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    // No container is made of an image that goes at this moment.
+    let _still = engine.hold_containers(engine::check::Holding::Still)?;
     let containers = engine.list()?;
     let used_by = |id: &str| {
         let mut users = containers.iter().filter(|(c, _)| c.image_id.trim_start_matches("sha256:") == id);

@@ -97,6 +97,18 @@ impl Engine {
         Ok(fd)
     }
 
+    /// The same, where nobody has it.
+    pub(crate) fn try_lock_files(&self, container: &Container) -> Result<Option<OwnedFd>> {
+        let dir = self.directory(container).join("merged");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(fd) = rustix::fs::open(&dir, flags, Mode::empty()) else { return Ok(None) };
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(fd)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(Error::io("cannot lock", &dir, e)),
+        }
+    }
+
     fn stopped_place(&self, container: &Container, view: View) -> Result<Stopped> {
         if container.upper_in_memory {
             return Err(Error::Invalid(format!(
