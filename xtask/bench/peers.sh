@@ -5,6 +5,8 @@
 #   peers.sh prepare DIR RUN IMAGES    settings, images loaded into podman, the bundle for crun and runc
 #   peers.sh dockerd DIR RUN NAME      starts a docker daemon with the data root DIR/NAME, prints its process id
 #   peers.sh cold DIR N                a new, empty place for a store: DIR/cold/N
+#   peers.sh registry DIR RUN PLACE ADDRESS   starts docker-registry with its files in PLACE, prints its process id
+#   peers.sh four DIR ARCHIVE TO       an archive of one layer, made to one of four like it
 set -euo pipefail
 
 what=$1 dir=$2 run=${3:-}
@@ -79,5 +81,35 @@ case $what in
     # every file it makes, and unpacking takes six times longer.
     mkdir -p "$dir/cold/$run"
     sync
+    ;;
+  registry)
+    cat >"$4/registry.yml" <<END
+version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: $4}}
+http: {addr: "$5"}
+END
+    setsid docker-registry serve "$4/registry.yml" >"$dir/registry.log" 2>&1 </dev/null &
+    for _ in $(seq 100); do
+      if curl -fs "http://$5/v2/" >/dev/null; then echo $!; exit; fi
+      sleep 0.1
+    done
+    tail -n 5 "$dir/registry.log" >&2
+    exit 1
+    ;;
+  four)
+    # The same files below another directory each time, so that no two layers are the same.
+    [ ! -e "$4" ] || exit 0
+    new=$4.d
+    rm -rf "$new"
+    mkdir -p "$new/tree"
+    layer=$(tar -xOf "$3" manifest.json | jq -r '.[0].Layers[0]')
+    tar -xOf "$3" "$layer" | tar -C "$new/tree" --exclude=./dev/* -x
+    for n in 1 2 3 4; do tar -C "$new/tree" --transform "s,^\.,./$n,RSh" -cf "$new/$n.tar" .; done
+    ids=$(cd "$new" && sha256sum [1-4].tar | sed 's/ .*//; s/.*/"sha256:&"/' | paste -sd,)
+    echo "{\"architecture\": \"amd64\", \"os\": \"linux\", \"rootfs\": {\"type\": \"layers\", \"diff_ids\": [$ids]}}" >"$new/config.json"
+    echo '[{"Config": "config.json", "RepoTags": ["four:latest"], "Layers": ["1.tar", "2.tar", "3.tar", "4.tar"]}]' >"$new/manifest.json"
+    tar -C "$new" -cf "$4" manifest.json config.json 1.tar 2.tar 3.tar 4.tar
+    rm -rf "$new"
     ;;
 esac

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the engine beside crun, runc, podman, docker and the bare system calls, in one run.
 
+mod images;
 mod measure;
 mod oci;
 mod report;
@@ -12,11 +13,14 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, moun
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 const PACKAGES: &[&str] = &[
     "conmon",
     "containerd",
     "crun",
+    "curl",
+    "docker-registry",
     "docker.io",
     "iproute2",
     "iptables",
@@ -26,7 +30,9 @@ const PACKAGES: &[&str] = &[
     "netavark",
     "podman",
     "runc",
+    "skopeo",
     "util-linux",
+    "zstd",
 ];
 
 /// Where sockets and pid files are: short, as socket names have to be, and on a tmpfs of the benchmark's own.
@@ -41,12 +47,15 @@ pub struct Bench {
     corten: PathBuf,
     floor: PathBuf,
     dockerd: Option<rustix::process::Pid>,
+    /// When a store was deleted: what is unpacked soon after takes longer.
+    deleted: Option<Instant>,
 }
 
 pub fn run(sections: &[String]) -> anyhow::Result<()> {
+    let all = sections::names();
     for name in sections {
-        let known = sections::NAMES.iter().any(|section| named(section, name));
-        anyhow::ensure!(known, "no section {name}: {} oci", sections::NAMES.join(" "));
+        let known = all.iter().any(|section| named(section, name));
+        anyhow::ensure!(known, "no section {name}: {} images oci", all.join(" "));
     }
     packages::install(PACKAGES)?;
     let images = test::images()?;
@@ -57,7 +66,7 @@ pub fn run(sections: &[String]) -> anyhow::Result<()> {
     shell::run(Command::new("cc").args(["-O2", "-static", "-o"]).arg(&floor).arg("xtask/bench/floor.c"))?;
     isolate()?;
     measure::enter_cgroup()?;
-    let mut bench = Bench { dir, images, corten, floor, dockerd: None };
+    let mut bench = Bench { dir, images, corten, floor, dockerd: None, deleted: None };
     let result = bench.measure(sections);
     bench.remove_containers();
     bench.stop_docker();
@@ -68,7 +77,12 @@ pub fn run(sections: &[String]) -> anyhow::Result<()> {
 
 /// Whether a word of the command line means this section: its name, or that of the group that it belongs to.
 fn named(section: &str, word: &str) -> bool {
-    section == word || section.split_once('-').is_some_and(|(group, _)| group == "oci" && group == word)
+    let group = if images::NAMES.contains(&section) {
+        "images"
+    } else {
+        section.split('-').next().unwrap_or_default()
+    };
+    section == word || group == word && matches!(group, "images" | "oci")
 }
 
 /// Moves into a mount and a network namespace, so that the bridges, rules and mounts of four engines end with us.
@@ -98,7 +112,7 @@ impl Bench {
         for (engine, archive) in [("docker", "busybox.tar"), ("corten", "busybox.tar")] {
             self.engine(engine, &format!("load -i {}", self.images.join(archive).display())).run()?;
         }
-        for name in sections::NAMES {
+        for name in sections::names() {
             if names.is_empty() || names.iter().any(|n| named(name, n)) {
                 println!("\n==> {name}");
                 let section = sections::measure(self, name)?;

@@ -125,7 +125,7 @@ pub fn leave_cgroup() {
 }
 
 /// Milliseconds of processor time that were used in the cgroup and in those that engines made beside it.
-fn usage() -> Option<f64> {
+pub fn usage() -> Option<f64> {
     let mut sum = None;
     for name in [CGROUP, "corten-bench-engine"] {
         let v1 = fs::read_to_string(format!("/sys/fs/cgroup/cpuacct/{name}/cpuacct.usage"));
@@ -172,6 +172,25 @@ pub fn pss(pid: u32) -> anyhow::Result<f64> {
         fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).with_context(|| format!("process {pid}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// The most that a command and the processes that it starts have resident, in MB: the sum of their peaks.
+pub fn peak(command: &mut Command) -> anyhow::Result<f64> {
+    let mut child = command.spawn().context("cannot be started")?;
+    let mut peaks = std::collections::HashMap::new();
+    while child.try_wait()?.is_none() {
+        let below = format!("/proc/{0}/task/{0}/children", child.id());
+        let below = fs::read_to_string(below).unwrap_or_default();
+        let pids = below.split_whitespace().filter_map(|pid| pid.parse().ok());
+        for pid in pids.chain([child.id()]) {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let peak = peak.and_then(|kb| kb.trim().trim_end_matches(" kB").parse::<f64>().ok());
+            peaks.extend(peak.map(|kb| (pid, kb)));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(peaks.values().sum::<f64>() / 1e3)
 }
 
 /// The parent of a process.

@@ -2,23 +2,16 @@
 
 use super::measure::{self, Contender, Figure, figure, interleaved, milliseconds};
 use super::report::Section;
-use super::{Bench, RUN, oci};
+use super::{Bench, RUN, images, oci};
 use crate::shell;
 use std::time::Instant;
 
-pub const NAMES: &[&str] = &[
-    "run-none",
-    "run-bridge",
-    "exec",
-    "churn50",
-    "memory",
-    "load",
-    "ps50",
-    oci::NAMES[0],
-    oci::NAMES[1],
-    oci::NAMES[2],
-    oci::NAMES[3],
-];
+const NAMES: &[&str] = &["run-none", "run-bridge", "exec", "churn50", "memory", "ps50"];
+
+/// All sections, in the order in which they are measured.
+pub fn names() -> Vec<&'static str> {
+    [NAMES, images::NAMES, oci::NAMES].concat()
+}
 
 pub const ENGINES: [&str; 3] = ["corten", "podman", "docker"];
 
@@ -29,8 +22,8 @@ pub fn measure(bench: &mut Bench, name: &str) -> anyhow::Result<Section> {
         "exec" => exec(bench),
         "churn50" => churn(bench),
         "memory" => memory(bench),
-        "load" => load(bench),
         "ps50" => ps(bench),
+        name if images::NAMES.contains(&name) => images::measure(bench, name),
         name => oci::measure(bench, name),
     }
 }
@@ -159,44 +152,6 @@ fn memory(bench: &Bench) -> anyhow::Result<Section> {
     Ok(section)
 }
 
-fn load(bench: &mut Bench) -> anyhow::Result<Section> {
-    let archive = bench.images.join("nginx.tar").display().to_string();
-    let mut wall = vec![Vec::new(); ENGINES.len()];
-    bench.stop_docker();
-    for round in 0..3 {
-        for (i, engine) in ENGINES.iter().enumerate() {
-            let place = format!("{engine}-{}-{round}", std::process::id());
-            bench.peers("cold", &[&place])?;
-            let root = bench.dir.join("cold").join(&place).display().to_string();
-            let mut command = bench.engine(engine, &format!("load -q -i {archive}"));
-            match *engine {
-                "corten" => command.env[0].1 = root,
-                "podman" => {
-                    command.words.splice(
-                        1..1,
-                        ["--root".into(), root, "--runroot".into(), format!("{RUN}/cold-{round}")],
-                    );
-                }
-                _ => bench.start_docker(&format!("cold/{place}"))?,
-            }
-            measure::quiet();
-            let start = Instant::now();
-            command.run()?;
-            wall[i].push(milliseconds(start));
-            bench.stop_docker();
-        }
-    }
-    bench.start_docker("docker")?;
-    shell::run(std::process::Command::new("rm").arg("-rf").arg(bench.dir.join("cold")))?;
-    let figures = ENGINES.iter().zip(wall).map(|(engine, wall)| figure(engine, wall, None)).collect();
-    let mut section = section("load", "`load` of the nginx archive, cold store", figures);
-    let of = |name: &str| section.of(name).cloned();
-    let (ours, podman, docker) = (of("corten"), of("podman"), of("docker"));
-    section.ratio("wall time against docker", median(&ours), median(&docker), 0.5);
-    section.ratio("wall time against podman", median(&ours), median(&podman), 0.5);
-    Ok(section)
-}
-
 fn ps(bench: &Bench) -> anyhow::Result<Section> {
     for engine in ENGINES {
         fifty(bench, engine)?;
@@ -247,7 +202,7 @@ fn floor(bench: &Bench, bridge: bool) -> anyhow::Result<Figure> {
     Ok(figure("floor", wall, Some(mean)))
 }
 
-fn section(name: &'static str, title: &'static str, figures: Vec<Figure>) -> Section {
+pub fn section(name: &'static str, title: &'static str, figures: Vec<Figure>) -> Section {
     Section { name, title, unit: "ms", figures, goals: Vec::new() }
 }
 
