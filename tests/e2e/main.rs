@@ -32,6 +32,7 @@ mod ports;
 mod ps;
 mod registry;
 mod registry_auth;
+mod registry_push;
 mod registry_real;
 mod run;
 mod run_files;

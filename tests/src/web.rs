@@ -47,6 +47,8 @@ pub struct Reply {
     pub length: Option<usize>,
     /// Say nothing at all for so long first.
     pub pause: Duration,
+    /// Hang up without an answer.
+    pub gone: bool,
 }
 
 impl Reply {
@@ -148,6 +150,9 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<Request>>, handler: &Handler) -> std
         log.lock().expect("no handler panics").push(request.clone());
         let reply = handler(&request);
         std::thread::sleep(reply.pause);
+        if reply.gone {
+            return writer.shutdown(std::net::Shutdown::Both);
+        }
         let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
         for (name, value) in &reply.headers {
             head.push_str(&format!("{name}: {value}\r\n"));

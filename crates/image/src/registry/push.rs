@@ -13,9 +13,10 @@ use crate::store::{Image, Store};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 /// Layers that are sent at once.
@@ -184,27 +185,15 @@ impl Push<'_> {
     fn compressed(&self, config: &Digest, config_size: u64) -> Result<(Vec<u8>, String)> {
         self.store.prepare()?;
         let tmp = Tmp::new(self.store)?;
-        let mut layers = Vec::new();
-        for layer in &self.image.layers {
-            self.event(&layer.diff_id, State::Compressing);
-            let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
-            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-            let fd = rustix::fs::openat(tmp.fd(), ".", flags, mode).map_err(io("make a temporary file"))?;
-            let mut file = File::from(fd);
-            let mut tar = self.store.layer_tar(&layer.chain)?;
-            let what = format!("compress layer sha256:{}", layer.diff_id);
-            let (digest, size) = squeeze(&mut tar, &mut file).map_err(io(&*what))?;
-            file.seek(SeekFrom::Start(0)).map_err(io(what))?;
-            let source = Some(Source::File(Arc::new(file)));
-            let piece = Piece { diff_id: &layer.diff_id, digest: digest.clone(), size, source };
-            self.bring(std::slice::from_ref(&piece))?;
-            layers.push(Descriptor {
-                media_type: OCI_GZIP.into(),
-                digest: digest.to_string(),
-                size,
-                ..Descriptor::default()
-            });
-        }
+        let layers = std::thread::scope(|scope| {
+            // One layer is sent while the next one is compressed.
+            let (ready, pieces) = sync_channel::<Piece>(1);
+            let send = || pieces.into_iter().try_for_each(|piece| self.bring(std::slice::from_ref(&piece)));
+            let sending = scope.spawn(send);
+            let layers = self.squeeze(&tmp, ready);
+            // Where that has failed, the compression has ended early.
+            sending.join().unwrap_or_else(|_| invalid("the upload panicked")).and(layers)
+        })?;
         let config = Descriptor {
             media_type: OCI_CONFIG.into(),
             digest: config.to_string(),
@@ -215,6 +204,32 @@ impl Push<'_> {
             json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers});
         let document = serde_json::to_vec(&document).map_err(|e| Error::Invalid(e.to_string()))?;
         Ok((document, OCI_MANIFEST.into()))
+    }
+
+    /// Compress the layers, each into a file of its own, as long as somebody takes them.
+    fn squeeze<'a>(&'a self, tmp: &Tmp, ready: SyncSender<Piece<'a>>) -> Result<Vec<Descriptor>> {
+        let mut layers = Vec::new();
+        for layer in &self.image.layers {
+            self.event(&layer.diff_id, State::Compressing);
+            let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            let fd = rustix::fs::openat(tmp.fd(), ".", flags, mode).map_err(io("make a temporary file"))?;
+            let mut file = File::from(fd);
+            let mut tar = self.store.layer_tar(&layer.chain)?;
+            let what = format!("compress layer sha256:{}", layer.diff_id);
+            let (digest, size) = squeeze(&mut tar, &mut file).map_err(io(what))?;
+            layers.push(Descriptor {
+                media_type: OCI_GZIP.into(),
+                digest: digest.to_string(),
+                size,
+                ..Descriptor::default()
+            });
+            let source = Some(Source::File(Arc::new(file)));
+            if ready.send(Piece { diff_id: &layer.diff_id, digest, size, source }).is_err() {
+                break;
+            }
+        }
+        Ok(layers)
     }
 
     /// Bring all of these there, several at once. The first failure ends them.
