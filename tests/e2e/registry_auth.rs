@@ -2,7 +2,7 @@
 
 use e2e::registry::{Documents, error};
 use e2e::web::{Reply, Request, Web};
-use e2e::{Background, Output, Sandbox};
+use e2e::{Background, Output, Pty, Sandbox};
 use std::sync::Arc;
 
 /// user:secret
@@ -89,6 +89,39 @@ fn tokens_by_login() {
     assert!(t.registry.asked().iter().any(|r| r.authorization() == "Bearer known"));
     assert!(at_home(&s, &format!("logout {host}"), None).ok().contains("Removing login credentials"));
     assert!(at_home(&s, &format!("logout {host}"), None).ok().contains("Not logged in"));
+    s.end();
+}
+
+#[test]
+fn passwords_that_are_typed_are_not_shown() {
+    let s = Sandbox::new();
+    let web = Web::start(basic(Documents::busybox()));
+    let line = format!("login {}", web.address);
+    let start = || {
+        let mut command = s.command(&line);
+        command.env("HOME", s.dir.join("home"));
+        Pty::start(&line, &command)
+    };
+    let mut pty = start();
+    pty.expect("Username: ");
+    pty.send("user\r");
+    pty.expect("Password: ");
+    // The terminal is as it was: `wait` sees to that.
+    pty.send("\x03");
+    assert_eq!(pty.wait().code, 130);
+    let mut pty = start();
+    pty.expect("Username: ");
+    pty.send("user\r");
+    pty.expect("Password: ");
+    pty.send("secret\r");
+    pty.expect("Login Succeeded");
+    let output = pty.wait();
+    assert!(output.code == 0 && !output.stdout.contains("secret"), "{output}");
+    // Once more it is known.
+    let mut pty = start();
+    pty.expect("Authenticating with existing credentials...");
+    pty.expect("Login Succeeded");
+    assert_eq!(pty.wait().code, 0);
     s.end();
 }
 

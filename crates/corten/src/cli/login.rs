@@ -4,8 +4,8 @@ use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, print, say};
 use clap::Args;
 use image::registry::{self, Client, Secret};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use std::io::{BufRead, IsTerminal, Read};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use std::io::{IsTerminal, Read};
 
 const LOGIN: Shape = Shape {
     usage: "[OPTIONS] [SERVER]",
@@ -89,6 +89,11 @@ pub fn logout(context: &Context, words: Vec<String>) -> Outcome {
     Ok(0)
 }
 
+/// Control-C.
+const INTERRUPT: u8 = 3;
+/// Longest line of a terminal, in bytes.
+const LINE: usize = 4096;
+
 /// All of standard input, without the end of its line.
 fn piped() -> Result<String, Failure> {
     let mut text = String::new();
@@ -119,24 +124,30 @@ fn asked(user: Option<String>, password: Option<String>) -> Result<Secret, Failu
     Ok(Secret::Password { user, password })
 }
 
-/// One line of the terminal, perhaps without showing it.
+/// One line of the terminal, perhaps without showing it. Control-C ends the command, but not before the terminal is as it was.
 fn line(prompt: &str, shown: bool) -> Result<String, Failure> {
-    let failed =
-        |e: std::io::Error| Failure::new(format!("cannot read from the terminal: {}", super::io_words(&e)));
+    let failed = |e: rustix::io::Errno| {
+        Failure::new(format!("cannot read from the terminal: {}", super::io_words(&e.into())))
+    };
     let stdin = std::io::stdin();
     print(prompt)?;
-    let before = tcgetattr(&stdin).map_err(|e| failed(e.into()))?;
+    let before = tcgetattr(&stdin).map_err(failed)?;
     if !shown {
         let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(|e| failed(e.into()))?;
+        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        silent.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
+        tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(failed)?;
     }
-    let mut text = String::new();
-    let read = stdin.lock().take(MAX).read_line(&mut text);
+    let mut bytes = [0; LINE];
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(&stdin, &mut bytes));
     if !shown {
         let _ = tcsetattr(&stdin, OptionalActions::Now, &before);
         print("\n")?;
     }
-    read.map_err(failed)?;
+    let bytes = &bytes[..read.map_err(failed)?];
+    if !shown && bytes.ends_with(&[INTERRUPT]) {
+        return Err(Failure { code: 130, ..Failure::new("") });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| Failure::new("what was typed is not UTF-8"))?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
