@@ -27,6 +27,7 @@ mod network;
 mod ns;
 mod options;
 mod port;
+mod prune;
 mod ps;
 mod pull;
 mod push;

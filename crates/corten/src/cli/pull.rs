@@ -18,20 +18,40 @@ const SHAPE: Shape = Shape {
 
 #[derive(Debug, Args)]
 struct PullArgs {
-    /// Download every tag of the repository
-    #[arg(short, long)]
-    all_tags: bool,
+    #[command(flatten)]
+    common: Common,
     /// The platform that the image must be for (linux/arm64)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    words: Vec<String>,
+}
+
+/// What `pull` and `push` have in common.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Every tag of the repository
+    #[arg(short, long)]
+    pub all_tags: bool,
     /// Print the image's full name only
     #[arg(short, long)]
-    quiet: bool,
+    pub quiet: bool,
     /// Accepted for old scripts
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = super::args::go_bool, hide = true)]
     disable_content_trust: Option<bool>,
-    words: Vec<String>,
+}
+
+impl Common {
+    /// The repository whose tags are all meant; None: it is one image.
+    pub fn repository<'a>(&self, reference: &'a Reference) -> Result<Option<&'a Reference>, Failure> {
+        if self.all_tags && (reference.tag.is_some() || reference.digest.is_some()) {
+            return Err(Failure::new("tag can't be used with --all-tags/-a"));
+        }
+        if !self.all_tags && !self.quiet && reference.tag.is_none() && reference.digest.is_none() {
+            print("Using default tag: latest\n")?;
+        }
+        Ok(self.all_tags.then_some(reference))
+    }
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
@@ -43,25 +63,18 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let platform = args.platform.as_deref().map(Platform::parse).transpose()?;
     let engine = context.engine()?;
     let client = Client::new()?;
-    if !args.all_tags {
-        let untagged = reference.tag.is_none() && reference.digest.is_none();
-        if untagged && !args.quiet {
-            print("Using default tag: latest\n")?;
-        }
+    let Some(repository) = args.common.repository(&reference)? else {
         let reference = reference.tagged();
-        pull(&engine, &client, &reference, platform.as_ref(), args.quiet, Out::Stdout)?;
+        pull(&engine, &client, &reference, platform.as_ref(), args.common.quiet, Out::Stdout)?;
         print(&format!("{reference}\n"))?;
         return Ok(0);
-    }
-    if reference.tag.is_some() || reference.digest.is_some() {
-        return Err(Failure::new("tag can't be used with --all-tags/-a"));
-    }
-    let tags = image::registry::tags(&client, &reference, &|_| {})?;
+    };
+    let tags = image::registry::tags(&client, repository, &|_| {})?;
     for tag in &tags {
-        let reference = Reference { tag: Some(tag.clone()), ..reference.clone() };
-        pull(&engine, &client, &reference, platform.as_ref(), args.quiet, Out::Stdout)?;
+        let reference = Reference { tag: Some(tag.clone()), ..repository.clone() };
+        pull(&engine, &client, &reference, platform.as_ref(), args.common.quiet, Out::Stdout)?;
     }
-    print(&format!("{reference}\n"))?;
+    print(&format!("{repository}\n"))?;
     Ok(0)
 }
 
