@@ -12,7 +12,9 @@ fn copy(s: &Sandbox, registry: &Registry, from: &str, to: &str) {
         format!("docker-archive:{}", image(from).display())
     };
     let to = format!("docker://{}/{to}", registry.host);
-    s.host(&format!("skopeo copy -q --insecure-policy --dest-tls-verify=false {from} {to}")).ok();
+    // A form that it knows to be there already would be taken for the other.
+    let kept = if from.starts_with("oci:") { "--preserve-digests" } else { "" };
+    s.host(&format!("skopeo copy -q --insecure-policy --dest-tls-verify=false {kept} {from} {to}")).ok();
 }
 
 #[track_caller]

@@ -160,7 +160,8 @@ impl Registry {
         for (from, tag) in [("oci-archive", "gzip"), ("oci", "zstd")] {
             let file = if tag == "gzip" { "nginx.oci.tar" } else { "nginx-zstd.oci" };
             let from = format!("{from}:{images}/{file}");
-            let copy = format!("{SKOPEO} {from} docker://{REGISTRY}/nginx:{tag}");
+            // Or it would put the gzip form that it has just sent in the place of the other.
+            let copy = format!("{SKOPEO} --preserve-digests {from} docker://{REGISTRY}/nginx:{tag}");
             shell::run(Command::new("sh").args(["-c", &copy]))?;
         }
         Ok(())

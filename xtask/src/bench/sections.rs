@@ -10,7 +10,7 @@ const NAMES: &[&str] = &["run-none", "run-bridge", "exec", "churn50", "memory", 
 
 /// All sections, in the order in which they are measured.
 pub fn names() -> Vec<&'static str> {
-    [NAMES, images::NAMES, oci::NAMES].concat()
+    [NAMES, images::NAMES, &oci::NAMES].concat()
 }
 
 pub const ENGINES: [&str; 3] = ["corten", "podman", "docker"];
