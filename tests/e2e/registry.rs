@@ -476,3 +476,45 @@ fn interrupted_by_the_user() {
     works(&s, &web);
     s.end();
 }
+
+#[test]
+fn bars_on_a_terminal() {
+    let s = Sandbox::new();
+    let web = wrong(|documents, request| {
+        let layer = request.path.ends_with(&documents.layer);
+        layer.then(|| Reply { pause: std::time::Duration::from_millis(300), ..documents.answer(request) })
+    });
+    let mut pty = s.pty(&format!("pull {}/x", web.address));
+    pty.expect(": Pulling fs layer");
+    // The line is drawn again, and not another one below it.
+    pty.expect("\x1b[1A\x1b[J");
+    pty.expect(": Pull complete");
+    pty.expect("Status: Downloaded newer image for");
+    assert_eq!(pty.wait().code, 0);
+    works(&s, &web);
+    s.end();
+}
+
+#[test]
+fn searching() {
+    let s = Sandbox::new();
+    let web = wrong(|_, request| {
+        let hits = r#"{"results":[
+            {"name":"library/nginx","description":"Serves \u001b[31m the web\nand more, for as long as it runs on the machine","star_count":20000,"is_official":true},
+            {"name":"me/nginx","description":"","star_count":1}]}"#;
+        (request.path == "/v1/search").then(|| Reply::new(200, hits))
+    });
+    let output = s.corten(&format!("search --limit 7 {}/nginx", web.address));
+    assert_eq!(
+        output.ok(),
+        "NAME            DESCRIPTION                                     STARS     OFFICIAL\n\
+         library/nginx   Serves  [31m the web and more, for as long a…   20000     [OK]\n\
+         me/nginx                                                        1         "
+    );
+    assert!(web.asked().iter().any(|r| r.query == "q=nginx&n=7"), "{:?}", web.asked());
+    let stars = s.corten(&format!("search -f stars=5 --format '{{{{.Name}}}}' {}/nginx", web.address));
+    assert_eq!(stars.ok(), "library/nginx");
+    let other = wrong(|_, _| None);
+    s.corten(&format!("search {}/x", other.address)).fails(1, &["cannot be searched"]);
+    s.end();
+}

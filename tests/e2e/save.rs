@@ -111,3 +111,28 @@ fn standard_output_and_terminals() {
     assert_eq!(pty.wait().code, 1);
     s.end();
 }
+
+#[test]
+fn platforms_of_archives() {
+    let s = Sandbox::new();
+    // One name for two platforms, as a layout made for several lists them; the config of both is for amd64.
+    let layout = image("busybox.oci");
+    s.host(&format!(
+        "cp -r {} layout && cd layout && jq -c '.manifests = [.manifests[0] + {{platform: {{os: \"linux\", architecture: \"s390x\"}}, digest: (\"sha256:\" + \"0\" * 64)}},
+           .manifests[0] + {{platform: {{os: \"linux\", architecture: \"amd64\"}}}}]' index.json >new && mv new index.json",
+        layout.display()
+    ))
+    .ok();
+    s.corten("load -q -i layout").ok();
+    s.corten("load -q --platform linux/s390x -i layout").fails(1, &["cannot load 'layout'", "0000"]);
+    s.corten("load -q --platform linux/arm64 -i layout").fails(1, &["no image for linux/arm64"]);
+    let docker = image("busybox.tar").display().to_string();
+    s.corten(&format!("load -q --platform linux/arm64 -i {docker}"))
+        .fails(1, &["no image for linux/arm64; there is one for linux/amd64"]);
+    s.corten(&format!("load -q --platform linux/amd64 -i {docker}")).ok();
+    s.corten("save --platform linux/amd64 -o x.tar busybox").ok();
+    s.corten("save --platform linux/arm64 -o x.tar busybox").fails(1, &["busybox", "linux/arm64"]);
+    s.corten("push --platform linux/arm64 127.0.0.1:1/x").exits(1);
+    s.corten("history -q --platform arm64 busybox").fails(1, &["busybox", "linux/amd64", "linux/arm64"]);
+    s.end();
+}

@@ -2,6 +2,7 @@
 
 use crate::digest::Digest;
 use crate::error::{Error, Result, invalid};
+use crate::platform::Platform;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
@@ -105,6 +106,10 @@ pub struct History {
 }
 
 impl ImageConfig {
+    pub fn platform(&self) -> Platform {
+        Platform::of(&self.os, &self.architecture, &self.variant)
+    }
+
     /// Parse the config document. `name` names it in errors.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<ImageConfig> {
         let config: ImageConfig = serde_json::from_slice(bytes)

@@ -28,6 +28,12 @@ impl Platform {
         Platform { architecture: architecture.into(), os: "linux".into(), variant: variant.into() }
     }
 
+    /// What a config says. Old ones name no system.
+    pub fn of(os: &str, architecture: &str, variant: &str) -> Platform {
+        let os = if os.is_empty() { "linux" } else { os };
+        Platform { architecture: architecture.into(), os: os.into(), variant: variant.into() }
+    }
+
     /// `os/architecture[/variant]`, or an architecture alone, by their usual names.
     pub fn parse(text: &str) -> Result<Platform> {
         let bad = |cause: &str| {

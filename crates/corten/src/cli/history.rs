@@ -1,7 +1,7 @@
 //! `corten history`
 
 use super::args::Shape;
-use super::images::since;
+use super::images::{check_platform, since};
 use super::{Context, Failure, Outcome, parse, print};
 use crate::fmt::list::{self, Row};
 use crate::fmt::words;
@@ -34,6 +34,9 @@ struct HistoryArgs {
     /// Only the ids
     #[arg(short, long)]
     quiet: bool,
+    /// The platform that the image must be for (linux/arm64)
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
     words: Vec<String>,
 }
 
@@ -53,7 +56,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
-    let history = context.engine()?.images().history(args.words.first().map_or("", String::as_str))?;
+    let engine = context.engine()?;
+    let name = args.words.first().map_or("", String::as_str);
+    check_platform(&engine, name, args.platform.as_deref())?;
+    let history = engine.images().history(name)?;
     let rows: Vec<Line> = history.iter().map(|line| Line { line, args: &args }).collect();
     let shape = list::Shape { titles: TITLES, columns: if args.human { HUMAN } else { NOT_HUMAN } };
     let text = match &args.format {

@@ -9,7 +9,7 @@ use crate::fmt::words;
 use clap::Args;
 use engine::Time;
 use filter::Filters;
-use image::{Image, Reference};
+use image::{Image, Platform, Reference};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -135,6 +135,19 @@ impl Row for Line<'_> {
 
     fn labels(&self) -> BTreeMap<String, String> {
         self.image.config.labels.clone()
+    }
+}
+
+/// What `--platform` asks of an image that is here: that it is for that one.
+pub fn check_platform(engine: &engine::Engine, name: &str, wanted: Option<&str>) -> Result<(), Failure> {
+    let Some(wanted) = wanted.map(Platform::parse).transpose()? else { return Ok(()) };
+    match engine.images().resolve(name) {
+        Ok(image) if !wanted.accepts(&image.platform()) => Err(Failure::new(format!(
+            "image '{name}' is for {}, and does not provide the platform {wanted}",
+            image.platform()
+        ))),
+        // What does not exist is said by whoever wants it.
+        _ => Ok(()),
     }
 }
 

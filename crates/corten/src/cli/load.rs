@@ -3,7 +3,7 @@
 use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, print};
 use clap::Args;
-use image::{Input, Progress};
+use image::{Input, Platform, Progress};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
@@ -21,8 +21,8 @@ struct LoadArgs {
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
-    /// The platform that the image must be for (accepted: archives are for one)
-    #[arg(long, value_name = "PLATFORM", hide = true)]
+    /// The platform to load, of an image that is for several (linux/arm64)
+    #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
     words: Vec<String>,
 }
@@ -32,6 +32,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
+    let platform = args.platform.as_deref().map(Platform::parse).transpose()?;
     let input = match args.input.as_deref() {
         None | Some("-") if std::io::stdin().is_terminal() => {
             return Err(Failure::new(
@@ -43,7 +44,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let engine = context.engine()?;
     let mut bar = Bar { shown: !args.quiet && std::io::stderr().is_terminal(), percent: None };
-    let loaded = engine.images().load(input, &mut |progress| bar.step(&progress));
+    let loaded = engine.images().load_for(input, platform.as_ref(), &mut |progress| bar.step(&progress));
     bar.clear();
     for image in loaded? {
         if image.names.is_empty() {

@@ -1,7 +1,8 @@
 //! `corten push`
 
 use super::args::Shape;
-use super::pull::{Out, progress};
+use super::images::check_platform;
+use super::pull::{Common, Out, progress};
 use super::{Context, Failure, Outcome, parse, print};
 use clap::Args;
 use engine::Engine;
@@ -13,16 +14,11 @@ const SHAPE: Shape =
 
 #[derive(Debug, Args)]
 struct PushArgs {
-    /// Upload every tag of the repository
-    #[arg(short, long)]
-    all_tags: bool,
-    /// Print the image's full name only
-    #[arg(short, long)]
-    quiet: bool,
-    /// Accepted for old scripts
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_parser = super::args::go_bool, hide = true)]
-    disable_content_trust: Option<bool>,
+    #[command(flatten)]
+    common: Common,
+    /// The platform that the image must be for (linux/arm64)
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
     words: Vec<String>,
 }
 
@@ -37,21 +33,15 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     }
     let engine = context.engine()?;
     let client = Client::new()?;
-    let names = if args.all_tags {
-        if reference.tag.is_some() {
-            return Err(Failure::new("tag can't be used with --all-tags/-a"));
-        }
-        every_tag(&engine, &reference)?
-    } else {
-        if reference.tag.is_none() && !args.quiet {
-            print("Using default tag: latest\n")?;
-        }
-        vec![reference.clone().tagged()]
+    let names = match args.common.repository(&reference)? {
+        Some(repository) => every_tag(&engine, repository)?,
+        None => vec![reference.tagged()],
     };
     for name in &names {
-        push(&engine, &client, name, args.quiet)?;
+        check_platform(&engine, &name.familiar(), args.platform.as_deref())?;
+        push(&engine, &client, name, args.common.quiet)?;
     }
-    if args.quiet {
+    if args.common.quiet {
         for name in &names {
             print(&format!("{name}\n"))?;
         }

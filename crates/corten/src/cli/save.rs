@@ -1,6 +1,7 @@
 //! `corten save`
 
 use super::args::Shape;
+use super::images::check_platform;
 use super::{Context, Failure, Outcome, parse};
 use clap::Args;
 use image::Format;
@@ -29,8 +30,8 @@ struct SaveArgs {
     /// Accepted: there is no progress to hide
     #[arg(short, long, hide = true)]
     quiet: bool,
-    /// The platform of the images (accepted: each is for one)
-    #[arg(long, value_name = "PLATFORM", hide = true)]
+    /// The platform that the images must be for (linux/arm64)
+    #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
     words: Vec<String>,
 }
@@ -41,6 +42,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    for name in &args.words {
+        check_platform(&engine, name, args.platform.as_deref())?;
+    }
     write_to(args.output.as_deref(), "save", |out| {
         Ok(engine.images().save(&args.words, args.format, out)?)
     })?;

@@ -14,6 +14,7 @@ use crate::error::{Error, Result, invalid};
 use crate::layer::compress::{Compression, MAGIC};
 use crate::layer::{self, Blob, Job, confined, settle_implied};
 use crate::limits::Limits;
+use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::commit::{NewImage, NewLayer};
 use crate::store::tmp::Tmp;
@@ -63,27 +64,36 @@ struct LayerBlob {
 /// Tries again when another process removes a layer that we meant to share.
 const TRIES: usize = 4;
 
-/// Load every image of the archive, or none: after a failure the store is as it was.
+/// Load every image of the archive, or none: after a failure the store is as it was. Of an image for several platforms, the one for
+/// `platform` (None: this machine's); an image that is for another one is refused where a platform is given.
 pub fn load(
     store: &Store,
     input: Input,
+    platform: Option<&Platform>,
     limits: &Limits,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Loaded>> {
     let name = input.name();
-    load_inner(store, input, limits, progress).map_err(|e| Error::Load { name, cause: Box::new(e) })
+    load_inner(store, input, platform, limits, progress).map_err(|e| Error::Load { name, cause: Box::new(e) })
 }
 
 fn load_inner(
     store: &Store,
     input: Input,
+    platform: Option<&Platform>,
     limits: &Limits,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Loaded>> {
     store.prepare()?;
     let tmp = Tmp::new(store)?;
     let source = Source::open(input, tmp.fd(), limits)?;
-    let images = parse(&source, limits)?;
+    let images = parse(&source, &platform.cloned().unwrap_or_else(Platform::machine), limits)?;
+    for (platform, image) in platform.iter().flat_map(|p| images.iter().map(move |image| (p, image))) {
+        let own = image.image.platform();
+        if !platform.accepts(&own) {
+            return invalid(format!("no image for {platform}; there is one for {own}"));
+        }
+    }
     let mut made = Made::default();
     for _ in 0..TRIES {
         unpack_missing(store, &tmp, &images, &mut made, limits, progress)?;
@@ -95,12 +105,12 @@ fn load_inner(
     invalid("other processes keep removing its layers")
 }
 
-fn parse(source: &Source, limits: &Limits) -> Result<Vec<Parsed>> {
+fn parse(source: &Source, platform: &Platform, limits: &Limits) -> Result<Vec<Parsed>> {
     if let Some(blob) = source.find("manifest.json")? {
         return docker::parse(source, &blob.read("manifest.json", limits.manifest)?, limits);
     }
     if let Some(blob) = source.find("index.json")? {
-        return oci::parse(source, &blob.read("index.json", limits.manifest)?, limits);
+        return oci::parse(source, &blob.read("index.json", limits.manifest)?, platform, limits);
     }
     if source.is_unfinished() {
         return invalid("archive is truncated: neither 'manifest.json' nor 'index.json' is in it");

@@ -16,8 +16,8 @@ use std::collections::HashSet;
 /// Indexes inside indexes.
 const MAX_NESTING: usize = 4;
 
-/// The images that `index.json` lists, for this machine's platform.
-pub fn parse(source: &Source, document: &[u8], limits: &Limits) -> Result<Vec<Parsed>> {
+/// The images that `index.json` lists, for this platform.
+pub fn parse(source: &Source, document: &[u8], platform: &Platform, limits: &Limits) -> Result<Vec<Parsed>> {
     if let Some(layout) = source.find("oci-layout")? {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -51,22 +51,21 @@ pub fn parse(source: &Source, document: &[u8], limits: &Limits) -> Result<Vec<Pa
         return invalid(format!("more than {} images", limits.images));
     }
     let many = groups.len() > 1;
-    let machine = Platform::machine();
     let mut images: Vec<Parsed> = Vec::new();
     for (name, group) in groups {
         // Attestations and other platforms that stand alone are passed over where there is something else.
         if many
             && name.is_none()
-            && group.iter().all(|d| d.platform.as_ref().is_some_and(|p| !machine.accepts(p)))
+            && group.iter().all(|d| d.platform.as_ref().is_some_and(|p| !platform.accepts(p)))
         {
             continue;
         }
-        let mut parsed = resolve(source, choose(group, &machine)?, limits, 0)?;
+        let mut parsed = resolve(source, choose(group, platform)?, platform, limits, 0)?;
         parsed.names = name.map(|n| reference(&n)).transpose()?.flatten().into_iter().collect();
         images.push(parsed);
     }
     if images.is_empty() {
-        return invalid(format!("no image for {machine}"));
+        return invalid(format!("no image for {platform}"));
     }
     Ok(images)
 }
@@ -112,14 +111,20 @@ pub fn manifests(source: &Source, limits: &Limits) -> Result<Vec<Manifest>> {
     Ok(found)
 }
 
-fn resolve(source: &Source, descriptor: Descriptor, limits: &Limits, depth: usize) -> Result<Parsed> {
+fn resolve(
+    source: &Source,
+    descriptor: Descriptor,
+    platform: &Platform,
+    limits: &Limits,
+    depth: usize,
+) -> Result<Parsed> {
     let (digest, bytes) = read(source, &descriptor, limits.manifest)?;
     match check(&digest.to_string(), &bytes, &descriptor.media_type)? {
         Checked::Index(_) if depth == MAX_NESTING => {
             invalid(format!("index {digest}: indexes are nested too deeply"))
         }
         Checked::Index(manifests) => {
-            resolve(source, choose(manifests, &Platform::machine())?, limits, depth + 1)
+            resolve(source, choose(manifests, platform)?, platform, limits, depth + 1)
         }
         Checked::Manifest { config, layers } => manifest(source, (digest, bytes), config, layers, limits),
     }

@@ -121,7 +121,7 @@ fn unchanged(
         return None;
     }
     let image = store.image(id).ok()?;
-    let own = Platform { architecture: image.architecture, os: image.os, variant: image.variant };
+    let own = image.platform();
     let fits = platform.map_or_else(|| Platform::machine().accepts(&own), |wanted| wanted.accepts(&own));
     let whole = image.layers.iter().all(|layer| store.layer_record(&layer.chain).is_some());
     (fits && whole).then(|| Pulled { id: id.into(), digest: digest.to_string(), up_to_date: true })
@@ -160,11 +160,7 @@ fn find_at(store: &Store, session: &Session, which: &str, platform: Option<&Plat
             }
             Checked::Manifest { config, layers } => {
                 let found = read(store, session, top.digest, document, &config, layers)?;
-                let given = Platform {
-                    architecture: found.image.architecture.clone(),
-                    os: if found.image.os.is_empty() { "linux".into() } else { found.image.os.clone() },
-                    variant: found.image.variant.clone(),
-                };
+                let given = found.image.platform();
                 // An index has said what it is for; what stands alone is refused where that was asked for.
                 if platform.is_some() && !by_platform && !wanted.accepts(&given) {
                     return invalid(format!("no image for {wanted}; there is one for {given}"));

@@ -41,6 +41,7 @@ use crate::digest::is_hex64;
 use crate::error::{Error, Result, io};
 use crate::host;
 use crate::limits::Limits;
+use crate::platform::Platform;
 use crate::reference::Reference;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, openat};
@@ -73,6 +74,12 @@ pub struct Image {
     pub variant: String,
     pub os: String,
     pub config: RunConfig,
+}
+
+impl Image {
+    pub fn platform(&self) -> Platform {
+        Platform::of(&self.os, &self.architecture, &self.variant)
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -173,7 +180,17 @@ impl Store {
 
     /// Load every image of an archive, or none. See [`archive::load`].
     pub fn load(&self, input: Input, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Loaded>> {
-        archive::load(self, input, &self.limits, progress)
+        archive::load(self, input, None, &self.limits, progress)
+    }
+
+    /// The same for one platform. See [`archive::load`].
+    pub fn load_for(
+        &self,
+        input: Input,
+        platform: Option<&Platform>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Loaded>> {
+        archive::load(self, input, platform, &self.limits, progress)
     }
 
     /// Write images to an archive. See [`archive::save::save`].
