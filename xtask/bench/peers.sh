@@ -105,7 +105,7 @@ END
     mkdir -p "$new/tree"
     layer=$(tar -xOf "$3" manifest.json | jq -r '.[0].Layers[0]')
     tar -xOf "$3" "$layer" | tar -C "$new/tree" --exclude=./dev/* -x
-    for n in 1 2 3 4; do tar -C "$new/tree" --transform "s,^\.,./$n,RSh" -cf "$new/$n.tar" .; done
+    for n in 1 2 3 4; do tar -C "$new/tree" --transform "s,^\.,./$n,rSh" -cf "$new/$n.tar" .; done
     ids=$(cd "$new" && sha256sum [1-4].tar | sed 's/ .*//; s/.*/"sha256:&"/' | paste -sd,)
     echo "{\"architecture\": \"amd64\", \"os\": \"linux\", \"rootfs\": {\"type\": \"layers\", \"diff_ids\": [$ids]}}" >"$new/config.json"
     echo '[{"Config": "config.json", "RepoTags": ["four:latest"], "Layers": ["1.tar", "2.tar", "3.tar", "4.tar"]}]' >"$new/manifest.json"
