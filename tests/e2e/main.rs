@@ -14,6 +14,7 @@ mod host_image;
 mod identity;
 mod images;
 mod lifecycle;
+mod map;
 mod names;
 mod namespaces;
 mod network;

@@ -23,6 +23,7 @@ mod load;
 mod login;
 mod logs;
 mod manifest;
+mod map;
 mod network;
 mod ns;
 mod options;
@@ -182,6 +183,7 @@ const COMMANDS: &[Command] = &[
     command("history", "Show how an image came about", history::main),
     command("tag", "Give an image another name", tag::main),
     command("rmi", "Remove images", rmi::main),
+    command("map", "Draw what there is now, and how it hangs together", map::main),
     command("compare", "Show what the kernel treats differently in two containers", compare::main),
     command("version", "Show the version", version::main),
     command("info", "Show what the engine uses and holds", system::info),

@@ -1,9 +1,11 @@
 //! What the kernel says of containers that run: the ground on which `ns`, `compare` and `why` stand.
 
 pub mod facts;
+pub mod map;
 pub mod spaces;
 
 use crate::{Container, Engine, Error, Result, State};
+use runtime::{GroupPaths, Host};
 
 /// A running container, as far as one has to know it to look at it from outside.
 #[derive(Debug, Clone)]
@@ -36,4 +38,9 @@ impl Engine {
         all.sort_by(|a, b| a.container.name.cmp(&b.container.name));
         Ok(all)
     }
+}
+
+/// The control groups of a container.
+fn group_paths(container: &Container) -> GroupPaths {
+    GroupPaths::everywhere(&crate::group::of(container), &Host::read())
 }
