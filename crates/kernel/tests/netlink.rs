@@ -39,7 +39,6 @@ fn a_veth_from_a_bridge_into_another_namespace() {
             &Veth {
                 host: "veth1",
                 host_index: 0x1000_0001,
-                bridge,
                 inner: "eth0",
                 inner_index: 10,
                 inner_mac: Some([2, 66, 10, 9, 0, 2]),
@@ -47,6 +46,7 @@ fn a_veth_from_a_bridge_into_another_namespace() {
                 namespace: Namespace::Fd(std::os::fd::AsRawFd::as_raw_fd(&inside)),
             },
         );
+        route::plug_in(b, 0x1000_0001, bridge);
         route::set_port(b, 0x1000_0001, true);
     })
     .unwrap();

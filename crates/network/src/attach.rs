@@ -302,7 +302,7 @@ mod tests {
     fn it_is_said_in_shell() {
         let attachment = example();
         insta::assert_snapshot!(say(&attachment.host), @r#"
-        ip link show corten0 >/dev/null 2>&1 || ip link add corten0 address 02:42:0a:4d:00:01 type bridge
+        ip link show corten0 >/dev/null 2>&1 || ip link add corten0 address 02:42:0a:4d:00:01 type bridge mcast_snooping 0
         ip address replace 10.77.0.1/16 brd + dev corten0
         ip link set corten0 up
         sysctl -qw net.ipv4.conf.corten0.route_localnet=1
@@ -403,6 +403,7 @@ mod tests {
         "#);
         insta::assert_snapshot!(say(&attachment.joined), @r"
         ip link add eth0 index 10 address 02:42:0a:4d:00:02 numtxqueues 1 numrxqueues 1 netns $PID up type veth peer name veth7dbf8be index 400292030 numtxqueues 1 numrxqueues 1
+        sysctl -qew net.ipv6.conf.veth7dbf8be.disable_ipv6=1
         ip link set veth7dbf8be master corten0 up
         ip link set veth7dbf8be type bridge_slave hairpin on
         ");

@@ -3,9 +3,13 @@
 
 mod world;
 
+use std::os::fd::OwnedFd;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use kernel::netlink::namespace;
 use network::PublishedPort;
+use rustix::fs::{Mode, OFlags};
 use steps::{Live, Protocol, Publish, Step};
 use world::{World, perform};
 
@@ -105,4 +109,89 @@ fn rebuilt(world: &World) {
         time(|| perform(std::slice::from_ref(&step), &Live::new(0)))
     });
     median("make the whole table", times.collect());
+}
+
+/// A thread that steps into one new network namespace after the other, in the place of containers' first processes.
+struct Rooms {
+    ask: mpsc::Sender<()>,
+    rooms: mpsc::Receiver<(i32, OwnedFd)>,
+}
+
+impl Rooms {
+    fn open() -> Rooms {
+        let (ask, asked) = mpsc::channel::<()>();
+        let (tell, rooms) = mpsc::channel();
+        std::thread::spawn(move || {
+            while asked.recv().is_ok() {
+                namespace::unshare().unwrap();
+                let thread = rustix::thread::gettid().as_raw_nonzero().get();
+                tell.send((thread, namespace::current().unwrap())).unwrap();
+            }
+        });
+        Rooms { ask, rooms }
+    }
+
+    /// Steps into the next: the thread that is there, and the namespace, which lasts as long as it is held.
+    fn next(&self) -> (i32, OwnedFd) {
+        self.ask.send(()).unwrap();
+        self.rooms.recv().unwrap()
+    }
+}
+
+/// All that a start does for its network: an address leased, a port held, the plan, and its steps on both sides. Nothing of
+/// the container but its network namespace is there. Prints `attach <containers> <microseconds>`: the median of the twenty
+/// that come when so many are there.
+#[test]
+#[ignore = "a measurement"]
+fn attach() {
+    let world = World::new();
+    let rooms = Rooms::open();
+    let mut all = vec![world.container("first", &["9000:80"]).place.namespace.try_clone().unwrap()];
+    for level in [1, 100, 1000] {
+        while all.len() < level {
+            all.push(attach_one(&world, &rooms, all.len()).1);
+        }
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            let (time, room) = attach_one(&world, &rooms, all.len());
+            times.push(time);
+            all.push(room);
+        }
+        times.sort();
+        println!("attach {level} {}", times[times.len() / 2].as_micros());
+    }
+}
+
+fn attach_one(world: &World, rooms: &Rooms, number: usize) -> (Duration, OwnedFd) {
+    let (thread, room) = rooms.next();
+    let proc = kernel::mount::new_fs(c"proc", c"proc", &[], kernel::mount::Attr::NO_SUID_DEV_EXEC).unwrap();
+    let mut found = None;
+    let outside = time(|| {
+        let id = format!("c{number}");
+        let endpoint = world.endpoint(&id);
+        let plug = network::Plug { network: &world.network, endpoint: &endpoint, number: 0 };
+        assert!(network::firewall::intact(&[&world.network]).unwrap());
+        let specs = network::ports::parse(&format!("{}:80", 10000 + number)).unwrap();
+        let families = network::Families::of(&network::attach::targets(&[plug]));
+        let reserved = network::reserve(&specs, families).unwrap();
+        let attachment = network::attach(&[plug], &id, 0, &reserved.ports, &Default::default());
+        let live = Live::new(0);
+        perform(&attachment.host, &live);
+        live.pid.set(thread);
+        perform(&attachment.joined, &live);
+        found = Some(attachment);
+    });
+    let attachment = found.unwrap();
+    // As in a container, which has a /proc of its own: that of the host remembers every name in every network.
+    let set = |(key, value): (&String, &String)| {
+        let path = format!("sys/{}", key.replace('.', "/"));
+        let file = rustix::fs::openat(&proc, path, OFlags::WRONLY, Mode::empty()).unwrap();
+        rustix::io::write(&file, value.as_bytes()).unwrap();
+    };
+    let inside = || {
+        attachment.sysctls.iter().map(|(k, v)| (k, v)).for_each(set);
+        perform(&attachment.inside, &Live::new(0));
+    };
+    let within = namespace::within(&room, || time(inside)).unwrap();
+    (outside + within, room)
 }

@@ -52,7 +52,7 @@ impl EnsureBridge {
         let name = quote(self.name.as_str());
         let mtu = self.mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
         let mut lines = vec![format!(
-            "ip link show {name} >/dev/null 2>&1 || ip link add {name} address {}{mtu} type bridge",
+            "ip link show {name} >/dev/null 2>&1 || ip link add {name} address {}{mtu} type bridge mcast_snooping 0",
             mac(self.mac)
         )];
         lines.extend(self.addresses.iter().map(|(address, prefix)| {

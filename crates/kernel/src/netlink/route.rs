@@ -13,6 +13,7 @@ pub const LOOPBACK: u32 = 1;
 pub const NAME_MAX: usize = 15;
 
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_MACVLAN_MODE: u16 = 1;
@@ -29,14 +30,12 @@ pub enum Namespace {
     Fd(i32),
 }
 
-/// A pair of virtual Ethernet devices, both up: one end is a port of a bridge here, the other is in a namespace.
+/// A pair of virtual Ethernet devices: one end here, the other in a namespace.
 #[derive(Debug, Clone, Copy)]
 pub struct Veth<'a> {
     pub host: &'a str,
     /// Index of the host's end, free until now.
     pub host_index: u32,
-    /// Index of the bridge that the host's end becomes a port of.
-    pub bridge: u32,
     /// The end in the namespace.
     pub inner: &'a str,
     /// Its index there, so that whoever configures it need not look it up.
@@ -46,11 +45,7 @@ pub struct Veth<'a> {
     pub namespace: Namespace,
 }
 
-/// Makes the pair and plugs it in, so that the bridge forwards its first frame.
-///
-/// The order matters. The end that comes up last has its carrier at once; of the other, and of the bridge's port, the
-/// kernel takes notice later, on a queue, and drops until then what is sent. So the host's end comes up last, and
-/// a question settles the rest: see [`settle`]. The other end has to be settled in its namespace.
+/// Makes the pair. The end in the namespace is up as soon as the other is: see [`plug_in`].
 pub fn create_veth(batch: &mut Batch, veth: &Veth) {
     batch.message(libc::RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, |m| {
         m.raw(&link_header(libc::AF_UNSPEC, veth.inner_index, true));
@@ -71,12 +66,20 @@ pub fn create_veth(batch: &mut Batch, veth: &Veth) {
             m.nest(libc::IFLA_INFO_DATA, |m| m.nest(VETH_INFO_PEER, |m| fill_host_end(m, veth)));
         });
     });
+}
+
+/// Makes the host's end a port of a bridge, which forwards its first frame.
+///
+/// The order matters. The end that comes up last has its carrier at once; of the other, and of the bridge's port, the
+/// kernel takes notice later, on a queue, and drops until then what is sent. So the host's end comes up last, and
+/// a question settles the rest: see [`settle`]. The other end has to be settled in its namespace.
+pub fn plug_in(batch: &mut Batch, index: u32, bridge: u32) {
     batch.message(libc::RTM_NEWLINK, 0, |m| {
-        m.raw(&link_header(libc::AF_UNSPEC, veth.host_index, true));
-        m.u32(libc::IFLA_MASTER, veth.bridge);
+        m.raw(&link_header(libc::AF_UNSPEC, index, true));
+        m.u32(libc::IFLA_MASTER, bridge);
     });
-    settle(batch, veth.host_index);
-    settle(batch, veth.bridge);
+    settle(batch, index);
+    settle(batch, bridge);
 }
 
 /// A queue for each processor of the machine, the kernel's default, is a directory in sysfs each and an event, and serves
@@ -102,6 +105,9 @@ pub fn settle(batch: &mut Batch, index: u32) {
 }
 
 /// A bridge, up; left as it is when one of that name exists. A fixed `mac` keeps it from changing with its ports.
+///
+/// It does not snoop who wants which multicast: without a router that asks, all is sent to all anyway; and for each port that
+/// comes the kernel would set a timer of every port that is there.
 pub fn create_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: Option<u32>) {
     batch.message(libc::RTM_NEWLINK, NLM_F_CREATE, |m| {
         m.raw(&link_header(libc::AF_UNSPEC, 0, true));
@@ -110,7 +116,10 @@ pub fn create_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: Option<u3
         if let Some(mtu) = mtu {
             m.u32(libc::IFLA_MTU, mtu);
         }
-        m.nest(libc::IFLA_LINKINFO, |m| m.text(libc::IFLA_INFO_KIND, "bridge"));
+        m.nest(libc::IFLA_LINKINFO, |m| {
+            m.text(libc::IFLA_INFO_KIND, "bridge");
+            m.nest(libc::IFLA_INFO_DATA, |m| m.u8(IFLA_BR_MCAST_SNOOPING, 0));
+        });
     });
 }
 
