@@ -6,6 +6,7 @@ mod check;
 mod commit;
 mod connect;
 mod differential;
+mod disk;
 mod explain;
 mod files;
 mod firewalls;

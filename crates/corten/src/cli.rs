@@ -43,6 +43,7 @@ mod start;
 mod stop;
 mod system;
 mod system_check;
+mod system_df;
 mod tag;
 mod top;
 mod update;
@@ -246,6 +247,7 @@ const NS: &[Command] = &[
 ];
 
 const SYSTEM: &[Command] = &[
+    command("df", "Show how much of the disk is used, and by what", system_df::main),
     command("check", "Tell what is not as it should be on the disk, and repair it", system_check::main),
     command(
         "down",

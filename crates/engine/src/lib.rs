@@ -8,6 +8,7 @@ mod container;
 mod control;
 pub mod cp;
 mod devices;
+pub mod df;
 pub mod diff;
 mod error;
 mod exec;

@@ -226,7 +226,7 @@ pub fn state_word(state: &State) -> &'static str {
 }
 
 /// `Up 5 minutes`, `Exited (0) 3 seconds ago`, `Created`.
-fn status(state: &State) -> String {
+pub fn status(state: &State) -> String {
     match state {
         State::Running { since, .. } => format!("Up {}", words::duration(since.age())),
         State::Exited { code, at, started: Some(_), .. } => {

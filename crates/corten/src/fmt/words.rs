@@ -34,6 +34,25 @@ pub fn size(bytes: u64) -> String {
     format!("{}{}", three_digits(value), units[unit])
 }
 
+/// `151.3MB`: with four digits (units.HumanSize).
+pub fn size_of_four(bytes: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1000.0 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let places = match value {
+        v if v >= 999.95 => 0,
+        v if v >= 99.995 => 1,
+        v if v >= 9.9995 => 2,
+        _ => 3,
+    };
+    let text = format!("{value:.places$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", units[unit])
+}
+
 /// C's `%.3g` of a number from 0 to 1000.
 fn three_digits(value: f64) -> String {
     let places = match value {

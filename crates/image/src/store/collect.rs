@@ -48,7 +48,7 @@ impl Store {
     }
 
     /// The layers that a manifest lists; none where it is damaged, for then they are of no use.
-    fn blobs_of(&self, manifest: &str) -> Vec<String> {
+    pub(super) fn blobs_of(&self, manifest: &str) -> Vec<String> {
         let bytes = self.read(&format!("blobs/sha256/{manifest}")).unwrap_or_default();
         match check(manifest, &bytes, "") {
             Ok(Checked::Manifest { layers, .. }) => {
