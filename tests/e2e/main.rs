@@ -28,6 +28,7 @@ mod oci_cgroup;
 mod oci_drivers;
 mod oci_exec;
 mod oci_process;
+mod oci_rootless;
 mod oci_security;
 mod oci_systemd;
 mod ports;

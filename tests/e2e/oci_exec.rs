@@ -128,9 +128,13 @@ fn terminals() {
     let socket = std::os::unix::net::UnixListener::bind(s.dir.join("console")).expect("a path");
     s.oci_apart("exec -d -t --console-socket console --pid-file pid box sh -c 'tty; sleep 1000'");
     let mut master = fs::File::from(receive(&socket).1);
-    let mut said = [0; 100];
-    let n = std::io::Read::read(&mut master, &mut said).expect("it speaks");
-    assert_eq!(&said[..n], b"/dev/pts/0\r\n");
+    // A terminal may pass on a line in parts.
+    let (mut said, mut byte) = (Vec::new(), [0]);
+    while said.last() != Some(&b'\n') {
+        std::io::Read::read_exact(&mut master, &mut byte).expect("it speaks");
+        said.push(byte[0]);
+    }
+    assert_eq!(said, b"/dev/pts/0\r\n");
     // Its end hangs the terminal up.
     drop(master);
     let pid = fs::read_to_string(s.dir.join("pid")).expect("it was written");

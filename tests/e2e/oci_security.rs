@@ -26,6 +26,17 @@ fn cve_2019_19921_proc_that_is_a_link() {
     let bundle = s.bundle("box", &["true"]);
     replace(&bundle, "proc", "/tmp");
     s.oci("run -b box box").fails(1, &["/proc"]);
+    // Neither by way of a volume (CVE-2023-27561), nor the other one.
+    let mut bundle = s.bundle("other", &["true"]);
+    let volume = json!({ "destination": "/volume", "source": s.dir.join("volume"), "options": ["bind"] });
+    bundle.config["mounts"].as_array_mut().unwrap().insert(0, volume);
+    bundle.write();
+    fs::create_dir_all(s.dir.join("volume/fake")).unwrap();
+    for name in ["proc", "sys"] {
+        replace(&bundle, name, "/volume/fake");
+        s.oci("run -b other box").fails(1, &[&format!("/{name}")]);
+        fs::remove_file(rootfs(&bundle).join(name)).unwrap();
+    }
     s.end();
 }
 
@@ -137,6 +148,10 @@ fn cve_2022_0811_parameters_with_more_in_them() {
         bundle.write();
         s.oci("run -b box box").fails(1, &["sysctl"]);
     }
+    // Those of the host: of a namespace that the container shares, or of none.
+    bundle.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" })).remove("/hostname");
+    bundle.set("/linux/namespaces", json!([{ "type": "pid" }, { "type": "mount" }])).write();
+    s.oci("run -b box box").fails(1, &["sysctl", "net.ipv4.ip_forward"]);
     s.end();
 }
 
@@ -163,6 +178,21 @@ fn cve_2019_5736_the_runtimes_binary() {
     let before = fs::read(e2e::binary()).unwrap();
     s.oci("run -b box box");
     assert!(fs::read(e2e::binary()).unwrap() == before);
+    // Where it can be reached it is read-only, and not only busy: `exec` as well as the first process.
+    let read_only = |pid: &str| {
+        let place = rustix::fs::statvfs(format!("/proc/{pid}/exe")).unwrap();
+        place.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)
+    };
+    bundle.set("/process/args", json!(["sleep", "1000"])).write();
+    s.oci_apart("create -b box box");
+    assert!(read_only(&s.oci_state("box")["pid"].to_string()));
+    s.oci("start box").ok();
+    // The one that waits for the end is the runtime still.
+    let exec = s.oci_start("exec box sh -c 'echo here; sleep 1000'");
+    exec.expect("here");
+    assert!(read_only(&exec.pid().to_string()));
+    s.oci("delete -f box").ok();
+    exec.wait();
     s.end();
 }
 
@@ -195,5 +225,103 @@ fn the_state_is_the_callers_alone() {
         s.oci(&format!("state '{id}'")).fails(1, &["invalid container id"]);
     }
     s.oci("delete box").ok();
+    s.end();
+}
+
+#[test]
+fn cve_2025_52565_a_console_that_is_a_link() {
+    let s = Sandbox::new();
+    let outside = s.dir.join("outside");
+    fs::write(&outside, "mine").unwrap();
+    let mut bundle = s.bundle("box", &["sh", "-c", "echo hello >/dev/console; stat -c %t /dev/console"]);
+    // No /dev of ours: the image's own is there.
+    let mounts = bundle.config["mounts"].as_array().unwrap().clone();
+    bundle.set("/mounts", mounts.into_iter().filter(|m| m["destination"] != "/dev").collect());
+    fs::create_dir_all(rootfs(&bundle).join("dev/pts")).unwrap();
+    symlink(&outside, rootfs(&bundle).join("dev/console")).unwrap();
+    bundle.set("/process/terminal", json!(true)).write();
+    // It may fail, or lead to the terminal; never to where the link leads on the host.
+    let output = s.oci_pty("run -b box box").wait();
+    assert!(output.code != 0 || output.stdout.contains("88"), "{output}");
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "mine");
+    s.end();
+}
+
+#[test]
+fn cve_2017_16539_what_spec_hides() {
+    let s = Sandbox::new();
+    let bundle = s.bundle("box", &["true"]);
+    fs::remove_file(bundle.dir.join("config.json")).unwrap();
+    s.oci("spec --bundle box").ok();
+    let text = fs::read_to_string(bundle.dir.join("config.json")).unwrap();
+    let mut bundle = Bundle { config: serde_json::from_str(&text).unwrap(), ..bundle };
+    // Docker's list (rule R16).
+    let masked = [
+        "/proc/acpi",
+        "/proc/asound",
+        "/proc/interrupts",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/sched_debug",
+        "/proc/scsi",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/sys/devices/virtual/powercap",
+        "/sys/firmware",
+    ];
+    let script = format!(
+        "for p in {}; do if [ -d $p ]; then ls -A $p; else [ ! -e $p ] || head -c 9 $p; fi; done 2>/dev/null
+         for p in bus fs irq sys sysrq-trigger; do
+             [ ! -e /proc/$p ] || grep -q \" /proc/$p ro,\" /proc/self/mountinfo || echo $p
+         done; echo end",
+        masked.join(" ")
+    );
+    bundle.set("/process/terminal", json!(false)).set("/process/args", json!(["sh", "-c", script]));
+    bundle.set("/linux/cgroupsPath", json!(format!("/{}/box", s.scope.cgroup_parent))).write();
+    assert_eq!(s.oci("run -b box box").ok(), "end");
+    s.end();
+}
+
+#[test]
+fn cve_2022_0492_groups_of_control_are_not_the_containers() {
+    let s = Sandbox::new();
+    let script = "find /sys/fs/cgroup -name release_agent; mkdir /tmp/c; mount -t cgroup -o memory c /tmp/c && echo mounted
+        find /sys/fs/cgroup -type d | while read d; do mkdir $d/made && echo $d; echo 1 >$d/notify_on_release && echo $d; done
+        echo end";
+    let mut bundle = s.bundle("box", &["sh", "-c", script]);
+    fs::create_dir_all(rootfs(&bundle).join("tmp")).unwrap();
+    bundle.set("/linux/namespaces/-", json!({ "type": "cgroup" })).write();
+    assert_eq!(s.oci("run -b box box").ok(), "end");
+    // With the host's view of groups, too (CVE-2023-25809).
+    let last = bundle.config["linux"]["namespaces"].as_array().unwrap().len() - 1;
+    bundle.remove(&format!("/linux/namespaces/{last}")).write();
+    assert_eq!(s.oci("run -b box box").ok(), "end");
+    s.end();
+}
+
+/// What waits to become the program holds the host's memory: nobody in the container looks into it (CVE-2016-9962).
+#[test]
+fn cve_2016_9962_a_created_container_is_closed() {
+    let s = Sandbox::new();
+    s.bundle("box", &["sleep", "1000"]);
+    s.oci_apart("create -b box box");
+    let pid = s.oci_state("box")["pid"].to_string();
+    // Another container in its pid namespace.
+    let mut other = s.bundle(
+        "other",
+        &[
+            "sh",
+            "-c",
+            "readlink /proc/1/exe /proc/1/cwd /proc/1/root /proc/1/fd/*; cat /proc/1/environ; echo end",
+        ],
+    );
+    for set in ["bounding", "effective", "permitted"] {
+        other.set(&format!("/process/capabilities/{set}"), json!([]));
+    }
+    other.set("/linux/namespaces/0", json!({ "type": "pid", "path": format!("/proc/{pid}/ns/pid") })).write();
+    let output = s.oci("run -b other other");
+    assert_eq!(output.ok(), "end");
+    s.oci("delete -f box").ok();
     s.end();
 }

@@ -35,6 +35,8 @@ pub struct Context {
     json: bool,
     /// `--systemd-cgroup`: groups are made by systemd.
     pub systemd: bool,
+    /// `--rootless`
+    pub rootless: Option<bool>,
     /// `--debug`
     pub debug: bool,
     /// For the flags of a command.
@@ -82,7 +84,8 @@ fn overview() -> String {
       --log FILE            Write errors to a file, too
       --log-format FORMAT   text or json (default text)
       --systemd-cgroup      Let systemd make the control groups
-      --rootless WORD       true, false or auto: taken for runc's sake
+      --rootless WORD       Go without control groups where there are no rights to make them, unless the bundle asks
+                            for some: true, false, or auto, true for an ordinary user (default auto)
       --debug               Say more about what is done
   -v, --version             Show the version
 ",
@@ -105,6 +108,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         log: None,
         json: false,
         systemd: false,
+        rootless: None,
         debug: false,
         cli: cli::Context { root: PathBuf::new(), state: PathBuf::new(), command: "oci".to_owned() },
     };
@@ -144,7 +148,8 @@ fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
             "log" => context.log = Some(value()?.into()).filter(|p: &PathBuf| !p.as_os_str().is_empty()),
             "log-format" => context.json = value()? == "json",
             "systemd-cgroup" => context.systemd = attached.as_deref() != Some("false"),
-            "criu" | "rootless" => drop(value()?),
+            "criu" => drop(value()?),
+            "rootless" => context.rootless = rootless(&value()?)?,
             "debug" => context.debug = true,
             "version" | "v" => {
                 cli::print(&version())?;
@@ -170,6 +175,16 @@ fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
         code: if failure.code == cli::ENGINE { 1 } else { failure.code },
         ..failure
     })
+}
+
+/// As Go reads a truth value, and `auto`.
+fn rootless(word: &str) -> Result<Option<bool>, Failure> {
+    match word {
+        "" | "auto" => Ok(None),
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
+        _ => Err(Failure::new(format!("invalid value '{word}' for --rootless: not true, false or auto"))),
+    }
 }
 
 impl Context {

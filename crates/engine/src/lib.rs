@@ -37,7 +37,7 @@ pub use error::{Error, Result};
 pub use exec::ExecSettings;
 pub use inspect::tree_size;
 pub use net::{NetworkSettings, predefined};
-pub use seal::seal;
+pub use seal::{seal, seal_as_user};
 pub use settings::*;
 pub use specify::ignored_limits;
 pub use start::{StartOptions, Started};

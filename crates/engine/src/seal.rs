@@ -3,7 +3,8 @@
 use crate::{Container, Engine, Error, Result, Settings, Share};
 use kernel::mount::{self, Attr};
 use kernel::process::{Strings, execveat, set_name};
-use rustix::fs::StatVfsMountFlags;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use std::os::unix::ffi::OsStringExt;
 
@@ -27,6 +28,11 @@ pub fn seal() -> Result<()> {
     }
     let program = mount::open_tree(PROGRAM, false).map_err(failed)?;
     mount::set_attr(&program, &Attr { read_only: true, ..Attr::default() }, false).map_err(failed)?;
+    Err(again(program, failed))
+}
+
+/// Runs a copy of this program with our own words; comes back only with an error.
+fn again(program: OwnedFd, failed: impl Fn(Errno) -> Error) -> Error {
     let argv = Strings::new(std::env::args_os().map(OsStringExt::into_vec));
     let env = Strings::new(std::env::vars_os().map(|(name, value)| {
         let mut text = name.into_vec();
@@ -34,7 +40,32 @@ pub fn seal() -> Result<()> {
         text.extend(value.into_vec());
         text
     }));
-    Err(failed(execveat(program, &argv, &env)))
+    failed(execveat(program, &argv, &env))
+}
+
+/// [`seal`] for an ordinary user, who may copy no mount. If the binary is the user's own, so it is for the root of the user's
+/// containers: then this process goes on as a sealed copy in memory. See memfd_create(2).
+pub fn seal_as_user() -> Result<()> {
+    use rustix::fs::{MemfdFlags, SealFlags};
+    let failed = |e: Errno| Error::io("cannot keep containers from the engine's binary", "/proc/self/exe", e);
+    let program =
+        rustix::fs::open(PROGRAM, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    let owner = rustix::fs::fstat(&program).map_err(failed)?.st_uid;
+    if owner != rustix::process::geteuid().as_raw() || sealed().map_err(failed)? {
+        return Ok(());
+    }
+    if rustix::fs::fcntl_get_seals(&program).is_ok_and(|seals| seals.contains(SealFlags::WRITE)) {
+        set_name(c"corten");
+        return Ok(());
+    }
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = rustix::fs::memfd_create(c"corten", flags).map_err(failed)?;
+    let mut copy = std::fs::File::from(copy);
+    std::io::copy(&mut std::fs::File::from(program), &mut copy)
+        .map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+    let all = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&copy, all).map_err(failed)?;
+    Err(again(copy.into(), failed))
 }
 
 fn sealed() -> std::result::Result<bool, Errno> {

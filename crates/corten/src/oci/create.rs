@@ -74,8 +74,14 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
 
 /// Reads the bundle, and goes on out of its reach where it has the host's ids.
 pub fn read(args: &MakeArgs) -> Result<Bundle, Failure> {
-    let bundle = Bundle::read(&args.bundle)?;
-    if args.explain.is_none() && !bundle.has_own_ids() {
+    let mut bundle = Bundle::read(&args.bundle)?;
+    if args.explain.is_some() {
+        return Ok(bundle);
+    }
+    if oci::rootless::is_user() {
+        engine::seal_as_user()?;
+        oci::rootless::enter_new(&mut bundle)?;
+    } else if !bundle.has_own_ids() {
         engine::seal()?;
     }
     Ok(bundle)
@@ -106,6 +112,7 @@ fn create(context: &Context, args: &MakeArgs, wait: bool) -> Create {
         keep_fds: args.preserve_fds + inherited,
         no_new_keyring: args.no_new_keyring,
         systemd: context.systemd,
+        rootless: context.rootless,
         created: engine::Time::now().rfc3339(),
         owner: owner(),
     }

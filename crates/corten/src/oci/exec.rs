@@ -90,7 +90,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
 
 fn run(context: &Context, args: &ExecArgs) -> Outcome {
     let record = context.containers.load(&args.words[0])?;
-    if !record.has_own_ids() {
+    if oci::rootless::is_user() {
+        engine::seal_as_user()?;
+        oci::rootless::enter(&record)?;
+    } else if !record.has_own_ids() {
         engine::seal()?;
     }
     let own = oci::kept(&context.containers, &record)?;

@@ -20,6 +20,8 @@ pub struct Create {
     pub no_new_keyring: bool,
     /// systemd makes its groups.
     pub systemd: bool,
+    /// Whether to go without groups that we have no rights to; `None`: where the user is an ordinary one.
+    pub rootless: Option<bool>,
     /// For the record.
     pub created: String,
     pub owner: String,
@@ -163,8 +165,9 @@ fn groups(
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let groups = GroupPaths::of_bundle(path, &create.id, host, &own);
     // Whoever has no rights goes without groups, unless the file asks for them.
+    let lenient = create.rootless.unwrap_or(host.rootless);
     let unlimited = *limits == Resources { strict: true, ..Resources::default() };
-    Ok((if host.rootless && path.is_empty() && unlimited { groups.possible() } else { groups }, None))
+    Ok((if lenient && path.is_empty() && unlimited { groups.possible() } else { groups }, None))
 }
 
 /// The ids of a user namespace that is joined: a process goes there to be looked at.

@@ -14,6 +14,7 @@ pub mod process;
 mod rdt;
 mod record;
 pub mod resources;
+pub mod rootless;
 mod seccomp;
 mod systemd;
 

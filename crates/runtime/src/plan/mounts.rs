@@ -40,7 +40,7 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host, socket: Slot) ->
                 bind(lists, spec, mount);
                 propagate(lists, target, extra);
             }
-            Mount::Dev { attr, options } => dev(lists, spec, *attr, options),
+            Mount::Dev { attr, options } => dev(lists, spec, host, *attr, options),
             Mount::Cgroup { attr, target } => cgroup(lists, spec, host, *attr, target),
         }
     }
@@ -51,7 +51,12 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host, socket: Slot) ->
         lists.inside.push(MakeFs { slot, fstype, source, options: Vec::new(), attr }.into());
         kept.slot = Some(slot);
     }
-    lists.inside.extend(spec.nodes.iter().map(|node| MakeNode { node: node.clone() }.into()));
+    for node in &spec.nodes {
+        match is_bound(node, host) {
+            true => bind_node(lists, spec, node.name.as_str()),
+            false => lists.inside.push(MakeNode { node: node.clone() }.into()),
+        }
+    }
     if let Some(devpts) = devpts {
         let slave = lists.slot();
         kept.slave = Some(slave);
@@ -143,7 +148,7 @@ fn foreign(spec: &Spec, fstype: &str) -> bool {
     }
 }
 
-fn dev(lists: &mut Lists, spec: &Spec, attr: Attr, options: &[(String, String)]) {
+fn dev(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr, options: &[(String, String)]) {
     let slot = lists.slot();
     let id = spec.ids.first().map_or(0, |range| range.outside);
     let links = [
@@ -167,10 +172,27 @@ fn dev(lists: &mut Lists, spec: &Spec, attr: Attr, options: &[(String, String)])
     let files = if spec.process.terminal { vec!["console".into()] } else { Vec::new() };
     let options = options.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
     let gid = spec.group_ids.first().map_or(id, |range| range.outside);
-    let nodes = spec.devices.clone();
+    let (bound, nodes): (Vec<Node>, Vec<Node>) =
+        spec.devices.iter().cloned().partition(|node| is_bound(node, host));
     let list = if in_order(spec) { &mut lists.inside } else { &mut lists.host };
     list.push(DevTmpfs { slot, uid: id, gid, nodes, links, dirs, files, attr, options }.into());
     lists.inside.push(AttachTree { slot, target: "/dev".into(), file: false, strict: true }.into());
+    for node in bound {
+        bind_node(lists, spec, &format!("/dev/{}", node.name));
+    }
+}
+
+/// Nobody in a user namespace may make a device: it is the host's own of that name.
+fn is_bound(node: &Node, host: &Host) -> bool {
+    host.rootless && !node.fifo
+}
+
+fn bind_node(lists: &mut Lists, spec: &Spec, path: &str) {
+    let slot = lists.slot();
+    let (source, target) = (Text::from(path), Text::from(path));
+    let list = if in_order(spec) { &mut lists.inside } else { &mut lists.host };
+    list.push(OpenTree { slot, source, recursive: false, attr: Attr::default() }.into());
+    lists.inside.push(AttachTree { slot, target, file: true, strict: true }.into());
 }
 
 /// `/sys/fs/cgroup`: in a cgroup namespace of its own the container sees its own group as the root. One that shares the

@@ -1,0 +1,108 @@
+//! Containers of an ordinary user, without anybody's help. He may do nothing on the host that a plan begins with: so the
+//! runtime itself goes into the user namespace that the file asks for, is root there, and makes the container inside.
+
+use super::record::Record;
+use super::{Bundle, ConfigError, Error, Result};
+use kernel::process::{self, CLONE_NEWNS, CLONE_NEWUSER};
+use oci_spec::runtime::LinuxNamespaceType;
+use rustix::process::{getegid, geteuid};
+
+/// Whether we are neither root nor in a user namespace that somebody made for us.
+pub fn is_user() -> bool {
+    !geteuid().is_root()
+}
+
+/// Makes the user namespace of the file and goes there; what is left of the file then asks for none. The caller has one
+/// thread.
+pub fn enter_new(bundle: &mut Bundle) -> Result<()> {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    check(bundle, uid, gid)?;
+    let failed = |what: &str, e: std::io::Error| Error::new(format!("cannot {what}: {e}"));
+    process::unshare(CLONE_NEWUSER | CLONE_NEWNS)
+        .map_err(|e| failed("make a user namespace as an ordinary user", e.into()))?;
+    // Who could leave his groups would have the rights that they are denied. See user_namespaces(7).
+    let maps = [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("0 {uid} 1")),
+        ("gid_map", format!("0 {gid} 1")),
+    ];
+    for (file, text) in maps {
+        std::fs::write(format!("/proc/self/{file}"), text)
+            .map_err(|e| failed(&format!("write {file}"), e))?;
+    }
+    if let Some(linux) = &mut bundle.config.linux {
+        if let Some(spaces) = &mut linux.namespaces {
+            spaces.retain(|n| n.typ() != LinuxNamespaceType::User);
+        }
+        (linux.uid_mappings, linux.gid_mappings) = (None, None);
+    }
+    Ok(())
+}
+
+/// Other ids than our own are given out by newuidmap(1) alone, and no other program is run here.
+fn check(bundle: &Bundle, uid: u32, gid: u32) -> Result<()> {
+    let linux = bundle.config.linux.clone().unwrap_or_default();
+    let mut spaces = linux.namespaces.iter().flatten();
+    let Some(user) = spaces.find(|n| n.typ() == LinuxNamespaceType::User) else {
+        return Err(ConfigError::new("linux.namespaces", "an ordinary user needs a user namespace").into());
+    };
+    if user.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty()) {
+        return Err(ConfigError::new(
+            "linux.namespaces",
+            "an ordinary user needs a user namespace of its own",
+        )
+        .into());
+    }
+    let own = |id: u32| format!("an ordinary user can map one id, its own: 0 to {id}");
+    for (field, maps, id) in
+        [("linux.uidMappings", &linux.uid_mappings, uid), ("linux.gidMappings", &linux.gid_mappings, gid)]
+    {
+        match maps.as_deref().unwrap_or_default() {
+            [one] if (one.container_id, one.host_id, one.size) == (Some(0), Some(id), 1) => {}
+            _ => return Err(ConfigError::new(field, own(id)).into()),
+        }
+    }
+    Ok(())
+}
+
+/// Goes to the user namespace of a container that [`enter_new`] made.
+pub fn enter(record: &Record) -> Result<()> {
+    let failed = |e: rustix::io::Errno| {
+        Error::new(format!("cannot enter the user namespace of container '{}': {e}", record.id))
+    };
+    let there = process::open_namespace(record.pid, "user").map_err(failed)?;
+    process::set_namespace(there, CLONE_NEWUSER).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_user_cannot_have_is_named() {
+        let of = |linux: serde_json::Value| {
+            let text = serde_json::json!({ "ociVersion": "1.0.2", "linux": linux }).to_string();
+            let bundle = Bundle { dir: "/".into(), config: super::super::parse(&text).unwrap(), text };
+            check(&bundle, 1000, 100).map_err(|e| e.to_string())
+        };
+        let map =
+            |host: u32, size: u32| serde_json::json!([{ "containerID": 0, "hostID": host, "size": size }]);
+        let user = serde_json::json!([{ "type": "mount" }, { "type": "user" }]);
+        let with = |uids, gids| {
+            of(serde_json::json!({ "namespaces": user, "uidMappings": uids, "gidMappings": gids }))
+        };
+        assert_eq!(with(map(1000, 1), map(100, 1)), Ok(()));
+        assert_eq!(
+            with(map(1000, 2), map(100, 1)).unwrap_err(),
+            "config.json: linux.uidMappings: an ordinary user can map one id, its own: 0 to 1000"
+        );
+        assert_eq!(
+            with(map(1000, 1), map(1000, 1)).unwrap_err(),
+            "config.json: linux.gidMappings: an ordinary user can map one id, its own: 0 to 100"
+        );
+        assert_eq!(
+            of(serde_json::json!({ "namespaces": [{ "type": "mount" }] })).unwrap_err(),
+            "config.json: linux.namespaces: an ordinary user needs a user namespace"
+        );
+    }
+}
