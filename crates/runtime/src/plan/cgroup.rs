@@ -37,7 +37,8 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, host: &Host) -> Option<Slot> 
         work.missing(first);
     }
     let born = work.born;
-    if !spec.groups.is_empty() && spec.namespaces & kernel::process::CLONE_NEWCGROUP != 0 {
+    // Also without groups of its own: what it mounts of them shows no more than that it is in.
+    if spec.namespaces & kernel::process::CLONE_NEWCGROUP != 0 {
         lists.inside.push(UnshareCgroup {}.into());
     }
     born

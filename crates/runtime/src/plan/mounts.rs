@@ -191,7 +191,8 @@ fn bind_node(lists: &mut Lists, spec: &Spec, path: &str) {
     let slot = lists.slot();
     let (source, target) = (Text::from(path), Text::from(path));
     let list = if in_order(spec) { &mut lists.inside } else { &mut lists.host };
-    list.push(OpenTree { slot, source, recursive: false, attr: Attr::default() }.into());
+    let (subpath, attr) = (Text::default(), Attr::default());
+    list.push(OpenTree { slot, source, subpath, recursive: false, attr }.into());
     lists.inside.push(AttachTree { slot, target, file: true, strict: true }.into());
 }
 
