@@ -53,6 +53,22 @@ fn a_container_that_was_never_started_is_removed() {
     s.end();
 }
 
+#[test]
+fn a_container_that_is_about_to_end_is_removed() {
+    let s = Sandbox::new();
+    s.bundle("box", &["sleep", "0.05"]);
+    let mut removed = false;
+    // One life is enough; a busy machine may be late.
+    for _ in 0..5 {
+        s.oci_apart("create --bundle box box");
+        s.oci("start box").ok();
+        removed = removed || s.oci("delete box").code == 0;
+        s.oci("delete --force box").ok();
+    }
+    assert!(removed);
+    s.end();
+}
+
 /// A hook at each point; each appends its name and what it was told to a file.
 fn hooks(bundle: &mut Bundle, file: &str) {
     for point in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {

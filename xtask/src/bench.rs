@@ -106,22 +106,37 @@ fn isolate() -> anyhow::Result<()> {
 impl Bench {
     fn measure(&mut self, names: &[String]) -> anyhow::Result<()> {
         self.peers("prepare", &[RUN, &self.images.to_string_lossy()])?;
+        let wanted: Vec<&str> = sections::names()
+            .into_iter()
+            .filter(|section| names.is_empty() || names.iter().any(|name| named(section, name)))
+            .collect();
+        // Where runtimes alone are compared, no daemon is to take processor time beside them.
+        let alone = |name: &str| name.starts_with("oci-");
+        if !wanted.iter().all(|name| alone(name)) {
+            self.start_engines()?;
+        }
+        for name in wanted {
+            if alone(name) {
+                self.stop_docker();
+            }
+            println!("\n==> {name}");
+            let section = sections::measure(self, name)?;
+            println!("{}", section.table());
+            // The figures of another binary do not belong into our documentation.
+            if std::env::var_os("CORTEN_BIN").is_none() {
+                section.keep()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Docker's daemon, and the image in the stores of those that are measured on it.
+    fn start_engines(&mut self) -> anyhow::Result<()> {
         self.start_docker("docker")?;
         // of a run that was interrupted
         self.remove_containers();
-        for (engine, archive) in [("docker", "busybox.tar"), ("corten", "busybox.tar")] {
-            self.engine(engine, &format!("load -i {}", self.images.join(archive).display())).run()?;
-        }
-        for name in sections::names() {
-            if names.is_empty() || names.iter().any(|n| named(name, n)) {
-                println!("\n==> {name}");
-                let section = sections::measure(self, name)?;
-                println!("{}", section.table());
-                // The figures of another binary do not belong into our documentation.
-                if std::env::var_os("CORTEN_BIN").is_none() {
-                    section.keep()?;
-                }
-            }
+        for engine in ["docker", "corten"] {
+            self.engine(engine, &format!("load -i {}", self.images.join("busybox.tar").display())).run()?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::{Bundle, Error, Options, Result, config};
 use crate::group::{self, Unit};
 use crate::{GroupPaths, Host, Launched, Resources, Stdio, Trace, launch, plan};
 use kernel::process::{self, Side};
+use rustix::event::Timespec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use steps::{IdRange, Journal, Plan};
@@ -323,15 +324,29 @@ pub fn kill_all(record: &Record) -> Result<()> {
 
 /// Waits for the end of a process that is not our child.
 fn wait(handle: &OwnedFd) {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+    wait_at_most(handle, Timespec { tv_sec: 10, tv_nsec: 0 });
+}
+
+fn wait_at_most(handle: &OwnedFd, limit: Timespec) {
+    use rustix::event::{PollFd, PollFlags, poll};
     while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&limit)) {}
 }
+
+/// How long `delete` waits for a program that is about to end: whoever has seen its last output, or has killed it, has
+/// not seen it end yet.
+const LAST_MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 
 /// Removes what is left of a container that has ended; with `force` it is ended first.
 pub fn delete(containers: &Containers, record: &Record, force: bool, warn: Warn<'_>) -> Result<()> {
     let id = &record.id;
-    match containers.status(record) {
+    let mut status = containers.status(record);
+    if status == Status::Running && !force {
+        if let Some(handle) = record.handle()? {
+            wait_at_most(&handle, LAST_MOMENT);
+        }
+        status = containers.status(record);
+    }
+    match status {
         Status::Stopped => {}
         // As nobody has seen it run, nobody misses it.
         Status::Created => kill_all(record)?,
