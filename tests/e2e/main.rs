@@ -45,3 +45,4 @@ mod terminal;
 mod tutorial;
 mod unpack;
 mod volumes;
+mod why;

@@ -50,6 +50,7 @@ mod update;
 mod version;
 mod volume;
 mod wait;
+mod why;
 
 pub use args::parse;
 pub use options::ContainerArgs;
@@ -246,6 +247,12 @@ const NS: &[Command] = &[
     command("run", "Run a command in new namespaces", ns::run::main),
 ];
 
+const WHY: &[Command] = &[
+    command("exited", "How a container came to its end", why::exited),
+    command("port", "Who answers on a port, and from where it can be reached", why::port),
+    command("slow", "What a running container waits for", why::slow),
+];
+
 const SYSTEM: &[Command] = &[
     command("df", "Show how much of the disk is used, and by what", system_df::main),
     command("check", "Tell what is not as it should be on the disk, and repair it", system_check::main),
@@ -276,6 +283,7 @@ const GROUPS: &[(&str, &str, &[Command])] = &[
     ("network", "Manage networks", NETWORK),
     ("ns", "Look at namespaces, enter them, make them", NS),
     ("system", "Manage the engine", SYSTEM),
+    ("why", "Ask why things are as they are", WHY),
     ("volume", "Manage volumes", VOLUME),
 ];
 

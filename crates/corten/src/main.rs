@@ -6,6 +6,7 @@ mod fmt;
 mod map;
 mod oci;
 mod resolve;
+mod why;
 
 fn main() -> std::process::ExitCode {
     let mut words = std::env::args_os();

@@ -2,6 +2,7 @@
 
 pub mod facts;
 pub mod map;
+pub mod sockets;
 pub mod spaces;
 
 use crate::{Container, Engine, Error, Result, State};
@@ -37,6 +38,18 @@ impl Engine {
             .collect();
         all.sort_by(|a, b| a.container.name.cmp(&b.container.name));
         Ok(all)
+    }
+}
+
+impl Engine {
+    /// What a running container has used until now, and the directory where its memory is counted.
+    pub fn group_usage(
+        &self,
+        running: &Running,
+    ) -> std::result::Result<(runtime::group::Stats, String), runtime::group::GroupError> {
+        let paths = group_paths(&running.container);
+        let directory = paths.of("memory").map(|path| path.dir()).unwrap_or_default();
+        Ok((runtime::group::stats(&paths)?, directory))
     }
 }
 

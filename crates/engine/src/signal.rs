@@ -28,6 +28,11 @@ pub fn number(text: &str) -> Option<i32> {
     }
 }
 
+/// `TERM` for 15.
+pub fn name(number: i32) -> Option<&'static str> {
+    NAMES.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+}
+
 /// By number, 1 to 31.
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
