@@ -25,7 +25,9 @@ fn received(stream: &[u8], dir: &Path, how: &Copy) -> Result<(), String> {
 }
 
 fn sh(dir: &Path, script: &str) -> String {
-    let output = std::process::Command::new("bash").args(["-ec", script]).current_dir(dir).output().unwrap();
+    // Another test of this process may have taken the umask away.
+    let script = format!("umask 022\n{script}");
+    let output = std::process::Command::new("bash").args(["-ec", &script]).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
