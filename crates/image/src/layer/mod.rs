@@ -30,7 +30,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use unpack::Unpacked;
 
 /// A range of a regular file: where the bytes of a layer or document lie.
@@ -198,12 +198,19 @@ pub fn unpack_all(
 fn flush(store: Option<OwnedFd>, stop: mpsc::Receiver<()>) {
     let Some(store) = store else { return };
     // Small loads are over by then.
-    let mut pause = Duration::from_millis(30);
-    while stop.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) && syncfs(&store).is_ok() {
-        // Where syncing is for nothing (tmpfs) this would only spin.
-        pause = Duration::from_millis(1);
+    let mut pause = REST;
+    while stop.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let start = Instant::now();
+        if syncfs(&store).is_err() {
+            return;
+        }
+        // Nobody makes files while the journal is written: where that takes long, it shall be seldom.
+        pause = REST.max(start.elapsed() * 4);
     }
 }
+
+/// Least time between two such flushes.
+const REST: Duration = Duration::from_millis(30);
 
 /// Give directories that a layer has but doesn't describe the attributes of the same directory in the nearest lower layer:
 /// a layer with `tmp/x` and no `tmp/` must not turn `/tmp` into a private directory. Without one they are 0755.
