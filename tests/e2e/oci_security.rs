@@ -214,6 +214,9 @@ fn isolation_that_cannot_be_had_is_an_error() {
     bundle.set("/process/selinuxLabel", json!("system_u:system_r:container_t:s0")).write();
     s.oci("run -b box box").fails(1, &["selinuxLabel"]);
     bundle.remove("/process/selinuxLabel");
+    bundle.set("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0")).write();
+    s.oci("run -b box box").fails(1, &["linux.mountLabel", "SELinux"]);
+    bundle.remove("/linux/mountLabel");
     bundle.set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_NOSUCH" })).write();
     s.oci("run -b box box").fails(1, &["linux.seccomp"]);
     bundle.remove("/linux/seccomp");

@@ -1,7 +1,7 @@
 //! The whole file: from an OCI bundle to what the planner is asked for.
 
 use super::document::{Device, Document, Linux};
-use super::mounts::{mount, ranges, reason, root_propagation};
+use super::mounts::{label, mount, ranges, reason, root_propagation};
 use super::process::{Facts, Place};
 use super::{Config, ConfigError, hooks};
 use crate::{Extra, Idmap, Mount, Root, Spec};
@@ -217,10 +217,11 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
         // Others bring it up, and who calls us relies on it.
         spec.inside.push(steps::ConfigureLinks::new(Vec::new()).into());
     }
-    if linux.mount_label.as_deref().is_some_and(|label| !label.is_empty())
-        && !super::process::has_module(super::process::Module::Selinux)
-    {
-        return Err(ConfigError::new("linux.mountLabel", "SELinux does not run here"));
+    if let Some(text) = linux.mount_label.as_deref().filter(|label| !label.is_empty()) {
+        if !super::process::has_module(super::process::Module::Selinux) {
+            return Err(ConfigError::new("linux.mountLabel", "SELinux does not run here"));
+        }
+        spec.mounts.iter_mut().for_each(|mount| label(mount, text));
     }
     if linux.cgroups_path.as_deref().is_some_and(|path| path.split('/').any(|part| part == "..")) {
         return Err(ConfigError::new("linux.cgroupsPath", "goes up"));

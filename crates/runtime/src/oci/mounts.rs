@@ -290,12 +290,47 @@ pub(super) fn reason(error: &std::io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
+/// `linux.mountLabel`: what is in a new file system of the container's bears it. The kernel takes none for `proc` and `sysfs`,
+/// and queues get theirs from who makes them. See mount(8), `context`.
+pub(super) fn label(mount: &mut Mount, text: &str) {
+    const WITHOUT: [&str; 3] = ["proc", "sysfs", "mqueue"];
+    let options = match mount {
+        Mount::Fs { fstype, options, .. } if !WITHOUT.contains(&fstype.as_str()) => options,
+        Mount::Dev { options, .. } => options,
+        _ => return,
+    };
+    // One of its own comes first.
+    if options.iter().all(|(key, _)| key != "context") {
+        options.push(("context".to_owned(), text.to_owned()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn given(json: &str) -> Config<Mount> {
         mount(&serde_json::from_str(json).unwrap(), 3, Path::new("/bundle"), false)
+    }
+
+    #[test]
+    fn new_file_systems_bear_the_label() {
+        let context = |json: &str| {
+            let mut mount = given(json).unwrap();
+            label(&mut mount, "system_u:object_r:container_file_t:s0:c1,c2");
+            let (Mount::Fs { options, .. } | Mount::Dev { options, .. }) = mount else {
+                return String::new();
+            };
+            let own = options.into_iter().filter(|(key, _)| key == "context");
+            own.map(|(_, value)| value).collect::<Vec<_>>().join(" ")
+        };
+        let text = "system_u:object_r:container_file_t:s0:c1,c2";
+        assert_eq!(context(r#"{"destination":"/t","type":"tmpfs"}"#), text);
+        assert_eq!(context(r#"{"destination":"/dev","type":"tmpfs","source":"tmpfs"}"#), text);
+        assert_eq!(context(r#"{"destination":"/dev/pts","type":"devpts"}"#), text);
+        assert_eq!(context(r#"{"destination":"/t","type":"tmpfs","options":["context=x"]}"#), "x");
+        assert_eq!(context(r#"{"destination":"/proc","type":"proc"}"#), "");
+        assert_eq!(context(r#"{"destination":"/b","source":"/etc","options":["bind"]}"#), "");
     }
 
     #[test]
