@@ -182,12 +182,12 @@ fn all_limits_as_files_of_v1() {
     blkio.throttle.write_bps_device = 8:0 700
     blkio.throttle.read_iops_device = 8:0 8
     blkio.throttle.write_iops_device = 8:0 0
+    net_cls.classid = 1048577
+    net_prio.ifpriomap = eth0 5
     hugetlb.2MB.limit_in_bytes = 4194304
     hugetlb.2MB.rsvd.limit_in_bytes = 4194304 or go without
     hugetlb.1GB.limit_in_bytes = 0
     hugetlb.1GB.rsvd.limit_in_bytes = 0 or go without
-    net_cls.classid = 1048577
-    net_prio.ifpriomap = eth0 5
     rdma.max = mlx5_1 hca_handle=3
     ");
 }

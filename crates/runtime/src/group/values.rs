@@ -74,23 +74,9 @@ pub fn v2(r: &Resources) -> Vec<Value> {
     if let Some(burst) = r.cpu_burst {
         set.put("cpu.max.burst", burst);
     }
-    if !r.cpuset_cpus.is_empty() {
-        set.put("cpuset.cpus", &r.cpuset_cpus);
-    }
-    if !r.cpuset_mems.is_empty() {
-        set.put("cpuset.mems", &r.cpuset_mems);
-    }
-    if let Some(limit) = r.pids {
-        set.put("pids.max", pids(limit));
-    }
+    processors_and_pids(&mut set, r);
     v2_io(&mut set, r);
-    for (size, limit) in &r.hugepages {
-        set.put(format!("hugetlb.{size}.max"), limit);
-        set.put(format!("hugetlb.{size}.rsvd.max"), limit).or_without(true);
-    }
-    for device in &r.rdma {
-        set.put("rdma.max", rdma(device));
-    }
+    huge_pages_and_rdma(&mut set, r, "max");
     for (file, value) in &r.unified {
         for line in value.lines() {
             set.put(file, line);
@@ -177,6 +163,29 @@ pub(crate) fn runc_weight(shares: u64) -> u64 {
     10f64.powf(exponent).ceil() as u64
 }
 
+/// Controllers whose files have the same names on v1 and v2.
+fn processors_and_pids(set: &mut Values, r: &Resources) {
+    for (file, list) in [("cpuset.cpus", &r.cpuset_cpus), ("cpuset.mems", &r.cpuset_mems)] {
+        if !list.is_empty() {
+            set.put(file, list);
+        }
+    }
+    if let Some(limit) = r.pids {
+        set.put("pids.max", pids(limit));
+    }
+}
+
+/// `limit` is how the files of huge pages end.
+fn huge_pages_and_rdma(set: &mut Values, r: &Resources, limit: &str) {
+    for (size, pages) in &r.hugepages {
+        set.put(format!("hugetlb.{size}.{limit}"), pages);
+        set.put(format!("hugetlb.{size}.rsvd.{limit}"), pages).or_without(true);
+    }
+    for device in &r.rdma {
+        set.put("rdma.max", rdma(device));
+    }
+}
+
 fn rdma(device: &Rdma) -> String {
     let part = |name: &str, limit: Option<u32>| limit.map(|n| format!(" {name}={n}")).unwrap_or_default();
     let (handles, objects) = (part("hca_handle", device.handles), part("hca_object", device.objects));
@@ -188,29 +197,15 @@ pub fn v1(r: &Resources) -> Vec<Value> {
     let mut set = Values::default();
     v1_memory(&mut set, r);
     v1_cpu(&mut set, r);
-    if !r.cpuset_cpus.is_empty() {
-        set.put("cpuset.cpus", &r.cpuset_cpus);
-    }
-    if !r.cpuset_mems.is_empty() {
-        set.put("cpuset.mems", &r.cpuset_mems);
-    }
-    if let Some(limit) = r.pids {
-        set.put("pids.max", pids(limit));
-    }
+    processors_and_pids(&mut set, r);
     v1_blkio(&mut set, r);
-    for (size, limit) in &r.hugepages {
-        set.put(format!("hugetlb.{size}.limit_in_bytes"), limit);
-        set.put(format!("hugetlb.{size}.rsvd.limit_in_bytes"), limit).or_without(true);
-    }
     if let Some(class) = r.net_class.filter(|c| *c != 0) {
         set.put("net_cls.classid", class);
     }
     for (interface, priority) in &r.net_priorities {
         set.put("net_prio.ifpriomap", format!("{interface} {priority}"));
     }
-    for device in &r.rdma {
-        set.put("rdma.max", rdma(device));
-    }
+    huge_pages_and_rdma(&mut set, r, "limit_in_bytes");
     set.0
 }
 
