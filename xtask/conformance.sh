@@ -54,9 +54,15 @@ runtime_tools() {
     skip=$(grep -ciE '^ *ok [0-9]+.*# skip' "$OUT/$name.tap" || true)
     ok=$(($(grep -cE '^ *ok [0-9]+' "$OUT/$name.tap" || true) - skip))
     bad=$(grep -cE '^ *not ok [0-9]+' "$OUT/$name.tap" || true)
-    # A program that failed without saying what counts as one test.
+    # A program that counts no tests is one; it ends with an error or has one in what it tells beside.
     if [ $bad = 0 ] && { [ $code != 0 ] || [ $((ok + skip)) = 0 ]; }; then
-      if grep -qi '^1\.\.0.*skip' "$OUT/$name.tap"; then skip=1; else bad=1; fi
+      if grep -qi '^1\.\.0.*skip' "$OUT/$name.tap"; then
+        skip=1
+      elif [ $code != 0 ] || grep -q '"error":' "$OUT/$name.tap"; then
+        bad=1
+      else
+        ok=1
+      fi
     fi
     count "$name" $ok $bad $skip
   done
@@ -84,10 +90,11 @@ for fd in /proc/self/fd/*; do
   [ $fd -lt 3 ] || [ $fd = 255 ] || eval "exec $fd>&-"
 done
 
-sum_ok=0 sum_bad=0 sum_skip=0
+sum_ok=0 sum_bad=0 sum_skip=0 clean=0 unclean=0
 count() {
   sum_ok=$((sum_ok + $2)) sum_bad=$((sum_bad + $3)) sum_skip=$((sum_skip + $4))
-  [ "$3" = 0 ] && local word=ok || local word=FAIL
+  local word=ok
+  if [ "$3" = 0 ]; then clean=$((clean + 1)); else word=FAIL unclean=$((unclean + 1)); fi
   printf '%-4s %-42s %4d passed, %2d failed, %2d skipped\n' $word "$@"
 }
 
@@ -113,7 +120,7 @@ if [ "${1:-}" = --inside ]; then
   for directory in /tmp /run; do mount -t tmpfs -o mode=1777 tmpfs $directory; done
   ip link set lo up
   [ "$SUITE" = contest ] && contest || runtime_tools
-  echo "$SUITE: $sum_ok passed, $sum_bad failed, $sum_skip skipped"
+  echo "$SUITE: $sum_ok passed, $sum_bad failed, $sum_skip skipped; $clean without a failure, $unclean with one"
   exit
 fi
 
