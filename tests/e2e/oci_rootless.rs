@@ -15,10 +15,12 @@ struct User<'a> {
     config: Value,
 }
 
-/// `None` where the machine lets no user make a user namespace.
+/// `None` where the machine lets no user make a user namespace, or mount anything in it.
 fn user(s: &Sandbox) -> Option<User<'_>> {
-    let probe =
-        format!("setpriv --reuid {UID} --regid {UID} --clear-groups unshare --user --map-root-user true");
+    let probe = format!(
+        "setpriv --reuid {UID} --regid {UID} --clear-groups unshare -U -r -m -p -f \\
+         sh -c 'mount -t tmpfs none /tmp && mount -t proc proc /proc'"
+    );
     if s.host(&probe).code != 0 {
         return None;
     }
