@@ -116,13 +116,20 @@ fn standard_output_and_terminals() {
 fn platforms_of_archives() {
     let s = Sandbox::new();
     // One name for two platforms, as a layout made for several lists them; the config of both is for amd64.
-    let layout = image("busybox.oci");
-    s.host(&format!(
-        "cp -r {} layout && cd layout && jq -c '.manifests = [.manifests[0] + {{platform: {{os: \"linux\", architecture: \"s390x\"}}, digest: (\"sha256:\" + \"0\" * 64)}},
-           .manifests[0] + {{platform: {{os: \"linux\", architecture: \"amd64\"}}}}]' index.json >new && mv new index.json",
-        layout.display()
-    ))
-    .ok();
+    s.host(&format!("cp -r {} layout", image("busybox.oci").display())).ok();
+    let index = s.dir.join("layout/index.json");
+    let text = std::fs::read(&index).expect("the layout is whole");
+    let mut value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let manifest = value["manifests"][0].clone();
+    let of = |architecture: &str, digest: serde_json::Value| {
+        let mut manifest = manifest.clone();
+        manifest["platform"] = serde_json::json!({"os": "linux", "architecture": architecture});
+        manifest["digest"] = digest;
+        manifest
+    };
+    let missing = format!("sha256:{}", "0".repeat(64));
+    value["manifests"] = vec![of("s390x", missing.into()), of("amd64", manifest["digest"].clone())].into();
+    std::fs::write(&index, value.to_string()).expect("the sandbox is writable");
     s.corten("load -q -i layout").ok();
     s.corten("load -q --platform linux/s390x -i layout").fails(1, &["cannot load 'layout'", "0000"]);
     s.corten("load -q --platform linux/arm64 -i layout").fails(1, &["no image for linux/arm64"]);
