@@ -88,10 +88,16 @@ fn a_full_bridge_says_so() {
     s.host(&format!("({cables}) | ip -batch -")).ok();
     s.detached("--name last --network full busybox sleep 100");
     s.corten("run --rm --network full busybox true").fails(125, &["1,023 ports"]);
+    // Connected or not: there is no half of it.
+    s.detached("--name box busybox sleep 100");
+    s.corten("network connect full box").fails(1, &["1,023 ports"]);
+    assert_eq!(s.corten("exec box ls /sys/class/net").ok(), "eth0\nlo");
     s.corten("rm -f last").ok();
     // The kernel takes a cable away in its own time.
     wait_until("a free port", 20, || s.corten("run --rm --network full busybox true").code == 0);
     s.host("ip link del group 7").ok();
+    s.corten("network connect full box").ok();
+    s.corten("rm -f box").ok();
     s.corten("network rm full").ok();
     s.end();
 }

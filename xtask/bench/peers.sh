@@ -67,7 +67,7 @@ case $what in
     mkdir -p "$dir/$4"
     rm -f "$run/docker.sock" "$run/docker.pid"
     setsid dockerd --data-root "$dir/$4" --exec-root "$run/docker" -H "unix://$run/docker.sock" -p "$run/docker.pid" \
-      --storage-driver overlay2 --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "$cgroups/docker" \
+      --userland-proxy=false --storage-driver overlay2 --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "$cgroups/docker" \
       >"$dir/dockerd.log" 2>&1 </dev/null &
     for _ in $(seq 150); do
       if docker -H "unix://$run/docker.sock" info >/dev/null 2>&1; then cat "$run/docker.pid"; exit; fi

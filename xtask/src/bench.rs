@@ -2,6 +2,7 @@
 
 mod images;
 mod measure;
+mod network;
 mod oci;
 mod report;
 mod sections;
@@ -22,6 +23,7 @@ const PACKAGES: &[&str] = &[
     "curl",
     "docker-registry",
     "docker.io",
+    "iperf3",
     "iproute2",
     "iptables",
     "jq",
@@ -55,7 +57,7 @@ pub fn run(sections: &[String]) -> anyhow::Result<()> {
     let all = sections::names();
     for name in sections {
         let known = all.iter().any(|section| named(section, name));
-        anyhow::ensure!(known, "no section {name}: {} images oci", all.join(" "));
+        anyhow::ensure!(known, "no section {name}: {} images network oci", all.join(" "));
     }
     packages::install(PACKAGES)?;
     let images = test::images()?;
@@ -82,7 +84,7 @@ fn named(section: &str, word: &str) -> bool {
     } else {
         section.split('-').next().unwrap_or_default()
     };
-    section == word || group == word && matches!(group, "images" | "oci")
+    section == word || group == word && matches!(group, "images" | "network" | "oci")
 }
 
 /// Moves into a mount and a network namespace, so that the bridges, rules and mounts of four engines end with us.
@@ -120,11 +122,16 @@ impl Bench {
                 self.stop_docker();
             }
             println!("\n==> {name}");
-            let section = sections::measure(self, name)?;
-            println!("{}", section.table());
+            let (name, table) = if network::NAMES.contains(&name) {
+                (name, network::measure(self, name)?)
+            } else {
+                let section = sections::measure(self, name)?;
+                (section.name, section.table())
+            };
+            println!("{table}");
             // The figures of another binary do not belong into our documentation.
             if std::env::var_os("CORTEN_BIN").is_none() {
-                section.keep()?;
+                report::keep(name, &table)?;
             }
         }
         Ok(())

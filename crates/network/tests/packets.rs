@@ -424,3 +424,47 @@ fn the_loopback_of_ipv6_refuses_at_once() {
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     assert!(ask(at(LOCALHOST, 8080)).is_ok());
 }
+
+/// The first packet of an association (RFC 9260, 3.3.2), with its checksum: connection tracking believes no other.
+fn sctp_init(to: u16) -> Vec<u8> {
+    let mut packet = [5005u16.to_be_bytes(), to.to_be_bytes()].concat();
+    packet.extend([0; 8]);
+    packet.extend([1, 0, 0, 20, 7, 7, 7, 7, 0, 1, 0, 0, 0, 1, 0, 1, 9, 9, 9, 9]);
+    let mut sum = u32::MAX;
+    for byte in &packet {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            sum = sum >> 1 ^ if sum & 1 == 1 { 0x82f6_3b78 } else { 0 };
+        }
+    }
+    packet[8..12].copy_from_slice(&(!sum).to_le_bytes());
+    packet
+}
+
+#[test]
+fn sctp_finds_its_port_whether_the_kernel_speaks_it_or_not() {
+    use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, sendto, socket, sockopt};
+    let world = World::new();
+    if !std::path::Path::new("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_closed").exists() {
+        return;
+    }
+    let b = world.container("b", &["9005:80/sctp", "9006-9007:90-91/udp"]);
+    let raw = || socket(AddressFamily::INET, SocketType::RAW, Some(rustix::net::ipproto::SCTP)).unwrap();
+    let server = b.place.within(raw);
+    sockopt::set_socket_timeout(&server, sockopt::Timeout::Recv, Some(Duration::from_secs(2))).unwrap();
+    let client = world.internet.within(raw);
+    let mut packet = [0; 200];
+    let heard = (0..10).any(|_| {
+        sendto(&client, &sctp_init(9005), SendFlags::empty(), &at(HOST, 0)).unwrap();
+        recv(&server, &mut packet, RecvFlags::empty()).is_ok()
+    });
+    assert!(heard, "nothing comes");
+    assert_eq!((&packet[12..16], &packet[16..20]), (&INTERNET.octets()[..], &b.address.octets()[..]));
+    assert_eq!(packet[22..24], 80u16.to_be_bytes());
+    b.place.within(|| [90, 91].map(serve_datagrams));
+    world.internet.within(|| {
+        for port in [9006, 9007] {
+            assert_eq!(ask_by_datagram(at(HOST, port)).unwrap(), said(INTERNET), "{port}");
+        }
+    });
+}

@@ -65,14 +65,14 @@ impl Section {
         text.push('\n');
         text
     }
+}
 
-    /// Replaces what stands between this section's markers in docs/benchmarks.md.
-    pub fn keep(&self) -> anyhow::Result<()> {
-        let path = shell::root().join("docs/benchmarks.md");
-        let text = fs::read_to_string(&path)?;
-        fs::write(&path, replaced(&text, self.name, &self.table())?)?;
-        Ok(())
-    }
+/// Replaces what stands between this section's markers in docs/benchmarks.md.
+pub fn keep(name: &str, table: &str) -> anyhow::Result<()> {
+    let path = shell::root().join("docs/benchmarks.md");
+    let text = fs::read_to_string(&path)?;
+    fs::write(&path, replaced(&text, name, table)?)?;
+    Ok(())
 }
 
 /// The text with everything between the markers of this name replaced.

@@ -2,7 +2,7 @@
 
 use super::measure::{self, Contender, Figure, figure, interleaved, milliseconds};
 use super::report::Section;
-use super::{Bench, RUN, images, oci};
+use super::{Bench, RUN, images, network, oci};
 use crate::shell;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ const NAMES: &[&str] = &["run-none", "run-bridge", "exec", "churn50", "memory", 
 
 /// All sections, in the order in which they are measured.
 pub fn names() -> Vec<&'static str> {
-    [NAMES, images::NAMES, &oci::NAMES].concat()
+    [NAMES, images::NAMES, &network::NAMES, &oci::NAMES].concat()
 }
 
 pub const ENGINES: [&str; 3] = ["corten", "podman", "docker"];

@@ -118,9 +118,9 @@ impl Engine {
         live.pid.set(running.pid);
         let mut journal = self.journal(container)?;
         let names = self.publish_names(container, plug.endpoint);
-        for step in host.iter().chain(&names).chain([&attach::cable(&plug, &container.id, start)]) {
-            perform(step, &live, Some(&mut journal))?;
-        }
+        let cable = attach::cable(&plug, &container.id, start);
+        let plugged = (host.iter().chain(&names).chain([&cable]))
+            .try_for_each(|step| perform(step, &live, Some(&mut journal)));
         let configured = ConfigureLinks::new(vec![attach::configured(&all, last)]);
         let lost: Vec<(u32, IpAddr)> = [true, false]
             .into_iter()
@@ -140,9 +140,12 @@ impl Engine {
             }
             perform(&configured.into(), &live, None)
         };
-        let done = namespace::within(&running.namespace, inside)
-            .map_err(|e| Error::io("cannot enter", "a network", e));
-        if let Err(error) = done.and_then(|done| done) {
+        let arrange = || {
+            namespace::within(&running.namespace, inside)
+                .map_err(|e| Error::io("cannot enter", "a network", e))
+                .flatten()
+        };
+        if let Err(error) = plugged.and_then(|()| arrange()) {
             let _ = running.delete_link(&plug.name());
             names.and_then(|names| names.undo()).map(|undo| perform(&undo, &live, None)).transpose()?;
             return Err(error);
