@@ -1,6 +1,8 @@
 //! The command line: one file a command, with what it takes and what it does. Here is the way from words to the command.
 
 pub mod args;
+mod attach;
+mod boot;
 mod commit;
 mod compare;
 mod confirm;
@@ -18,6 +20,7 @@ mod image_tree;
 mod images;
 mod import;
 mod inspect;
+mod inspect_as;
 mod kill;
 mod load;
 mod login;
@@ -27,6 +30,7 @@ mod map;
 mod network;
 mod ns;
 mod options;
+mod pause;
 mod port;
 mod prune;
 mod ps;
@@ -40,6 +44,7 @@ mod run;
 mod save;
 mod search;
 mod start;
+mod stats;
 mod stop;
 mod system;
 mod system_check;
@@ -163,7 +168,10 @@ const COMMANDS: &[Command] = &[
     command("start", "Start containers that are created or have ended", start::main),
     command("restart", "Stop and start containers", restart::main),
     command("kill", "Send a signal to containers", kill::main),
+    command("attach", "Show what a running container writes, and type into it", attach::main),
     command("wait", "Wait until containers end and print their exit codes", wait::main),
+    command("pause", "Let all processes of containers stand still", pause::pause),
+    command("unpause", "Let paused containers go on", pause::unpause),
     command("rename", "Give a container another name", rename::main),
     command("cp", "Copy files out of a container, or into one", cp::main),
     command("diff", "Show what a container has changed in its files", diff::main),
@@ -171,6 +179,7 @@ const COMMANDS: &[Command] = &[
     command("commit", "Make an image from what a container has written", commit::main),
     command("inspect", "Show everything about containers and images", inspect::main),
     command("top", "Show the processes of a container", top::main),
+    command("stats", "Show what containers use: CPU, memory, network, disks", stats::main),
     command("port", "Show the published ports of a container", port::main),
     command("update", "Publish ports of containers, or no longer", update::main),
     command("images", "List images", images::main),
@@ -192,6 +201,7 @@ const COMMANDS: &[Command] = &[
 ];
 
 const CONTAINER: &[Command] = &[
+    command("attach", "Show what a running container writes, and type into it", attach::main),
     command("commit", "Make an image from what a container has written", commit::main),
     command("cp", "Copy files out of a container, or into one", cp::main),
     command("create", "Create a container without starting it", create::main),
@@ -202,6 +212,7 @@ const CONTAINER: &[Command] = &[
     command("kill", "Send a signal to containers", kill::main),
     command("logs", "Show what a container has written", logs::main),
     command("ls", "List containers", ps::main),
+    command("pause", "Let all processes of containers stand still", pause::pause),
     command("port", "Show the published ports of a container", port::main),
     command("prune", "Remove all containers that do not run", container_prune::main),
     command("rename", "Give a container another name", rename::main),
@@ -209,8 +220,10 @@ const CONTAINER: &[Command] = &[
     command("rm", "Remove containers", rm::main),
     command("run", "Create a container from an image and start it", run::main),
     command("start", "Start containers that are created or have ended", start::main),
+    command("stats", "Show what containers use: CPU, memory, network, disks", stats::main),
     command("stop", "Ask containers to end, then make them", stop::main),
     command("top", "Show the processes of a container", top::main),
+    command("unpause", "Let paused containers go on", pause::unpause),
     command("update", "Publish ports of containers, or no longer", update::main),
     command("wait", "Wait until containers end and print their exit codes", wait::main),
 ];
@@ -254,6 +267,8 @@ const WHY: &[Command] = &[
 ];
 
 const SYSTEM: &[Command] = &[
+    command("boot", "Start the containers whose restart policy wants them to run", boot::boot),
+    command("boot-unit", "Install a unit of systemd that does so when the machine starts", boot::unit),
     command("df", "Show how much of the disk is used, and by what", system_df::main),
     command("check", "Tell what is not as it should be on the disk, and repair it", system_check::main),
     command(

@@ -14,7 +14,7 @@ pub use texts::{exec_environment, parse_size};
 pub use times::{parse_moment, parse_time};
 
 use crate::cli::{ContainerArgs, Failure};
-use engine::{Engine, LogOptions, Network, Security, Settings, Share};
+use engine::{Engine, LogOptions, Network, Restart, Security, Settings, Share};
 use image::{Image, RunConfig};
 use kernel::caps::CapSet;
 
@@ -102,6 +102,7 @@ pub fn resolve(args: &ContainerArgs, image: Option<&Image>) -> Result<(Settings,
         tty: args.tty,
         interactive: args.interactive,
         auto_remove: args.rm,
+        restart: restart(args)?,
         read_only: args.read_only,
         init: args.init,
         privileged: args.privileged,
@@ -136,18 +137,36 @@ pub fn resolve(args: &ContainerArgs, image: Option<&Image>) -> Result<(Settings,
     Ok((settings, notes))
 }
 
+fn restart(args: &ContainerArgs) -> Result<Restart> {
+    let policy = restart_policy(args.restart.as_deref().unwrap_or_default())?;
+    if policy != Restart::No && args.rm {
+        return Err("conflicting options: cannot specify both --restart and --rm".to_owned());
+    }
+    Ok(policy)
+}
+
+/// `no`, `always`, `unless-stopped`, `on-failure[:N]`
+pub fn restart_policy(text: &str) -> Result<Restart> {
+    let (name, most) = text.split_once(':').map_or((text, None), |(name, most)| (name, Some(most)));
+    match (name, most) {
+        ("" | "no", None) => Ok(Restart::No),
+        ("always", None) => Ok(Restart::Always),
+        ("unless-stopped", None) => Ok(Restart::UnlessStopped),
+        ("on-failure", None) => Ok(Restart::OnFailure(0)),
+        ("on-failure", Some(most)) => most.parse().map(Restart::OnFailure).map_err(|_| {
+            format!("invalid restart policy format: maximum retry count must be a number: {text}")
+        }),
+        ("no" | "always" | "unless-stopped", Some(_)) => Err(format!(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure': {text}"
+        )),
+        _ => Err(format!(
+            "invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )),
+    }
+}
+
 /// Options of Docker's that would be silently wrong if they were ignored.
 fn refuse_unsupported(args: &ContainerArgs) -> Result<()> {
-    if let Some(policy) = args.restart.as_deref().filter(|policy| !matches!(*policy, "no" | "")) {
-        let known = matches!(policy.split(':').next(), Some("always" | "unless-stopped" | "on-failure"));
-        return Err(match (known, args.rm) {
-            (false, _) => format!(
-                "invalid restart policy: unknown policy '{policy}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
-            ),
-            (true, true) => "conflicting options: cannot specify both --restart and --rm".to_owned(),
-            (true, false) => format!("--restart {policy} is not supported yet: only 'no' is"),
-        });
-    }
     let given = [
         ("--gpus", args.gpus.is_some()),
         ("--health-cmd", args.health_cmd.is_some()),

@@ -44,7 +44,11 @@ impl Engine {
             base,
         };
         let running = self.handle(container)?.is_some();
-        let _frozen = if running && options.pause { Some(Frozen::new(container)?) } else { None };
+        let _frozen = if running && options.pause && !self.is_paused(container) {
+            Some(Frozen::new(container)?)
+        } else {
+            None
+        };
         // One that is being started or copied into doesn't stand still either.
         let _held = if running { None } else { Some(self.lock_files(container)?) };
         let (tree, whiteouts) = match &container.settings.rootfs {

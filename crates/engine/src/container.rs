@@ -42,6 +42,23 @@ pub enum State {
         start_ticks: u64,
         monitor: i32,
         since: Time,
+        /// How often its restart policy has started it again.
+        #[serde(default)]
+        restarts: u32,
+        /// Its processes stand still. (Never written here: it goes with the power.)
+        #[serde(skip)]
+        paused: bool,
+    },
+    /// It has ended, and its monitor will start it again.
+    Restarting {
+        /// How it ended.
+        code: i32,
+        monitor: i32,
+        /// When it was started the last time, and when it ended.
+        since: Time,
+        at: Time,
+        restarts: u32,
+        oom_killed: bool,
     },
     Exited {
         /// The program's, or 128 and the signal's number.

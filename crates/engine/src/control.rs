@@ -20,18 +20,35 @@ impl Engine {
 
     /// Sends a signal to the first process; after KILL, the container has ended when this returns.
     pub fn kill(&self, container: &Container, signal: i32) -> Result<()> {
+        const KILL: i32 = 9;
+        let stop = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
+        let ends = signal == KILL || signal == stop;
+        if ends && container.settings.restart != crate::Restart::No {
+            self.set_stopped(container, true);
+            if self.end_pause_if_any(container)? {
+                return Ok(());
+            }
+        }
         let Some((_, pidfd)) = self.handle(container)? else {
             return Err(Error::NotRunning(container.id.clone()));
         };
-        const KILL: i32 = 9;
         let waiter = if signal == KILL { self.waiter(container) } else { None };
         kernel::process::send_signal(&pidfd, signal)
             .map_err(|e| Error::io("cannot signal", &container.name, e))?;
+        if ends {
+            // Who stands still does not end.
+            self.thaw(container);
+        }
         if signal == KILL {
             ended(&pidfd, -1);
             self.settle(container, waiter);
         }
         Ok(())
+    }
+
+    /// A connection to the monitor of a running container.
+    pub fn attach(&self, container: &Container) -> Result<Connection> {
+        Ok(Connection::connect(&self.run_directory(container).join("attach.sock"))?)
     }
 
     /// A connection that learns of the container's end.
@@ -40,18 +57,39 @@ impl Engine {
     }
 
     /// Asks it to end, waits `timeout` seconds (−1: for ever), then kills it. One that does not run is stopped already.
-    pub fn stop(&self, container: &Container, timeout: Option<i64>) -> Result<()> {
-        let Some((_, pidfd)) = self.handle(container)? else { return Ok(()) };
+    /// `note` hears why it will have to wait, when that is known.
+    pub fn stop(&self, container: &Container, timeout: Option<i64>, note: &dyn Fn(&str)) -> Result<()> {
+        self.set_stopped(container, true);
+        let Some((pid, pidfd)) = self.handle(container)? else {
+            self.end_pause_if_any(container)?;
+            return Ok(());
+        };
         let waiter = self.waiter(container);
         let signal = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
         let seconds = timeout.or(container.settings.stop_timeout).unwrap_or(10);
+        if seconds != 0
+            && let Some(why) = deafness(container, pid, signal)
+        {
+            note(&match seconds {
+                0.. => format!("note: {why}; it is killed in {seconds} s"),
+                _ => format!("note: {why}"),
+            });
+        }
         self.kill(container, signal)?;
+        self.thaw(container);
         if !ended(&pidfd, seconds) {
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
             ended(&pidfd, -1);
         }
         self.settle(container, waiter);
         Ok(())
+    }
+
+    fn end_pause_if_any(&self, container: &Container) -> Result<bool> {
+        match self.state(container) {
+            Ok(State::Restarting { .. }) => self.end_pause(container),
+            _ => Ok(false),
+        }
     }
 
     /// Waits until the monitor has put everything away.
@@ -73,9 +111,16 @@ impl Engine {
         match self.state(container)? {
             State::Exited { code, .. } => Ok(code),
             State::Created => Ok(0),
+            State::Restarting { .. } => {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                self.wait(container)
+            }
             State::Running { .. } => {
                 let monitor = Connection::connect(&self.run_directory(container).join("attach.sock"));
                 let error = match monitor.and_then(Connection::wait) {
+                    Ok(_) if matches!(self.state(container), Ok(State::Restarting { .. })) => {
+                        return self.wait(container);
+                    }
                     Ok(code) => return Ok(code),
                     Err(error) => error,
                 };
@@ -89,8 +134,29 @@ impl Engine {
         }
     }
 
+    /// Waits for the end of the life that it has now, whatever comes after it.
+    pub fn wait_once(&self, container: &Container) -> Result<i32> {
+        match self.attach(container).and_then(|monitor| Ok(monitor.wait()?)) {
+            Ok(code) => Ok(code),
+            Err(_) => {
+                self.settle(container, None);
+                Ok(match self.state(container) {
+                    Ok(State::Exited { code, .. } | State::Restarting { code, .. }) => code,
+                    _ => 0,
+                })
+            }
+        }
+    }
+
     /// Removes it, and with `volumes` its anonymous ones; a running one only by `force`, which kills it.
     pub fn remove(&self, container: &Container, force: bool, volumes: bool) -> Result<()> {
+        if matches!(self.state(container), Ok(State::Restarting { .. })) {
+            if !force {
+                return Err(Error::Running(container.name.clone()));
+            }
+            self.set_stopped(container, true);
+            self.end_pause(container)?;
+        }
         if self.handle(container)?.is_some() {
             if !force {
                 return Err(Error::Running(container.name.clone()));
@@ -149,7 +215,9 @@ impl Engine {
 
     /// Takes down what is kept for all containers: bridge, firewall table, parent cgroups. Only when none runs.
     pub fn down(&self) -> Result<()> {
-        if let Some((container, _)) = self.list()?.iter().find(|(_, s)| matches!(s, State::Running { .. })) {
+        if let Some((container, _)) =
+            self.list()?.iter().find(|(_, s)| matches!(s, State::Running { .. } | State::Restarting { .. }))
+        {
             return Err(Error::Invalid(format!("container {} is running: stop it first", container.name)));
         }
         let networks = self.networks().list()?;
@@ -161,6 +229,31 @@ impl Engine {
         crate::group::remove();
         Ok(())
     }
+}
+
+/// Why a signal will not end a container: its first process has no handler for it, and as the first of its pid namespace it
+/// is spared what the signal would do to others. See pid_namespaces(7).
+fn deafness(container: &Container, pid: i32, signal: i32) -> Option<String> {
+    let s = &container.settings;
+    if s.init || s.pid != crate::Share::Private || !(1..=64).contains(&signal) || signal == 9 {
+        return None;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let caught = u64::from_str_radix(field("SigCgt:")?, 16).ok()?;
+    let blocked = u64::from_str_radix(field("SigBlk:")?, 16).ok()?;
+    let bit = 1u64 << (signal - 1);
+    // One that blocks it may be waiting for it by other means.
+    if (caught | blocked) & bit != 0 {
+        return None;
+    }
+    let program = field("Name:").unwrap_or("?");
+    let word =
+        crate::signal::name(signal).map_or_else(|| format!("signal {signal}"), |name| format!("SIG{name}"));
+    Some(format!(
+        "'{}' will not end by {word}: its first process, '{program}', has no handler for it. 'run --init' puts an init before it that ends it",
+        container.name
+    ))
 }
 
 /// Whether a process ends within so many seconds; −1 waits for ever.

@@ -33,6 +33,12 @@ impl Engine {
         let Some((pid, pidfd)) = self.handle(container)? else {
             return Err(Error::NotRunning(container.id.clone()));
         };
+        if self.is_paused(container) {
+            return Err(Error::Invalid(format!(
+                "Container {} is paused, unpause the container before exec",
+                container.name
+            )));
+        }
         crate::seal::check(container)?;
         let roots = [format!("/proc/{pid}/root")];
         let (passwd, group) = (users::read_in(&roots, "etc/passwd"), users::read_in(&roots, "etc/group"));

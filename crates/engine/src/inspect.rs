@@ -34,7 +34,7 @@ impl Engine {
             "HostsPath": file(&run, "hosts"),
             "LogPath": if s.log.driver == "none" { String::new() } else { file(&dir, "log.json") },
             "Name": format!("/{}", container.name),
-            "RestartCount": 0,
+            "RestartCount": restarts(&state),
             "Driver": "overlay2",
             "Platform": "linux",
             "MountLabel": "",
@@ -70,7 +70,7 @@ impl Engine {
             "LogConfig": { "Type": s.log.driver, "Config": log_config(s) },
             "NetworkMode": network_mode(s),
             "PortBindings": port_bindings(s),
-            "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+            "RestartPolicy": restart_policy(s),
             "AutoRemove": s.auto_remove,
             "VolumeDriver": "",
             "VolumesFrom": null,
@@ -156,11 +156,29 @@ fn image_id(container: &Container) -> String {
     if hex.is_empty() { String::new() } else { format!("sha256:{hex}") }
 }
 
+fn restart_policy(s: &Settings) -> Value {
+    let most = if let crate::Restart::OnFailure(most) = s.restart { most } else { 0 };
+    json!({ "Name": s.restart.word(), "MaximumRetryCount": most })
+}
+
+fn restarts(state: &State) -> u32 {
+    match state {
+        State::Running { restarts, .. } | State::Restarting { restarts, .. } => *restarts,
+        State::Created | State::Exited { .. } => 0,
+    }
+}
+
 /// `killed_now`: the out-of-memory killer came for a process of the running container.
 fn state_object(state: &State, killed_now: bool) -> Value {
     let (status, pid, code, oom_killed, error, started, finished) = match state {
         State::Created => ("created", 0, 0, false, "", None, None),
-        State::Running { pid, since, .. } => ("running", *pid, 0, killed_now, "", Some(*since), None),
+        State::Running { pid, since, paused, .. } => {
+            let status = if *paused { "paused" } else { "running" };
+            (status, *pid, 0, killed_now, "", Some(*since), None)
+        }
+        State::Restarting { code, since, at, oom_killed, .. } => {
+            ("restarting", 0, *code, *oom_killed, "", Some(*since), Some(*at))
+        }
         State::Exited { code, started: None, oom_killed, error, .. } => {
             ("created", 0, *code, *oom_killed, error.as_str(), None, None)
         }
@@ -171,9 +189,10 @@ fn state_object(state: &State, killed_now: bool) -> Value {
     let moment = |time: Option<Time>| time.map_or_else(|| NEVER.to_owned(), Time::rfc3339);
     json!({
         "Status": status,
-        "Running": status == "running",
-        "Paused": false,
-        "Restarting": false,
+        // One that stands still, or is about to be started again, counts as running.
+        "Running": matches!(status, "running" | "paused" | "restarting"),
+        "Paused": status == "paused",
+        "Restarting": status == "restarting",
         "OOMKilled": oom_killed,
         "Dead": false,
         "Pid": pid,

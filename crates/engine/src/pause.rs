@@ -1,10 +1,11 @@
 //! Holding a container's processes still for a while.
 
-use crate::{Container, Error, Result, group};
+use crate::{Container, Engine, Error, Result, State, group};
 use runtime::{GroupPaths, Host};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use steps::{Journal, WriteFile};
 
 /// The processes of a container, standing still as long as this lives.
 pub(crate) struct Frozen {
@@ -51,6 +52,70 @@ impl Frozen {
             }
         }
         Err(std::io::Error::other("its processes multiply too fast"))
+    }
+}
+
+impl Engine {
+    /// Lets all processes of a container stand still.
+    pub fn pause(&self, container: &Container) -> Result<()> {
+        match self.state(container)? {
+            State::Running { paused: false, .. } => {}
+            State::Running { .. } => {
+                return Err(Error::Invalid(format!("Container {} is already paused", container.name)));
+            }
+            _ => return Err(Error::NotRunning(container.id.clone())),
+        }
+        let run = self.run_directory(container);
+        let note = run.join("paused");
+        let failed = |e: std::io::Error| Error::io("cannot pause", &container.name, e);
+        // What an end or the next start takes back: the mark, and the group of v1 that others do not have.
+        let mut journal = Journal::open(&run.join("journal")).map_err(failed)?;
+        let mark = WriteFile { path: note.into(), content: String::new(), mode: 0o600, owner: None };
+        let mark: steps::Step = mark.into();
+        journal.note(&mark).map_err(failed)?;
+        let groups = GroupPaths::everywhere(&group::of(container), &Host::read());
+        if let Some(path) = groups.of("freezer").filter(|path| !path.is_v2()).map(runtime::GroupPath::dir)
+            && !Path::new(&path).is_dir()
+        {
+            let path = path.as_str().into();
+            journal.note(&steps::MakeCgroup { path }.into()).map_err(failed)?;
+        }
+        mark.perform(&steps::Live::new(0)).map_err(|f| failed(f.errno.into()))?;
+        match Frozen::new(container) {
+            Ok(frozen) => std::mem::forget(frozen),
+            Err(error) => {
+                let _ = std::fs::remove_file(run.join("paused"));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets them go on.
+    pub fn unpause(&self, container: &Container) -> Result<()> {
+        match self.state(container)? {
+            State::Running { paused: true, .. } => {}
+            State::Running { .. } => {
+                return Err(Error::Invalid(format!("Container {} is not paused", container.name)));
+            }
+            _ => return Err(Error::NotRunning(container.id.clone())),
+        }
+        let groups = GroupPaths::everywhere(&group::of(container), &Host::read());
+        runtime::group::thaw(&groups)
+            .map_err(|e| Error::Invalid(format!("cannot unpause {}: {e}", container.name)))?;
+        let _ = std::fs::remove_file(self.run_directory(container).join("paused"));
+        Ok(())
+    }
+
+    /// The same for one that may not be paused.
+    pub(crate) fn thaw(&self, container: &Container) {
+        if self.is_paused(container) {
+            let _ = self.unpause(container);
+        }
+    }
+
+    pub(crate) fn is_paused(&self, container: &Container) -> bool {
+        self.run_directory(container).join("paused").exists()
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Settings {
     pub stop_signal: String,
     /// Seconds; −1 waits for ever.
     pub stop_timeout: Option<i64>,
+    pub restart: Restart,
     pub auto_remove: bool,
     pub read_only: bool,
     pub init: bool,
@@ -67,6 +68,40 @@ pub struct Settings {
     pub log: LogOptions,
     /// The command line that made it, for `inspect --as-run`.
     pub command_line: Vec<String>,
+}
+
+/// What happens when it has ended: `--restart`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    #[default]
+    No,
+    /// When it failed; at most so many times in a row (0: for ever).
+    OnFailure(u32),
+    /// Also when it was stopped and the machine starts.
+    Always,
+    UnlessStopped,
+}
+
+impl Restart {
+    /// Docker's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Restart::No => "no",
+            Restart::OnFailure(_) => "on-failure",
+            Restart::Always => "always",
+            Restart::UnlessStopped => "unless-stopped",
+        }
+    }
+
+    /// Whether it is started again after an end with `code`, the next time being the `restarts`th but one.
+    pub fn again(self, code: i32, restarts: u32) -> bool {
+        match self {
+            Restart::No => false,
+            Restart::OnFailure(most) => code != 0 && (most == 0 || restarts < most),
+            Restart::Always | Restart::UnlessStopped => true,
+        }
+    }
 }
 
 /// Whose namespace the container has.

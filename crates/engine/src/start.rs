@@ -2,17 +2,16 @@
 
 use crate::attach::{AttachEnd, AttachOptions, Connection};
 use crate::group;
-use crate::logs::LogWriter;
-use crate::monitor::{self, ContainerIo, Names, Supervision};
-use crate::net::Keeper;
+use crate::life::{Birth, READY, REPORT};
+use crate::monitor::{self, ContainerIo};
 use crate::specify::{self, Facts};
 use crate::store::make_dir;
-use crate::{Container, Engine, Error, Network, Result, Share, State, Time};
+use crate::{Container, Engine, Error, Network, Result, Share, State};
 use kernel::process::{self, Side};
 use runtime::{GroupPaths, Host, Launched, StartError, Stdio};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use steps::{Join, Journal, Plan};
 
 /// How a start is watched.
@@ -41,10 +40,6 @@ impl Started {
         }
     }
 }
-
-/// A started monitor's first word: 0 and the pid, or the exit code and why not.
-const READY: u8 = 0;
-const REPORT: usize = 4096;
 
 impl Engine {
     /// What a start would do, in order. Nothing is done.
@@ -85,7 +80,7 @@ impl Engine {
         all
     }
 
-    fn facts(
+    pub(crate) fn facts(
         &self,
         container: &Container,
         held: &[network::Held],
@@ -142,9 +137,13 @@ impl Engine {
 
     /// Starts a container that was created or has ended.
     pub fn start(&self, container: &Container, options: StartOptions) -> Result<Started> {
-        if let State::Running { pid, .. } = self.state(container)? {
-            return Ok(Started { pid, connection: None });
+        match self.state(container)? {
+            State::Running { pid, .. } => return Ok(Started { pid, connection: None }),
+            // Its monitor does that.
+            State::Restarting { .. } => return Ok(Started { pid: 0, connection: None }),
+            State::Created | State::Exited { .. } => {}
         }
+        self.set_stopped(container, false);
         crate::seal::check(container)?;
         // Nobody else has its root mounted (`cp` into one that does not run).
         let files = self.lock_files(container)?;
@@ -196,13 +195,15 @@ impl Engine {
                 drop((ours, client, home, files));
                 // From the first moment on: a signal to the terminal's group is not the container's end.
                 process::block_all_signals(true);
-                self.monitor(container, plan, theirs, creator, options.trace, (reserved, held));
+                let (report, trace) = (Some(theirs), options.trace);
+                let birth = Birth { plan, reserved, held, report, creator, trace, restarts: 0, lock: None };
+                self.monitor(container, birth);
                 process::exit(0)
             }
         }
     }
 
-    fn prepare(&self, container: &Container) -> Result<()> {
+    pub(crate) fn prepare(&self, container: &Container) -> Result<()> {
         let run = self.run_directory(container);
         make_dir(&run)?;
         // A monitor that was killed left its journal: what it names is taken back first.
@@ -219,91 +220,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The monitor's life, in the forked process.
-    fn monitor(
-        &self,
-        container: &Container,
-        plan: Plan,
-        report: OwnedFd,
-        creator: Option<OwnedFd>,
-        trace: bool,
-        reserved: (network::Reserved, Vec<network::Held>),
-    ) {
-        let _ = rustix::process::setsid();
-        process::set_name(c"corten-monitor");
-        let run = self.run_directory(container);
-        // Before the program can write anything that would be lost.
-        let path = self.directory(container).join("log.json");
-        let started = LogWriter::open(&path, &container.settings.log)
-            .map_err(|e| Error::io("cannot open the log", &path, e))
-            .and_then(|log| Ok((self.launch(container, &plan, trace)?, log)));
-        let ((launched, io, listener), log) = match started {
-            Ok(started) => started,
-            Err(error) => {
-                let _ = std::fs::remove_dir_all(&run);
-                let (code, text) = (error.exit_code().clamp(1, 255) as u8, error.to_string());
-                let _ = self.set_state(
-                    container,
-                    &State::Exited {
-                        code: error.exit_code(),
-                        started: None,
-                        at: Time::now(),
-                        oom_killed: false,
-                        error: text.clone(),
-                    },
-                );
-                let mut message = vec![code];
-                message.extend_from_slice(&text.as_bytes()[..text.len().min(REPORT - 1)]);
-                let _ = rustix::net::send(&report, &message, SendFlags::NOSIGNAL);
-                return;
-            }
-        };
-        drop(plan);
-        let since = Time::now();
-        let start_ticks = launched.start_ticks;
-        let monitor = rustix::process::getpid().as_raw_nonzero().get();
-        let _ = self.set_state(container, &State::Running { pid: launched.pid, start_ticks, monitor, since });
-        let mut message = vec![READY];
-        message.extend_from_slice(launched.pid.to_string().as_bytes());
-        let _ = rustix::net::send(&report, &message, SendFlags::NOSIGNAL);
-        drop((report, message));
-        quiet();
-        let (reserved, held) = reserved;
-        let zone = self.zone(container, &held).ok().flatten();
-        let names = zone.zip(launched.names).map(|(zone, sockets)| Names { sockets: Some(sockets), zone });
-        let mut keeper = Keeper { engine: self, id: container.id.clone(), pid: launched.pid, reserved, held };
-        let ended = monitor::supervise(Supervision {
-            pidfd: launched.pidfd,
-            pid: launched.pid,
-            io,
-            log,
-            listener,
-            creator,
-            keep_stdin_open: container.settings.interactive,
-            names,
-            keeper: Some(&mut keeper),
-        });
-        drop(keeper);
-        let oom_killed = ended.code == 137 && self.oom_killed(container);
-        let _ = Journal::replay(&run.join("journal"));
-        let _ = std::fs::remove_dir_all(&run);
-        let state = State::Exited {
-            code: ended.code,
-            started: Some(since),
-            at: Time::now(),
-            oom_killed,
-            error: String::new(),
-        };
-        if container.settings.auto_remove {
-            self.discard(container);
-        } else {
-            let _ = self.set_state(container, &state);
-        }
-        let clients = ended.clients;
-        clients.finish(ended.code, oom_killed);
-    }
-
-    fn launch(
+    pub(crate) fn launch(
         &self,
         container: &Container,
         plan: &Plan,
@@ -369,15 +286,4 @@ impl Engine {
                 .any(|file| std::fs::read_to_string(format!("{path}/{file}")).is_ok_and(|t| count(&t)))
         })
     }
-}
-
-/// The monitor lets go of the terminal and of whatever else it was started with.
-fn quiet() {
-    let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
-        return;
-    };
-    let _ = rustix::stdio::dup2_stdin(null.as_fd());
-    let _ = rustix::stdio::dup2_stdout(null.as_fd());
-    let _ = rustix::stdio::dup2_stderr(null.as_fd());
-    let _ = rustix::process::chdir("/");
 }

@@ -280,7 +280,7 @@ impl Engine {
     pub(crate) fn set_state(&self, container: &Container, state: &State) -> Result<()> {
         let dir = self.directory(container);
         let (file, other) = match state {
-            State::Running { .. } => ("running.json", None),
+            State::Running { .. } | State::Restarting { .. } => ("running.json", None),
             State::Created | State::Exited { .. } => ("state.json", Some("running.json")),
         };
         write_json(&dir.join(file), state, false)?;
@@ -303,20 +303,21 @@ impl Engine {
                 Err(e) => Err(Error::io("cannot read", &path, e)),
             }
         };
-        if let Some(State::Running { pid, start_ticks, monitor, since }) = read("running.json")? {
-            if kernel::process::start_ticks(pid) == Some(start_ticks)
-                || kernel::process::start_ticks(monitor).is_some()
-            {
-                return Ok(State::Running { pid, start_ticks, monitor, since });
+        match read("running.json")? {
+            Some(State::Running { pid, start_ticks, monitor, since, restarts, .. }) => {
+                if process_lives(pid, start_ticks) || kernel::process::start_ticks(monitor).is_some() {
+                    let paused = self.run_directory(container).join("paused").exists();
+                    return Ok(State::Running { pid, start_ticks, monitor, since, restarts, paused });
+                }
+                return Ok(lost(137, since, since));
             }
-            let (code, oom_killed) = (137, false);
-            return Ok(State::Exited {
-                code,
-                started: Some(since),
-                at: since,
-                oom_killed,
-                error: String::new(),
-            });
+            Some(State::Restarting { code, monitor, since, at, .. })
+                if kernel::process::start_ticks(monitor).is_none() =>
+            {
+                return Ok(lost(code, since, at));
+            }
+            Some(state @ State::Restarting { .. }) => return Ok(state),
+            _ => {}
         }
         match read("state.json")? {
             Some(state) => Ok(state),
@@ -367,6 +368,15 @@ impl Engine {
         all.sort_by_key(|(container, _)| std::cmp::Reverse(container.created));
         Ok(all)
     }
+}
+
+fn process_lives(pid: i32, start_ticks: u64) -> bool {
+    kernel::process::start_ticks(pid) == Some(start_ticks)
+}
+
+/// What is known of a container whose processes are gone without a word.
+fn lost(code: i32, since: Time, at: Time) -> State {
+    State::Exited { code, started: Some(since), at, oom_killed: false, error: String::new() }
 }
 
 pub(crate) fn random() -> [u8; 32] {

@@ -46,7 +46,7 @@ pub fn group(name: &str, about: &str, commands: &[Command]) -> String {
 
 fn lines(text: &mut String, commands: &[Command]) {
     for command in commands {
-        let _ = writeln!(text, "  {:<10}{}", command.name, command.about);
+        let _ = writeln!(text, "  {:<11}{}", command.name, command.about);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `corten inspect`
 
 use super::args::Shape;
-use super::{Context, Failure, Outcome, parse, print, say};
+use super::{Context, Failure, Outcome, inspect_as, parse, print, say};
 use crate::fmt::template::{Template, from_json};
 use clap::Args;
 use engine::Engine;
@@ -27,6 +27,12 @@ pub struct InspectArgs {
     /// How much a container has written, too
     #[arg(short, long)]
     size: bool,
+    /// Print the command line that made each container
+    #[arg(long)]
+    as_run: bool,
+    /// Print a compose file that makes them
+    #[arg(long)]
+    as_compose: bool,
     /// container or image
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -54,6 +60,15 @@ fn inspect(context: &Context, shape: &Shape, words: Vec<String>, only: Option<&s
         )));
     }
     let engine = context.engine()?;
+    if args.as_run || args.as_compose {
+        let containers: Vec<engine::Container> =
+            args.words.iter().map(|name| engine.find(name)).collect::<Result<_, _>>()?;
+        print(&match args.as_compose {
+            true => inspect_as::compose(&containers),
+            false => containers.iter().map(inspect_as::run).collect(),
+        })?;
+        return Ok(0);
+    }
     show(&args, |name| look_up(&engine, name, &kind, args.size))
 }
 

@@ -180,7 +180,7 @@ pub struct ContainerArgs {
     /// The root file system can't be written
     #[arg(long)]
     pub read_only: bool,
-    /// What happens when it ends: no
+    /// What happens when it ends: no, on-failure[:TIMES], always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<String>,
     /// Remove it when it ends

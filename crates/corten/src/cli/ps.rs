@@ -84,7 +84,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let keep = filters.resolve(&engine, &found).map_err(Failure::new)?;
     let rows: Vec<Line> = found
         .iter()
-        .filter(|(_, state)| all || matches!(state, State::Running { .. }))
+        .filter(|(_, state)| all || matches!(state, State::Running { .. } | State::Restarting { .. }))
         .filter(|(container, state)| keep.accepts(container, state))
         .take(limit.unwrap_or(usize::MAX))
         .map(|(container, state)| Line {
@@ -219,7 +219,9 @@ pub fn network_names(container: &Container) -> Vec<Cow<'_, str>> {
 pub fn state_word(state: &State) -> &'static str {
     match state {
         State::Created => "created",
+        State::Running { paused: true, .. } => "paused",
         State::Running { .. } => "running",
+        State::Restarting { .. } => "restarting",
         State::Exited { started: None, .. } => "created",
         State::Exited { .. } => "exited",
     }
@@ -228,7 +230,12 @@ pub fn state_word(state: &State) -> &'static str {
 /// `Up 5 minutes`, `Exited (0) 3 seconds ago`, `Created`.
 pub fn status(state: &State) -> String {
     match state {
-        State::Running { since, .. } => format!("Up {}", words::duration(since.age())),
+        State::Running { since, paused, .. } => {
+            format!("Up {}{}", words::duration(since.age()), if *paused { " (Paused)" } else { "" })
+        }
+        State::Restarting { code, at, .. } => {
+            format!("Restarting ({code}) {} ago", words::duration(at.age()))
+        }
         State::Exited { code, at, started: Some(_), .. } => {
             format!("Exited ({code}) {} ago", words::duration(at.age()))
         }

@@ -42,7 +42,8 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         return for_each(&args.words, |name| {
             let container = engine.find(name)?;
             // As in Docker, starting what runs is no mistake.
-            if !matches!(engine.state(&container)?, engine::State::Running { .. }) {
+            let runs = |s| matches!(s, engine::State::Running { .. } | engine::State::Restarting { .. });
+            if !runs(engine.state(&container)?) {
                 engine.start(&container, options())?;
             }
             Ok(())

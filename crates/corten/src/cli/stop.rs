@@ -36,7 +36,7 @@ pub fn stop(engine: &engine::Engine, name: &str, args: &StopArgs) -> Result<(), 
         engine::signal::number(signal).ok_or_else(|| Failure::new(format!("invalid signal: {signal}")))?;
         container.settings.stop_signal = signal.clone();
     }
-    Ok(engine.stop(&container, args.time)?)
+    Ok(engine.stop(&container, args.time, &say)?)
 }
 
 /// How many wait at the same time.

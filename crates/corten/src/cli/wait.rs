@@ -1,29 +1,46 @@
 //! `corten wait`
 
 use super::args::Shape;
-use super::{Context, Outcome, parse, print, say};
+use super::{Context, Failure, Outcome, parse, print, say};
 use clap::Args;
+use engine::{Container, Engine, Error, State};
+use std::time::Duration;
 
 const SHAPE: Shape = Shape {
-    usage: "CONTAINER [CONTAINER...]",
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
     about: "Wait until containers have ended, and print their exit codes",
     words: (1, usize::MAX),
 };
 
 #[derive(Debug, Args)]
 struct WaitArgs {
+    /// For what: not-running, next-exit, removed, created, running, paused, restarting, exited
+    #[arg(long, value_name = "CONDITION", default_value = "not-running", hide_default_value = true)]
+    condition: String,
     words: Vec<String>,
 }
+
+/// How often a state is looked at that nobody tells of.
+const OFTEN: Duration = Duration::from_millis(50);
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let args: WaitArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
+    let condition = args.condition.as_str();
+    let known =
+        ["not-running", "next-exit", "removed", "created", "running", "paused", "restarting", "exited"];
+    if !known.contains(&condition) {
+        return Err(Failure::flag(format!(
+            "invalid condition: \"{condition}\": use one of {}",
+            known.join(", ")
+        )));
+    }
     let engine = context.engine()?;
     let mut code = 0;
     for name in &args.words {
-        match engine.find(name).and_then(|container| engine.wait(&container)) {
+        match engine.find(name).and_then(|container| wait(&engine, &container, condition)) {
             Ok(exit) => print(&format!("{exit}\n"))?,
             Err(error) => {
                 say(&format!("corten: {error}"));
@@ -32,4 +49,36 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         }
     }
     Ok(code)
+}
+
+fn wait(engine: &Engine, container: &Container, condition: &str) -> Result<i32, Error> {
+    if condition == "not-running" {
+        return engine.wait(container);
+    }
+    let mut code = 0;
+    let mut was_running = false;
+    loop {
+        let state = match engine.state(container) {
+            Err(error) if error.is_not_found() && condition == "removed" => return Ok(code),
+            state => state?,
+        };
+        let runs = matches!(state, State::Running { .. });
+        if let State::Exited { code: last, .. } | State::Restarting { code: last, .. } = state {
+            code = last;
+        }
+        let now = match condition {
+            "next-exit" => was_running && !runs,
+            "removed" => false,
+            "running" => matches!(state, State::Running { paused: false, .. }),
+            word => crate::cli::ps::state_word(&state) == word,
+        };
+        if now {
+            return Ok(code);
+        }
+        match runs && matches!(condition, "next-exit" | "removed" | "exited") {
+            true => code = engine.wait_once(container)?,
+            false => std::thread::sleep(OFTEN),
+        }
+        was_running |= runs;
+    }
 }

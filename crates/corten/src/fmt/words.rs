@@ -36,10 +36,18 @@ pub fn size(bytes: u64) -> String {
 
 /// `151.3MB`: with four digits (units.HumanSize).
 pub fn size_of_four(bytes: u64) -> String {
-    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    four_digits(bytes, 1000.0, ["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+/// `1.5MiB`: binary, four digits (units.BytesSize).
+pub fn memory(bytes: u64) -> String {
+    four_digits(bytes, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+}
+
+fn four_digits(bytes: u64, base: f64, units: [&str; 7]) -> String {
     let (mut value, mut unit) = (bytes as f64, 0);
-    while value >= 1000.0 && unit + 1 < units.len() {
-        value /= 1000.0;
+    while value >= base && unit + 1 < units.len() {
+        value /= base;
         unit += 1;
     }
     let places = match value {
@@ -135,6 +143,20 @@ pub fn rfc3339(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_in_binary_units() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1 << 20, "1MiB"),
+            (1_572_864, "1.5MiB"),
+            (10_485_760, "10MiB"),
+            (7_654_321_987, "7.129GiB"),
+        ] {
+            assert_eq!(memory(bytes), text);
+        }
+    }
 
     #[test]
     fn durations_are_said_as_docker_says_them() {

@@ -205,7 +205,10 @@ fn mistakes_are_one_line() {
         ),
         ("--name -x busybox", "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
         ("--rm --restart always busybox", "conflicting options: cannot specify both --restart and --rm"),
-        ("--restart always busybox", "--restart always is not supported yet: only 'no' is"),
+        (
+            "--restart always:3 busybox",
+            "invalid restart policy: maximum retry count can only be used with 'on-failure': always:3",
+        ),
         ("--gpus all busybox", "--gpus is not supported yet"),
         ("--mac-address 1 busybox", "1 is not a valid mac address"),
         ("--pid foo busybox", "--pid: invalid PID mode: foo"),

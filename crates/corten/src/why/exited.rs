@@ -17,7 +17,8 @@ pub fn why(engine: &Engine, name: &str) -> Result<Answer, Failure> {
         State::Exited { error, started: None, .. } => {
             Answer::new(format!("{name} could not be started: {}", error.trim_end()))
         }
-        State::Exited { code, started: Some(started), at, oom_killed, .. } => {
+        State::Restarting { code, since: started, at, oom_killed, .. }
+        | State::Exited { code, started: Some(started), at, oom_killed, .. } => {
             let ran = std::time::Duration::from_nanos(at.0.saturating_sub(started.0));
             let mut answer = ended(&container, code, oom_killed);
             answer.add(format!("it had run for {}", words::duration(ran).to_lowercase()));

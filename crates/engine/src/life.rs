@@ -1,0 +1,292 @@
+//! The monitor's life: it performs the plan, supervises the container to its end, puts everything away, and begins again where
+//! the restart policy says so.
+
+use crate::logs::LogWriter;
+use crate::monitor::{self, Clients, Names, Supervision};
+use crate::net::Keeper;
+use crate::{Container, Engine, Error, Result, State, Time};
+use kernel::process;
+use runtime::Host;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::net::SendFlags;
+use std::fs::File;
+use std::time::Duration;
+use steps::{Journal, Plan};
+
+/// A started monitor's first word: 0 and the pid, or the exit code and why not.
+pub(crate) const READY: u8 = 0;
+pub(crate) const REPORT: usize = 4096;
+
+/// What a start needs and makes only once.
+pub(crate) struct Birth {
+    pub plan: Plan,
+    pub reserved: network::Reserved,
+    pub held: Vec<network::Held>,
+    /// Where the command that started it waits for the first word; none when the monitor itself starts it again.
+    pub report: Option<OwnedFd>,
+    pub creator: Option<OwnedFd>,
+    pub trace: bool,
+    /// How many times it was started again.
+    pub restarts: u32,
+    /// Of one that is started again: whoever stops it meanwhile waits for this.
+    pub lock: Option<File>,
+}
+
+/// How a container's life went.
+struct Life {
+    code: i32,
+    since: Option<Time>,
+    oom_killed: bool,
+    /// Why it could not be started.
+    error: String,
+    clients: Option<Clients>,
+}
+
+/// The first pause, doubled up to the longest; a life longer than [`GOOD`] begins anew.
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(60);
+const GOOD: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// The monitor's whole life, in the forked process.
+    pub(crate) fn monitor(&self, container: &Container, birth: Birth) {
+        let _ = rustix::process::setsid();
+        process::set_name(c"corten-monitor");
+        let (mut birth, mut pause, mut restarts) = (birth, FIRST, 0);
+        let mut current = container.clone();
+        loop {
+            let first = birth.report.is_some();
+            let Some(life) = self.live(&current, birth) else { return };
+            if first && life.since.is_none() {
+                // The command that started it has been told.
+                return;
+            }
+            if current.settings.auto_remove {
+                return self.over(&current, life);
+            }
+            if life.since.is_none_or(|since| self.has_changed(&current, since)) {
+                current = self.read(&current.id).unwrap_or(current);
+            }
+            if !current.settings.restart.again(life.code, restarts) || self.is_stopped(&current) {
+                return self.over(&current, life);
+            }
+            restarts += 1;
+            if life.since.is_some_and(|since| since.age() > GOOD) {
+                pause = FIRST;
+            }
+            birth = match self.again(&current, life, restarts, pause) {
+                Some(birth) => birth,
+                None => return,
+            };
+            pause = (pause * 2).min(LONGEST);
+        }
+    }
+
+    /// Its policy may have been changed while it ran.
+    fn has_changed(&self, container: &Container, since: Time) -> bool {
+        let config = std::fs::metadata(self.directory(container).join("config.json"));
+        let written = config.and_then(|meta| meta.modified()).ok();
+        let written = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        written.is_none_or(|time| time.as_nanos() as u64 > since.0)
+    }
+
+    /// The end, for good.
+    fn over(&self, container: &Container, life: Life) {
+        let _ = std::fs::remove_dir_all(self.run_directory(container));
+        let Life { code, since: started, oom_killed, error, clients } = life;
+        let state = State::Exited { code, started, at: Time::now(), oom_killed, error };
+        if container.settings.auto_remove {
+            self.discard(container);
+        } else {
+            let _ = self.set_state(container, &state);
+        }
+        if let Some(clients) = clients {
+            clients.finish(code, oom_killed);
+        }
+    }
+
+    /// One life: from the plan to the end of the first process, with everything put away. `None` when it could not be started
+    /// and whoever started it has been told.
+    fn live(&self, container: &Container, birth: Birth) -> Option<Life> {
+        let run = self.run_directory(container);
+        let Birth { plan, reserved, held, report, creator, trace, restarts, lock } = birth;
+        // Before the program can write anything that would be lost.
+        let path = self.directory(container).join("log.json");
+        let started = LogWriter::open(&path, &container.settings.log)
+            .map_err(|e| Error::io("cannot open the log", &path, e))
+            .and_then(|log| Ok((self.launch(container, &plan, trace)?, log)));
+        let ((launched, io, listener), log) = match started {
+            Ok(started) => started,
+            Err(error) => return self.stillborn(container, &error, report),
+        };
+        drop(plan);
+        let since = Time::now();
+        let start_ticks = launched.start_ticks;
+        let monitor = rustix::process::getpid().as_raw_nonzero().get();
+        let state =
+            State::Running { pid: launched.pid, start_ticks, monitor, since, restarts, paused: false };
+        let _ = self.set_state(container, &state);
+        if let Some(report) = report {
+            let mut message = vec![READY];
+            message.extend_from_slice(launched.pid.to_string().as_bytes());
+            let _ = rustix::net::send(&report, &message, SendFlags::NOSIGNAL);
+        }
+        match lock {
+            None => quiet(),
+            // Not only closed: the container's processes may have had it for a moment.
+            Some(lock) => drop(flock(&lock, FlockOperation::Unlock)),
+        }
+        let zone = self.zone(container, &held).ok().flatten();
+        let names = zone.zip(launched.names).map(|(zone, sockets)| Names { sockets: Some(sockets), zone });
+        let mut keeper = Keeper { engine: self, id: container.id.clone(), pid: launched.pid, reserved, held };
+        let ended = monitor::supervise(Supervision {
+            pidfd: launched.pidfd,
+            pid: launched.pid,
+            io,
+            log,
+            listener,
+            creator,
+            keep_stdin_open: container.settings.interactive,
+            names,
+            keeper: Some(&mut keeper),
+        });
+        drop(keeper);
+        let oom_killed = ended.code == 137 && self.oom_killed(container);
+        let _ = Journal::replay(&run.join("journal"));
+        let (code, since, clients) = (ended.code, Some(since), Some(ended.clients));
+        Some(Life { code, since, oom_killed, error: String::new(), clients })
+    }
+
+    fn stillborn(&self, container: &Container, error: &Error, report: Option<OwnedFd>) -> Option<Life> {
+        let (code, text) = (error.exit_code(), error.to_string());
+        let Some(report) = report else {
+            let _ = Journal::replay(&self.run_directory(container).join("journal"));
+            return Some(Life { code, since: None, oom_killed: false, error: text, clients: None });
+        };
+        let _ = std::fs::remove_dir_all(self.run_directory(container));
+        let (at, started, oom_killed) = (Time::now(), None, false);
+        let _ =
+            self.set_state(container, &State::Exited { code, started, at, oom_killed, error: text.clone() });
+        let mut message = vec![code.clamp(1, 255) as u8];
+        message.extend_from_slice(&text.as_bytes()[..text.len().min(REPORT - 1)]);
+        let _ = rustix::net::send(&report, &message, SendFlags::NOSIGNAL);
+        None
+    }
+
+    /// Waits, then prepares the next life. `None` when it was stopped meanwhile.
+    fn again(&self, container: &Container, life: Life, restarts: u32, pause: Duration) -> Option<Birth> {
+        let run = self.run_directory(container);
+        let Life { code, since, oom_killed, error, clients } = life;
+        let monitor = rustix::process::getpid().as_raw_nonzero().get();
+        let since = since.unwrap_or_else(Time::now);
+        let _ = self.set_state(
+            container,
+            &State::Restarting { code, monitor, since, at: Time::now(), restarts, oom_killed },
+        );
+        if let Some(clients) = clients {
+            clients.finish(code, oom_killed);
+        }
+        std::thread::sleep(pause);
+        let lock = lock(&run);
+        if self.is_stopped(container) {
+            let clients = None;
+            self.over(container, Life { code, since: Some(since), oom_killed, error, clients });
+            return None;
+        }
+        let prepare = |lock| -> Result<Birth> {
+            self.prepare(container)?;
+            let held = self.hold(container)?;
+            let container = &*self.renewed(container, &held)?;
+            let reserved = self.reserve(container, &held)?;
+            if !reserved.ports.is_empty() {
+                self.write_ports(container, &reserved.ports)?;
+            }
+            let facts = self.facts(container, &held, &reserved.ports)?;
+            let host = Host::read();
+            let plan = runtime::plan(&self.specify(container, facts, &host)?, &host);
+            Ok(Birth { plan, reserved, held, report: None, creator: None, trace: false, restarts, lock })
+        };
+        match prepare(lock) {
+            Ok(birth) => Some(birth),
+            Err(error) => {
+                let (code, error) = (error.exit_code(), error.to_string());
+                self.over(container, Life { code, since: Some(since), oom_killed, error, clients: None });
+                None
+            }
+        }
+    }
+
+    /// The user has stopped it, or nothing would be left to start.
+    pub(crate) fn is_stopped(&self, container: &Container) -> bool {
+        let dir = self.directory(container);
+        !dir.exists() || dir.join("stopped").exists()
+    }
+
+    /// Whether a container that does not run shall be started when the machine is.
+    pub fn wants_boot(&self, container: &Container, state: &State) -> bool {
+        let State::Exited { code, .. } = state else { return false };
+        match container.settings.restart {
+            crate::Restart::No => false,
+            crate::Restart::Always => true,
+            crate::Restart::UnlessStopped => !self.is_stopped(container),
+            // Also one that the power has ended.
+            crate::Restart::OnFailure(_) => *code != 0 && !self.is_stopped(container),
+        }
+    }
+
+    /// Notes that the user wants it to stand still, for the restart policy. One without a policy needs no note.
+    pub(crate) fn set_stopped(&self, container: &Container, stopped: bool) {
+        if container.settings.restart == crate::Restart::No {
+            return;
+        }
+        let path = self.directory(container).join("stopped");
+        let _ = match stopped {
+            true => File::create(&path).map(drop),
+            false => std::fs::remove_file(&path),
+        };
+    }
+
+    /// Ends the pause between two lives, which was noted as [`Engine::set_stopped`]. `false`: it runs by now, or has ended.
+    pub(crate) fn end_pause(&self, container: &Container) -> Result<bool> {
+        let run = self.run_directory(container);
+        let held = lock(&run);
+        let State::Restarting { code, monitor, since, oom_killed, .. } = self.state(container)? else {
+            drop(held);
+            return Ok(false);
+        };
+        // It sleeps, or waits for our lock, and nothing of the container is there.
+        if let Some(pid) = rustix::process::Pid::from_raw(monitor)
+            && let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            && process::start_ticks(monitor).is_some()
+        {
+            let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+            let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
+            let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit));
+        }
+        self.over(
+            container,
+            Life { code, since: Some(since), oom_killed, error: String::new(), clients: None },
+        );
+        Ok(true)
+    }
+}
+
+/// Whoever starts a container again, or stops it between two lives, has this.
+fn lock(run: &std::path::Path) -> Option<File> {
+    let file = File::open(run).ok()?;
+    flock(&file, FlockOperation::LockExclusive).ok()?;
+    Some(file)
+}
+
+/// The monitor lets go of the terminal and of whatever else it was started with.
+fn quiet() {
+    let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
+        return;
+    };
+    let _ = rustix::stdio::dup2_stdin(null.as_fd());
+    let _ = rustix::stdio::dup2_stdout(null.as_fd());
+    let _ = rustix::stdio::dup2_stderr(null.as_fd());
+    let _ = rustix::process::chdir("/");
+}
