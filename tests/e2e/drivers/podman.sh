@@ -66,12 +66,13 @@ podman logs box
 podman rm box >/dev/null
 
 echo "== a pod"
-podman pod create --name pod --network none --share net,ipc,uts --cgroup-parent "$GROUP" \
+podman pod create --name pod --network none --share net,ipc,uts,pid --cgroup-parent "$GROUP" \
   --infra-image busybox --infra-command 'sleep 1000' >/dev/null
 podman run -d --pod pod --name server busybox sh -c 'echo from the server | nc -l -p 80; sleep 1000' >/dev/null
 podman run --rm --pod pod busybox sh -c 'until nc 127.0.0.1 80; do sleep 0.1; done'
 podman exec server hostname
-podman run --rm --pod pod busybox sh -c 'hostname; echo $$'
+podman run --rm --pod pod busybox sh -c 'hostname; cat /proc/1/comm; kill -0 1 && for ns in net ipc uts pid mnt; do
+  [ $(readlink /proc/self/ns/$ns) = $(readlink /proc/1/ns/$ns) ] && echo $ns shared || echo $ns of its own; done'
 podman pod rm -f -t 0 pod >/dev/null
 
 echo "== what is left"
