@@ -1,6 +1,6 @@
 //! `commit`: an image from what a container has written.
 
-use crate::pause::Frozen;
+use crate::still::Still;
 use crate::{Container, Engine, Error, MountKind, Result, Time, error};
 use image::layer::pack::{Pack, pack};
 use image::{Image, Recipe, Reference, RunConfig};
@@ -45,7 +45,7 @@ impl Engine {
         };
         let running = self.handle(container)?.is_some();
         let _frozen = if running && options.pause && !self.is_paused(container) {
-            Some(Frozen::new(container)?)
+            Some(Still::new(container)?)
         } else {
             None
         };

@@ -28,6 +28,7 @@ pub mod signal;
 mod specify;
 mod start;
 pub mod stats;
+mod still;
 mod store;
 pub mod top;
 mod users;
