@@ -14,6 +14,7 @@ mod harness;
 mod host_image;
 mod identity;
 mod images;
+mod kill;
 mod lifecycle;
 mod map;
 mod names;

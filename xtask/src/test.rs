@@ -59,6 +59,7 @@ const VM_IMAGES: &[&str] = &[
 const NOT_IN_VM: &[&str] = &[
     "firewalls::beside_docker",
     "firewalls::beside_ufw",
+    "kill::",
     "names::dig_has_nothing_to_complain_about",
     "names::other_names_are_asked_outside",
     "network_limits::a_full_bridge",
