@@ -44,6 +44,7 @@ mod run_files;
 mod save;
 mod security;
 mod stats;
+mod strangers;
 mod terminal;
 mod tutorial;
 mod unpack;

@@ -110,6 +110,93 @@ fn whiteouts_of_no_name() {
 }
 
 #[test]
+fn whiteouts_of_nothing_hide_nothing() {
+    let bench = Bench::new();
+    let tar = Tar::new()
+        .file(".wh.nosuch", b"")
+        .file("a/b/.wh.c", b"")
+        .file("d/.wh..wh..opq", b"")
+        .file("twice/.wh.x", b"")
+        .file("twice/.wh.x", b"")
+        .file("back/.wh.x", b"")
+        .file("back/x", b"y");
+    let root = bench.unpack(&tar.end()).unwrap();
+    // Whiteouts as overlayfs has them; one whose name is there after all is none.
+    for path in ["nosuch", "a/b/c", "twice/x"] {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        let meta = root.join(path).symlink_metadata().unwrap();
+        assert!(meta.file_type().is_char_device() && meta.rdev() == 0, "{path}");
+    }
+    assert_eq!(std::fs::read(root.join("back/x")).unwrap(), b"y");
+    assert_eq!(std::fs::read_dir(root.join("d")).unwrap().count(), 0);
+}
+
+#[test]
+fn duplicates_and_conflicts_end_with_the_last() {
+    let bench = Bench::new();
+    let mut tar = Tar::new().dir("d/").file("d/old", b"old");
+    for n in 0..300 {
+        tar = tar.file("same", format!("{n}").as_bytes());
+    }
+    // A directory in the place of a file and back, a link in the place of both, names of one inode that part again.
+    let tar = tar
+        .file("x", b"file")
+        .dir("x/")
+        .file("x/y", b"in")
+        .symlink("z", "same")
+        .file("z", b"no link")
+        .file("one", b"1")
+        .hard_link("two", "one")
+        .file("two", b"2")
+        .device(EntryType::Char, "null", 1, 3)
+        .file("null", b"file")
+        .hard_link("same", "same");
+    let layer = tar.end();
+    let root = bench.unpack(&layer).unwrap();
+    let read = |name: &str| String::from_utf8(std::fs::read(root.join(name)).unwrap()).unwrap();
+    for (name, content) in
+        [("same", "299"), ("x/y", "in"), ("z", "no link"), ("one", "1"), ("two", "2"), ("null", "file")]
+    {
+        assert_eq!(read(name), content, "{name}");
+    }
+    assert!(root.join("z").symlink_metadata().unwrap().is_file());
+    // And the stream comes back to the bit.
+    let image = bench.load(&docker_archive(&[&layer], &["t:1"])).unwrap();
+    let chain = &bench.store.image(&image[0].id).unwrap().layers[0].chain;
+    let mut again = Vec::new();
+    std::io::Read::read_to_end(&mut bench.store.layer_tar(chain).unwrap(), &mut again).unwrap();
+    assert_eq!(again, layer);
+}
+
+#[test]
+fn bombs_of_all_kinds_end_at_a_bound() {
+    type Many = fn(Tar, usize) -> Tar;
+    let kinds: [(&str, Many); 5] = [
+        ("devices", |tar, n| tar.device(EntryType::Block, &format!("d{n}"), 8, n as u32)),
+        ("links", |tar, n| tar.symlink(&format!("l{n}"), "x")),
+        (
+            "hard links",
+            |tar, n| if n == 0 { tar.file("f", b"") } else { tar.hard_link(&format!("h{n}"), "f") },
+        ),
+        ("the same", |tar, _| tar.file("same", b"x")),
+        ("whiteouts", |tar, n| tar.file(&format!(".wh.{n}"), b"")),
+    ];
+    for (kind, many) in kinds {
+        let mut bench = Bench::new();
+        bench.store.limits = Limits { entries: 50, ..Limits::default() };
+        let layer = (0..60).fold(Tar::new(), many).end();
+        let message = bench.refuse(&docker_archive(&[&layer], &["t:1"]));
+        assert_eq!(message, format!("layer {}: more than 50 entries", Digest::of(&layer)), "{kind}");
+    }
+    // Many small things in one header.
+    let records: Vec<(String, Vec<u8>)> =
+        (0..20_000).map(|n| (format!("SCHILY.xattr.user.{n}"), vec![b'x'; 100])).collect();
+    let records: Vec<(&str, &[u8])> = records.iter().map(|(k, v)| (k.as_str(), &v[..])).collect();
+    let message = refuse_layer(Tar::new().pax(&records).file("f", b""));
+    assert!(message.ends_with("PAX header is longer than 1048576 bytes"), "{message}");
+}
+
+#[test]
 fn devices_out_of_range() {
     let mut header = Tar::header(b"d", EntryType::Char, 0);
     header.as_ustar_mut().unwrap().dev_major.copy_from_slice(b"7777777\0");
