@@ -189,3 +189,35 @@ fn wait_for_other_things_than_the_end() {
     s.corten("wait --condition soon box").fails(125, &["soon"]);
     s.end();
 }
+
+#[test]
+fn limits_and_policy_are_updated_in_place() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box -m 64m busybox sleep 100");
+    let file = if Sandbox::cgroups() == e2e::Cgroups::V2 { "memory.max" } else { "memory.limit_in_bytes" };
+    assert_eq!(s.corten("update -m 32m --pids-limit 50 --restart always box").ok(), "box");
+    assert_eq!(s.cgroup("box", file), (32 << 20).to_string());
+    assert_eq!(s.cgroup("box", "pids.max"), "50");
+    let seen = "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}}";
+    assert_eq!(s.inspect("box", seen), format!("{} 50 always", 32 << 20));
+    // The policy counts for the life that began without one.
+    let first = s.inspect("box", "{{.State.Pid}}");
+    s.host(&format!("kill -9 {first}")).ok();
+    wait_until("the second life", 20, || {
+        s.inspect("box", "{{.State.Status}} {{.RestartCount}}") == "running 1"
+    });
+    assert_eq!(s.cgroup("box", file), (32 << 20).to_string());
+    s.corten("update -m 1k box").fails(1, &["Minimum memory limit"]);
+    s.corten("update --restart sometimes box").fails(1, &["sometimes"]);
+    s.corten("update box").fails(125, &["flags"]);
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
+fn a_flag_that_is_nearly_right_is_named() {
+    let s = Sandbox::new();
+    s.corten("run --publsh 80 busybox").fails(125, &["unknown flag: --publsh", "did you mean '--publish'?"]);
+    s.corten("ps --xyzzy").fails(125, &["unknown flag: --xyzzy"]);
+    s.end();
+}

@@ -181,7 +181,7 @@ const COMMANDS: &[Command] = &[
     command("top", "Show the processes of a container", top::main),
     command("stats", "Show what containers use: CPU, memory, network, disks", stats::main),
     command("port", "Show the published ports of a container", port::main),
-    command("update", "Publish ports of containers, or no longer", update::main),
+    command("update", "Change limits, ports and restart policy of containers", update::main),
     command("images", "List images", images::main),
     command("pull", "Download an image from a registry", pull::main),
     command("push", "Upload an image to a registry", push::main),
@@ -224,7 +224,7 @@ const CONTAINER: &[Command] = &[
     command("stop", "Ask containers to end, then make them", stop::main),
     command("top", "Show the processes of a container", top::main),
     command("unpause", "Let paused containers go on", pause::unpause),
-    command("update", "Publish ports of containers, or no longer", update::main),
+    command("update", "Change limits, ports and restart policy of containers", update::main),
     command("wait", "Wait until containers end and print their exit codes", wait::main),
 ];
 

@@ -7,6 +7,7 @@ mod networks;
 mod texts;
 mod times;
 
+pub use limits::resources;
 pub use mounts::{add_mounts_of, volume_name, volumes_from};
 pub use names::container as container_name;
 pub use networks::Connection;

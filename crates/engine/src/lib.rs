@@ -31,6 +31,7 @@ pub mod stats;
 mod still;
 mod store;
 pub mod top;
+mod update;
 mod users;
 mod volumes;
 
@@ -45,4 +46,5 @@ pub use settings::*;
 pub use specify::ignored_limits;
 pub use start::{StartOptions, Started};
 pub use store::Engine;
+pub use update::Changes;
 pub use volumes::{Volume, VolumeWish, volume_names};

@@ -7,6 +7,7 @@ mod texts;
 
 pub(crate) use filter::agent;
 pub use limits::ignored_limits;
+pub(crate) use limits::resources as limits_of;
 
 use crate::devices::{device_rules, devices};
 use crate::store::ID_COUNT;

@@ -17,16 +17,22 @@ pub struct Shape {
 /// Reads `words` as the flags `A`. `Err(Ok(code))` where the help was asked for and has been printed.
 pub fn parse<A: Args>(context: &Context, shape: &Shape, words: Vec<String>) -> Result<A, Outcome> {
     let command = build::<A>(&context.command, shape).mut_args(boolean);
+    // Only a mistake needs the names of all flags.
+    let known = || -> Vec<String> {
+        let command = build::<A>(&context.command, shape);
+        let longs = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| arg.get_long());
+        longs.map(|long| format!("--{long}")).collect()
+    };
     let matches = match command.try_get_matches_from(&words) {
         Ok(matches) => matches,
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
             return Err(print(&help::<A>(&context.command, shape)).map(|()| 0));
         }
-        Err(error) => return Err(Err(refuse(&context.command, shape, &words, &error))),
+        Err(error) => return Err(Err(refuse(&context.command, shape, &words, &error, &known()))),
     };
     let given = matches.try_get_raw(WORDS).ok().flatten().map_or(0, |raw| raw.len());
     count(&context.command, shape, given).map_err(Err)?;
-    A::from_arg_matches(&matches).map_err(|e| Err(refuse(&context.command, shape, &words, &e)))
+    A::from_arg_matches(&matches).map_err(|e| Err(refuse(&context.command, shape, &words, &e, &known())))
 }
 
 /// The help of a command. It shows booleans as what they are; `--flag=false` is for scripts.
@@ -97,7 +103,7 @@ fn count(name: &str, shape: &Shape, given: usize) -> Result<(), Failure> {
 }
 
 /// clap's error in Docker's words.
-fn refuse(name: &str, shape: &Shape, words: &[String], error: &clap::Error) -> Failure {
+fn refuse(name: &str, shape: &Shape, words: &[String], error: &clap::Error, known: &[String]) -> Failure {
     let text = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         _ => String::new(),
@@ -106,7 +112,9 @@ fn refuse(name: &str, shape: &Shape, words: &[String], error: &clap::Error) -> F
     let value = text(ContextKind::InvalidValue);
     let flag = argument.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
     let message = match error.kind() {
-        ErrorKind::UnknownArgument if flag.starts_with("--") => format!("unknown flag: {flag}"),
+        ErrorKind::UnknownArgument if flag.starts_with("--") => {
+            format!("unknown flag: {flag}{}", super::help::nearest(&flag, known))
+        }
         ErrorKind::UnknownArgument if flag.starts_with('-') => {
             let letter = flag.chars().nth(1).unwrap_or('-');
             let typed =

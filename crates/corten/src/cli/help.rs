@@ -52,10 +52,15 @@ fn lines(text: &mut String, commands: &[Command]) {
 
 /// ` (did you mean 'ps'?)` where a command is close to what was typed.
 pub fn suggestion(typed: &str) -> String {
-    let near = COMMANDS.iter().map(|c| c.name).min_by_key(|name| distance(typed, name));
+    nearest(typed, COMMANDS.iter().map(|c| c.name))
+}
+
+/// The same of any words.
+pub fn nearest<W: AsRef<str>>(typed: &str, known: impl IntoIterator<Item = W>) -> String {
+    let near = known.into_iter().min_by_key(|word| distance(typed, word.as_ref()));
     match near {
-        Some(name) if distance(typed, name) <= (typed.len() / 3).min(2) => {
-            format!(" (did you mean '{name}'?)")
+        Some(word) if distance(typed, word.as_ref()) <= (typed.len() / 3).min(2) => {
+            format!(" (did you mean '{}'?)", word.as_ref())
         }
         _ => String::new(),
     }

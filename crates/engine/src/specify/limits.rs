@@ -2,7 +2,7 @@
 
 use crate::{Error, Resources, Result, Settings};
 
-pub(super) fn resources(r: &Resources) -> Result<runtime::Resources> {
+pub(crate) fn resources(r: &Resources) -> Result<runtime::Resources> {
     check_list("CPUs", &r.cpuset_cpus, "/sys/devices/system/cpu/online")?;
     check_list("memory nodes", &r.cpuset_mems, "/sys/devices/system/node/online")?;
     let memory = r.memory.filter(|m| *m != 0);
