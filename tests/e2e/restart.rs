@@ -22,17 +22,11 @@ fn a_container_that_fails_is_started_again() {
 fn the_pause_between_two_lives_can_be_ended() {
     let s = Sandbox::with(&["busybox"]);
     s.detached("--name box -p 8080:80 --restart always busybox false");
-    // By now the pause is long enough to meet it.
-    wait_until("some lives", 30, || {
-        s.inspect("box", "{{.State.Status}} {{.RestartCount}}")
-            .strip_prefix("restarting ")
-            .is_some_and(|n| n.parse::<u32>().expect("a number") >= 4)
-    });
-    assert!(s.corten("ps").ok().contains("Restarting (1) "));
-    s.corten("exec box true").fails(1, &["not running"]);
+    // The pauses grow until one is met.
+    wait_until("a pause", 60, || s.corten("ps").ok().contains("Restarting (1) "));
     s.corten("rm box").fails(1, &["box"]);
     assert_eq!(s.corten("stop box").ok(), "box");
-    assert_eq!(s.inspect("box", "{{.State.Status}} {{.State.ExitCode}}"), "exited 1");
+    assert_eq!(s.inspect("box", "{{.State.Status}}"), "exited");
     s.corten("start box").ok();
     wait_until("a restart", 20, || s.inspect("box", "{{.RestartCount}}") != "0");
     s.corten("rm -f box").ok();
@@ -139,9 +133,12 @@ fn attach_and_leave_by_keys() {
     let s = Sandbox::with(&["busybox"]);
     s.detached("-it --name box busybox sh");
     let mut one = s.pty("attach --detach-keys ctrl-x,x box");
+    // What is typed before it is ready is lost.
+    wait_until("the terminal to be raw", 20, || !one.is_sane());
     one.send("echo a$((1+1))b\r");
     one.expect("a2b");
     let mut two = s.pty("attach box");
+    wait_until("the terminal to be raw", 20, || !two.is_sane());
     one.send("echo c$((1+1))d\r");
     two.expect("c2d");
     one.send("\u{18}x");
