@@ -66,9 +66,8 @@ impl Engine {
             if current.settings.auto_remove {
                 return self.over(&current, life);
             }
-            if life.since.is_none_or(|since| self.has_changed(&current, since)) {
-                current = self.read(&current.id).unwrap_or(current);
-            }
+            // Its policy may have been changed while it ran.
+            current = self.read(&current.id).unwrap_or(current);
             if !current.settings.restart.again(life.code, restarts) || self.is_stopped(&current) {
                 return self.over(&current, life);
             }
@@ -82,14 +81,6 @@ impl Engine {
             };
             pause = (pause * 2).min(LONGEST);
         }
-    }
-
-    /// Its policy may have been changed while it ran.
-    fn has_changed(&self, container: &Container, since: Time) -> bool {
-        let config = std::fs::metadata(self.directory(container).join("config.json"));
-        let written = config.and_then(|meta| meta.modified()).ok();
-        let written = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        written.is_none_or(|time| time.as_nanos() as u64 > since.0)
     }
 
     /// The end, for good.
