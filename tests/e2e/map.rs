@@ -1,6 +1,6 @@
 //! `corten map` against what ip, readlink and the container itself say.
 
-use e2e::Sandbox;
+use e2e::{Sandbox, wait_until};
 use serde_json::Value;
 
 #[test]
@@ -8,7 +8,13 @@ fn the_map_is_what_the_kernel_says() {
     let s = Sandbox::with(&["busybox"]);
     s.corten("run -d --name web -p 8080:80 -m 64m --cpus 0.5 --pids-limit 77 busybox sh -c 'sleep 1000 & sleep 1001'").ok();
     s.corten("run -d --name near --network container:web --uts host busybox sleep 1000").ok();
-    let map: Value = serde_json::from_str(s.corten("map --format json").ok()).unwrap();
+    let seen = || serde_json::from_str::<Value>(s.corten("map --format json").ok()).unwrap();
+    let at_work =
+        |c: &Value| c["name"] != "web" || c["processes"].as_array().is_some_and(|all| all.len() == 2);
+    wait_until("the shell has done its work", 20, || {
+        seen()["containers"].as_array().unwrap().iter().all(at_work)
+    });
+    let map = seen();
     let containers = map["containers"].as_array().unwrap();
     assert_eq!(containers.len(), 2, "{map:#}");
     let web = containers.iter().find(|c| c["name"] == "web").unwrap();

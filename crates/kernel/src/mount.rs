@@ -136,12 +136,31 @@ pub fn open_tree_below(base: &CStr, below: &CStr) -> Result<OwnedFd, Errno> {
     copy(find_below(base, below)?)
 }
 
+/// Opens a path as openat2(2) does, and once more where that answers `EAGAIN`: a rename or a mount anywhere on the machine, while it
+/// goes through a `..`, makes it unsure whether it is still inside. Allocates nothing.
+pub fn openat2(
+    base: impl AsFd,
+    path: impl rustix::path::Arg + Copy,
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    const TRIES: usize = 1000;
+    for _ in 0..TRIES {
+        match rustix::fs::openat2(&base, path, flags, mode, resolve) {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
 /// Opens a place below `base`, without rights to read it.
 pub fn find_below(base: &CStr, below: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let base = rustix::fs::open(base, flags | OFlags::DIRECTORY, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    rustix::fs::openat2(&base, below, flags, Mode::empty(), resolve)
+    openat2(&base, below, flags, Mode::empty(), resolve)
 }
 
 /// Sets flags on a detached tree.
@@ -330,7 +349,7 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICL
 /// Opens what `path` (absolute, as the container names it) leads to below the present directory, following links as
 /// the container would, and never out of it (rule R1).
 pub fn find_in_root(path: &CStr) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat2(CWD, relative(path), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), INSIDE)
+    openat2(CWD, relative(path), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), INSIDE)
 }
 
 /// `""` of `/` is the present directory itself.
@@ -357,7 +376,7 @@ pub fn is_dir(fd: impl AsFd) -> Result<bool, Errno> {
 pub fn place_in_root(path: &CStr, file: bool, strict: bool) -> Result<OwnedFd, Errno> {
     if strict {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat2(CWD, relative(path), flags, Mode::empty(), INSIDE) {
+        match openat2(CWD, relative(path), flags, Mode::empty(), INSIDE) {
             Ok(fd) if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) == FileType::Symlink => {
                 return Err(Errno::LOOP);
             }
@@ -383,13 +402,8 @@ fn make_in_root(path: &CStr, file: bool) -> Result<OwnedFd, Errno> {
     if bytes.len() >= prefix.len() {
         return Err(Errno::NAMETOOLONG);
     }
-    let mut parent = rustix::fs::openat2(
-        CWD,
-        c".",
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-        INSIDE,
-    )?;
+    let mut parent =
+        openat2(CWD, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), INSIDE)?;
     let mut at = 0;
     while at < bytes.len() {
         let end = bytes[at..].iter().position(|b| *b == b'/').map_or(bytes.len(), |i| at + i);
@@ -406,8 +420,7 @@ fn make_in_root(path: &CStr, file: bool) -> Result<OwnedFd, Errno> {
         prefix[..end].copy_from_slice(&bytes[..end]);
         prefix[end] = 0;
         let so_far = CStr::from_bytes_until_nul(&prefix).map_err(|_| Errno::INVAL)?;
-        parent = match rustix::fs::openat2(CWD, so_far, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), INSIDE)
-        {
+        parent = match openat2(CWD, so_far, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), INSIDE) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => make_one(&parent, name, file && last)?,
             Err(e) => return Err(e),
@@ -430,7 +443,7 @@ fn make_one(parent: &OwnedFd, name: &[u8], file: bool) -> Result<OwnedFd, Errno>
         rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat2(parent, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+    openat2(parent, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
 }
 
 /// Makes a device (or FIFO) below the present directory, with the directories on its way; one that is there is kept.

@@ -10,8 +10,9 @@ mod helper;
 pub(crate) use enter::View;
 pub(crate) use helper::Helper;
 
+use kernel::mount::openat2;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat, statat};
 use rustix::io::Errno;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
