@@ -6,7 +6,7 @@ pub mod sockets;
 pub mod spaces;
 
 use crate::{Container, Engine, Error, Result, State};
-use runtime::{GroupPaths, Host};
+use runtime::{GroupPath, GroupPaths, Host};
 
 /// A running container, as far as one has to know it to look at it from outside.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl Engine {
         running: &Running,
     ) -> std::result::Result<(runtime::group::Stats, String), runtime::group::GroupError> {
         let paths = group_paths(&running.container);
-        let directory = paths.of("memory").map(|path| path.dir()).unwrap_or_default();
+        let directory = counted(&paths, "memory").map(|path| path.dir()).unwrap_or_default();
         Ok((runtime::group::stats(&paths)?, directory))
     }
 }
@@ -56,4 +56,9 @@ impl Engine {
 /// The control groups of a container.
 fn group_paths(container: &Container) -> GroupPaths {
     GroupPaths::everywhere(&crate::group::of(container), &Host::read())
+}
+
+/// Where a controller counts: its hierarchy of v1, or the one of v2.
+fn counted<'a>(paths: &'a GroupPaths, controller: &str) -> Option<&'a GroupPath> {
+    paths.of(controller).or_else(|| paths.unified())
 }

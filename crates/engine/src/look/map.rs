@@ -2,7 +2,7 @@
 //! what was asked for once stands in `inspect`.
 
 use super::spaces::{self, KINDS};
-use super::{Running, group_paths};
+use super::{Running, counted, group_paths};
 use crate::{Engine, Error, Result};
 use kernel::netlink::{dump, namespace};
 use runtime::{GroupPaths, group};
@@ -269,7 +269,7 @@ fn usage(paths: &GroupPaths) -> Group {
     // A limit that is none is the greatest number there is, less what makes a page of it.
     let limit = |value: u64| Some(value).filter(|value| (1..1 << 60).contains(value));
     Group {
-        directory: paths.of("memory").map(|path| path.dir()).unwrap_or_default(),
+        directory: counted(paths, "memory").map(|path| path.dir()).unwrap_or_default(),
         memory: stats.memory.usage.usage,
         memory_limit: limit(stats.memory.usage.limit),
         cpu_seconds: stats.cpu.usage.total as f64 / 1e9,
@@ -281,7 +281,7 @@ fn usage(paths: &GroupPaths) -> Group {
 
 /// CPUs that may be used: quota by period. See cgroups(7), and the kernel's sched-bwc.rst.
 fn cpu_limit(paths: &GroupPaths) -> Option<f64> {
-    let path = paths.of("cpu")?;
+    let path = counted(paths, "cpu")?;
     let read = |file: &str| fs::read_to_string(format!("{}/{file}", path.dir())).ok();
     let (quota, period) = if path.is_v2() {
         let max = read("cpu.max")?;
