@@ -77,7 +77,9 @@ fn load() {
                 // An image is there as a whole or not at all; of several, the first may have their names already.
                 let there = s.corten("images -q").ok().to_owned();
                 assert!(there.lines().count() <= all, "{there}");
-                there.lines().for_each(|id| drop(s.corten(&format!("image inspect {id}")).ok()));
+                for id in there.lines() {
+                    s.corten(&format!("image inspect {id}")).ok();
+                }
                 s.corten(&line).ok();
                 checks_clean(&s);
                 remove_all(&s);
