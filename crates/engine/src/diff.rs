@@ -1,8 +1,9 @@
 //! `diff`: what a container has changed in its image's files.
 
 use crate::{Container, Engine, Error, Result};
+use kernel::open::openat2;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, openat2, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, statat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -31,7 +31,7 @@ pub fn read_in(roots: &[String], path: &str) -> String {
         };
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let Ok(file) = rustix::fs::openat2(&dir, path, flags, Mode::empty(), resolve) else { continue };
+        let Ok(file) = kernel::open::openat2(&dir, path, flags, Mode::empty(), resolve) else { continue };
         if !rustix::fs::fstat(&file)
             .is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile)
         {

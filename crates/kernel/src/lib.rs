@@ -9,6 +9,7 @@ pub mod landlock;
 pub mod mount;
 pub mod netlink;
 pub mod nft;
+pub mod open;
 pub mod process;
 pub mod pty;
 pub mod schedule;

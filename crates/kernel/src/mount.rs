@@ -2,6 +2,7 @@
 //!
 //! Functions that the container's side calls take C strings and allocate nothing.
 
+use crate::open::openat2;
 use crate::process::last_errno;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -134,25 +135,6 @@ pub fn open_tree(source: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
 /// Copies the mount of a place below `base`: links are followed as long as they stay below it.
 pub fn open_tree_below(base: &CStr, below: &CStr) -> Result<OwnedFd, Errno> {
     copy(find_below(base, below)?)
-}
-
-/// Opens a path as openat2(2) does, and once more where that answers `EAGAIN`: a rename or a mount anywhere on the machine, while it
-/// goes through a `..`, makes it unsure whether it is still inside. Allocates nothing.
-pub fn openat2(
-    base: impl AsFd,
-    path: impl rustix::path::Arg + Copy,
-    flags: OFlags,
-    mode: Mode,
-    resolve: ResolveFlags,
-) -> Result<OwnedFd, Errno> {
-    const TRIES: usize = 1000;
-    for _ in 0..TRIES {
-        match rustix::fs::openat2(&base, path, flags, mode, resolve) {
-            Err(Errno::AGAIN) => {}
-            other => return other,
-        }
-    }
-    Err(Errno::AGAIN)
 }
 
 /// Opens a place below `base`, without rights to read it.

@@ -10,7 +10,7 @@ mod helper;
 pub(crate) use enter::View;
 pub(crate) use helper::Helper;
 
-use kernel::mount::openat2;
+use kernel::open::openat2;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat, statat};
 use rustix::io::Errno;

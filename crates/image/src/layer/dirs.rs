@@ -2,8 +2,9 @@
 
 use super::tar::show;
 use crate::error::{Error, Result, invalid};
+use kernel::open::openat2;
 use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, readlinkat};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -20,10 +20,11 @@ use crate::digest::Digest;
 use crate::error::{Error, Result, invalid, io};
 use crate::limits::Limits;
 use dirs::{IN_ROOT, failed};
+use kernel::open::openat2;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, Uid, fgetxattr, flistxattr, syncfs};
 use rustix::fs::{
-    Mode, OFlags, Timespec, Timestamps, XattrFlags, fchmod, fchown, fsetxattr, fstat, futimens, openat2,
+    Mode, OFlags, Timespec, Timestamps, XattrFlags, fchmod, fchown, fsetxattr, fstat, futimens,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::File;

@@ -4,8 +4,9 @@
 use super::record::{HEAD, LITERAL};
 use super::tar::show;
 use crate::digest::Digest;
+use kernel::open::openat2;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;

@@ -6,10 +6,11 @@ use super::tar::{Kind, Member, Stream, TarReader, show};
 use super::xattrs;
 use crate::error::{Result, invalid};
 use crate::limits::Limits;
+use kernel::open::openat2;
 use rustix::fd::OwnedFd;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmodat, chownat, fchmod,
-    fchown, fstat, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat, openat2, renameat, statat,
+    fchown, fstat, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat, renameat, statat,
     symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
