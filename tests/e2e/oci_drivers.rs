@@ -1,21 +1,24 @@
 //! The runtime in the hands of those who call runtimes: one session each with Podman, containerd and Docker, as Debian has
 //! them. Everything of theirs is in the sandbox: stores, sockets, networks, daemons.
 
-use e2e::{Background, Sandbox, binary, images::image};
+use e2e::{Background, Sandbox, binary};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 /// Runs a script as process 1 of a pid namespace, which takes in the orphans of daemons, and compares what it prints.
 #[track_caller]
 fn session(name: &str, script: &str, expected: &str) {
-    let s = Sandbox::new();
+    // They load what `save` writes.
+    let s = Sandbox::with(&["busybox"]);
+    let archive = s.dir.join("image.tar");
+    s.corten(&format!("save -o {} busybox", archive.display())).ok();
     let runtime = s.dir.join("corten-runtime");
     symlink(binary(), &runtime).expect("the sandbox is writable");
     std::fs::write(s.dir.join("session"), script).expect("the sandbox is writable");
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--net", "bash", "session"]);
     command.current_dir(&s.dir).stdin(Stdio::null());
-    command.env("DIR", &s.dir).env("RUNTIME", &runtime).env("IMAGE", image("busybox.tar"));
+    command.env("DIR", &s.dir).env("RUNTIME", &runtime).env("IMAGE", &archive);
     command.env("GROUP", format!("/{}", s.scope.cgroup_parent));
     // Some 15 s where all is well; daemons on a busy machine take their time.
     let output = Background::start(name, &mut command).wait_for(300);
