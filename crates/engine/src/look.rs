@@ -39,9 +39,7 @@ impl Engine {
         all.sort_by(|a, b| a.container.name.cmp(&b.container.name));
         Ok(all)
     }
-}
 
-impl Engine {
     /// What a running container has used until now, and the directory where its memory is counted.
     pub fn group_usage(
         &self,

@@ -1,45 +1,35 @@
 //! `corten image prune`
 
 use super::args::Shape;
-use super::confirm::confirm;
 use super::images::filter::{self, Filters};
-use super::{Context, Outcome, parse, print};
+use super::prune::{PruneArgs, report};
+use super::{Context, Outcome, parse};
 use clap::Args;
 use image::Removed;
 
 const SHAPE: Shape = Shape { usage: "[OPTIONS]", about: "Remove images that nothing uses", words: (0, 0) };
 
 #[derive(Debug, Args)]
-struct PruneArgs {
+struct ImageArgs {
     /// All that no container uses, not only those without a name
     #[arg(short, long)]
     all: bool,
-    /// Only some (until=24h, label=a=b, label!=a)
-    #[arg(long, value_name = "NAME=VALUE")]
-    filter: Vec<String>,
-    /// Don't ask
-    #[arg(short, long)]
-    force: bool,
-    words: Vec<String>,
+    #[command(flatten)]
+    prune: PruneArgs,
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: PruneArgs = match parse(context, &SHAPE, words) {
+    let args: ImageArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
-    let filters = Filters::parse(&args.filter, filter::PRUNE, &[])?;
+    let filters = Filters::parse(&args.prune.filter, filter::PRUNE, &[])?;
     let all = args.all || filters.dangling == Some(false);
-    if !args.force {
-        confirm(
-            context,
-            if all {
-                "This will remove all images without at least one container associated to them."
-            } else {
-                "This will remove all dangling images."
-            },
-        )?;
-    }
+    let warning = match all {
+        true => "This will remove all images without at least one container associated to them.",
+        false => "This will remove all dangling images.",
+    };
+    args.prune.ask(context, warning)?;
     let engine = context.engine()?;
     // No container is made of an image that goes at this moment.
     let _still = engine.hold_containers(engine::check::Holding::Still)?;
@@ -50,19 +40,11 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             && !used.iter().any(|u| u.trim_start_matches("sha256:") == id)
             && filters.accepts(&summary.image)
     })?;
-    let mut text = String::new();
-    if !pruned.removed.is_empty() {
-        text.push_str("Deleted Images:\n");
-    }
-    for line in &pruned.removed {
-        text += &match line {
-            Removed::Untagged(name) => format!("untagged: {name}\n"),
-            Removed::Deleted(id) => format!("deleted: {id}\n"),
-        };
-    }
-    if !pruned.removed.is_empty() {
-        text.push('\n');
-    }
-    print(&format!("{text}Total reclaimed space: {}\n", crate::fmt::words::size(pruned.bytes)))?;
+    let line = |removed: &Removed| match removed {
+        Removed::Untagged(name) => format!("untagged: {name}"),
+        Removed::Deleted(id) => format!("deleted: {id}"),
+    };
+    let lines: Vec<String> = pruned.removed.iter().map(line).collect();
+    report("Images", &lines, pruned.bytes)?;
     Ok(0)
 }

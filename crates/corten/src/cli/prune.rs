@@ -1,8 +1,39 @@
-//! Which of the things that nothing uses a `prune` removes: `--filter until=24h`, `label=a=b`, `label!=a`. All are needed.
+//! What the prunes share: their flags, the question, which of the things that nothing uses are removed (`--filter until=24h`,
+//! `label=a=b`, `label!=a`: all are needed), and what is told at the end.
 
-use super::Failure;
+use super::confirm::confirm;
+use super::{Context, Failure, print};
+use crate::fmt::words;
+use clap::Args;
 use engine::Time;
 use std::collections::BTreeMap;
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Only some (until=24h, label=a=b, label!=a)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub filter: Vec<String>,
+    /// Don't ask
+    #[arg(short, long)]
+    pub force: bool,
+    words: Vec<String>,
+}
+
+impl PruneArgs {
+    /// Docker's question, unless it is answered already.
+    pub fn ask(&self, context: &Context, warning: &str) -> Result<(), Failure> {
+        if self.force { Ok(()) } else { confirm(context, warning) }
+    }
+}
+
+/// What was removed, a line each, and the bytes that it had.
+pub fn report(what: &str, removed: &[String], bytes: u64) -> Result<(), Failure> {
+    let list = match removed {
+        [] => String::new(),
+        lines => format!("Deleted {what}:\n{}\n\n", lines.join("\n")),
+    };
+    print(&format!("{list}Total reclaimed space: {}\n", words::size(bytes)))
+}
 
 #[derive(Debug)]
 pub struct Filters(Vec<Filter>);

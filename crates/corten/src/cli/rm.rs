@@ -19,6 +19,25 @@ struct RmArgs {
     words: Vec<String>,
 }
 
+/// What `network rm` and `volume rm` take.
+#[derive(Debug, Args)]
+pub struct NamedArgs {
+    /// Don't mind those that aren't there
+    #[arg(short, long)]
+    force: bool,
+    words: Vec<String>,
+}
+
+impl NamedArgs {
+    /// `remove` with every name.
+    pub fn each(&self, remove: impl Fn(&str) -> engine::Result<()>) -> Outcome {
+        for_each(&self.words, |name| match remove(name) {
+            Err(error) if self.force && error.is_not_found() => Ok(()),
+            removed => Ok(removed?),
+        })
+    }
+}
+
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let args: RmArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,

@@ -1,26 +1,13 @@
 //! `corten network prune`
 
 use super::super::args::Shape;
-use super::super::confirm::confirm;
-use super::super::prune::Filters;
+use super::super::prune::{Filters, PruneArgs};
 use super::super::{Context, Outcome, parse, print, say};
 use super::ls;
-use clap::Args;
 use engine::Time;
 
 const SHAPE: Shape =
     Shape { usage: "[OPTIONS]", about: "Remove all networks that no container is in", words: (0, 0) };
-
-#[derive(Debug, Args)]
-struct PruneArgs {
-    /// Only some (until=24h, label=a=b, label!=a)
-    #[arg(long, value_name = "NAME=VALUE")]
-    filter: Vec<String>,
-    /// Don't ask
-    #[arg(short, long)]
-    force: bool,
-    words: Vec<String>,
-}
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let args: PruneArgs = match parse(context, &SHAPE, words) {
@@ -28,9 +15,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let filters = Filters::parse(&args.filter)?;
-    if !args.force {
-        confirm(context, "This will remove all custom networks not used by at least one container.")?;
-    }
+    args.ask(context, "This will remove all custom networks not used by at least one container.")?;
     let engine = context.engine()?;
     let used = ls::users(&engine)?;
     let mut removed = Vec::new();

@@ -2,10 +2,10 @@
 
 use super::super::args::Shape;
 use super::super::{Context, ENGINE, Failure, Outcome, parse, print};
-use super::kinds::{KindArgs, flag};
-use clap::Args;
+use super::kinds::{SpaceArgs, flag};
 use engine::look::spaces;
 use runtime::spaces::{Error, Spaces, run};
+use rustix::fd::AsFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 const SHAPE: Shape = Shape {
@@ -16,26 +16,15 @@ const SHAPE: Shape = Shape {
     words: (1, usize::MAX),
 };
 
-#[derive(Debug, Args)]
-struct EnterArgs {
-    #[command(flatten)]
-    kinds: KindArgs,
-    /// Print the command of nsenter(1) that does the same, and do nothing
-    #[arg(long)]
-    explain: bool,
-    #[arg(trailing_var_arg = true)]
-    words: Vec<String>,
-}
-
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: EnterArgs = match parse(context, &SHAPE, words) {
+    let args: SpaceArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
     let Some((name, command)) = args.words.split_first() else { return Ok(1) };
     let engine = context.engine()?;
     let running = engine.find_running(name)?;
-    let kinds = args.kinds.chosen();
+    let kinds = args.chosen();
     let command = super::run::command(command);
     if args.explain {
         let flags: Vec<String> = kinds.iter().map(flag).collect();
@@ -59,7 +48,6 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let flags = kinds.iter().filter(differs).fold(0, |all, kind| all | kind.flag);
     let pid = Pid::from_raw(running.pid).ok_or_else(|| gone("is gone".into()))?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| gone(e.to_string()))?;
-    use rustix::fd::AsFd;
     run(&Spaces::Join { pidfd: pidfd.as_fd(), flags }, &command).map_err(failure)
 }
 

@@ -3,9 +3,9 @@
 use clap::Args;
 use engine::look::spaces::{KINDS, Kind};
 
-/// One flag a kind; none of them means all kinds.
+/// One flag a kind, where none of them means all kinds; and what to run.
 #[derive(Debug, Args)]
-pub struct KindArgs {
+pub struct SpaceArgs {
     /// Mounts
     #[arg(short, long)]
     mount: bool,
@@ -30,9 +30,14 @@ pub struct KindArgs {
     /// Clocks since boot
     #[arg(short = 'T', long)]
     time: bool,
+    /// Print the command of util-linux that does the same, and do nothing
+    #[arg(long)]
+    pub explain: bool,
+    #[arg(trailing_var_arg = true)]
+    pub words: Vec<String>,
 }
 
-impl KindArgs {
+impl SpaceArgs {
     /// What was chosen, in the order of [`KINDS`].
     pub fn chosen(&self) -> Vec<Kind> {
         let flags = [self.cgroup, self.ipc, self.mount, self.net, self.pid, self.time, self.user, self.uts];

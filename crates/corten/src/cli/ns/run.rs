@@ -3,8 +3,7 @@
 use super::super::args::Shape;
 use super::super::{Context, Outcome, parse, print};
 use super::enter::failure;
-use super::kinds::{KindArgs, flag};
-use clap::Args;
+use super::kinds::{SpaceArgs, flag};
 use runtime::spaces::{Spaces, run};
 
 const SHAPE: Shape = Shape {
@@ -13,23 +12,12 @@ const SHAPE: Shape = Shape {
     words: (0, usize::MAX),
 };
 
-#[derive(Debug, Args)]
-struct RunArgs {
-    #[command(flatten)]
-    kinds: KindArgs,
-    /// Print the command of unshare(1) that does the same, and do nothing
-    #[arg(long)]
-    explain: bool,
-    #[arg(trailing_var_arg = true)]
-    words: Vec<String>,
-}
-
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: RunArgs = match parse(context, &SHAPE, words) {
+    let args: SpaceArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
-    let kinds = args.kinds.chosen();
+    let kinds = args.chosen();
     let command = command(&args.words);
     let flags = kinds.iter().fold(0, |all, kind| all | kind.flag);
     if args.explain {

@@ -2,9 +2,9 @@
 
 use super::super::args::Shape;
 use super::super::confirm::confirm;
-use super::super::{Context, Failure, Outcome, parse, print, say};
+use super::super::prune::report;
+use super::super::{Context, Failure, Outcome, parse, say};
 use super::ls::{Filters, PRUNE_KEYS};
-use crate::fmt::words;
 use clap::Args;
 use engine::Error;
 
@@ -41,21 +41,21 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     }
     let engine = context.engine()?;
     engine.sweep_volumes();
-    let (mut text, mut bytes) = (String::new(), 0);
+    let (mut removed, mut bytes) = (Vec::new(), 0);
     for volume in filters.keep(&engine)?.into_iter().filter(|volume| all || volume.anonymous) {
         let size = match volume.options.contains_key("device") {
             true => 0,
             false => engine::tree_size(&engine.mountpoint(&volume)),
         };
         match engine.remove_volume(&volume.name) {
-            Ok(()) => (text, bytes) = (text + &volume.name + "\n", bytes + size),
+            Ok(()) => {
+                removed.push(volume.name);
+                bytes += size;
+            }
             Err(Error::VolumeInUse { .. } | Error::NoSuchVolume(_)) => {}
             Err(error) => say(&format!("corten: {error}")),
         }
     }
-    if !text.is_empty() {
-        text = format!("Deleted Volumes:\n{text}\n");
-    }
-    print(&format!("{text}Total reclaimed space: {}\n", words::size(bytes)))?;
+    report("Volumes", &removed, bytes)?;
     Ok(0)
 }
