@@ -116,9 +116,11 @@ fn attach_several_at_once() {
     s.detached("--name box -i busybox sh -c 'while read line; do echo got $line; done; echo over; exit 7'");
     let watching = s.start("attach --no-stdin box");
     let mut typing = s.start_fed("attach box");
-    typing.input("one\n");
-    typing.expect("got one");
-    watching.expect("got one");
+    // Who comes after a line has not seen it: it is typed until both are there.
+    wait_until("both have seen a line", 20, || {
+        typing.input("one\n");
+        [&typing, &watching].iter().all(|one| one.stdout().contains("got one"))
+    });
     s.corten("kill box").ok();
     assert_eq!(watching.wait().code, 137);
     assert_eq!(typing.wait().code, 137);
