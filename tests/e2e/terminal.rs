@@ -36,6 +36,23 @@ fn control_c_goes_to_the_foreground_program() {
 }
 
 #[test]
+fn who_leaves_a_program_that_hears_nothing_is_told_so() {
+    let s = Sandbox::with(&["busybox"]);
+    let mut pty = s.pty("run --name box busybox sh -c 'echo up; exec sleep 100'");
+    pty.expect("up");
+    for _ in 0..3 {
+        pty.send("\x03");
+        pty.expect("^C");
+    }
+    pty.expect("got 3 SIGTERM/SIGINTs, forcefully exiting");
+    pty.expect("note: 'box' goes on, 'stop box' ends it");
+    pty.expect("'sleep', has no handler for it");
+    assert_eq!(pty.wait().code, 130);
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
 fn job_control() {
     let s = Sandbox::with(&["nginx"]);
     let mut pty = s.pty("run --rm -it nginx bash");

@@ -213,6 +213,13 @@ impl Engine {
         Ok(())
     }
 
+    /// What is to be said when whoever was attached has left by `signal` and the container goes on; `None` when it does not.
+    pub fn goes_on(&self, container: &Container, signal: i32) -> Option<String> {
+        let Ok(State::Running { pid, .. }) = self.state(container) else { return None };
+        let why = deafness(container, pid, signal).map(|why| format!(": {why}")).unwrap_or_default();
+        Some(format!("note: '{0}' goes on, 'stop {0}' ends it{why}", container.name))
+    }
+
     /// Takes down what is kept for all containers: bridge, firewall table, parent cgroups. Only when none runs.
     pub fn down(&self) -> Result<()> {
         if let Some((container, _)) =

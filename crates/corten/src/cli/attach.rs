@@ -51,5 +51,5 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         sig_proxy: args.sig_proxy && !s.tty,
         detach_keys: keys,
     };
-    attached(engine.attach(&container)?.run(&options))
+    attached(&engine, &container, engine.attach(&container)?.run(&options))
 }

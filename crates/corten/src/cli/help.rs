@@ -66,20 +66,23 @@ pub fn nearest<W: AsRef<str>>(typed: &str, known: impl IntoIterator<Item = W>) -
     }
 }
 
-/// Levenshtein's: how many letters must be changed.
+/// How many letters must be changed, added, taken away or swapped with their neighbour (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -90,6 +93,7 @@ mod tests {
     fn near_misses_are_named() {
         assert_eq!(suggestion("inpsect"), " (did you mean 'inspect'?)");
         assert_eq!(suggestion("imgaes"), " (did you mean 'images'?)");
+        assert_eq!(suggestion("rnu"), " (did you mean 'run'?)");
         assert_eq!(suggestion("foo"), "");
         assert_eq!(distance("kitten", "sitting"), 3);
     }

@@ -5,7 +5,7 @@ use super::{ContainerArgs, Context, ENGINE, Failure, Outcome, parse, print, say}
 use crate::{explain, resolve};
 use clap::Args;
 use engine::attach::{AttachEnd, AttachError, AttachOptions, DetachKeys};
-use engine::{Engine, Settings, StartOptions};
+use engine::{Container, Engine, Settings, StartOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -95,11 +95,16 @@ fn run(engine: &Engine, args: &RunArgs, settings: Settings) -> Outcome {
         return Ok(0);
     };
     let options = AttachOptions { tty, interactive, sig_proxy: args.sig_proxy, detach_keys };
-    attached(connection.run(&options))
+    attached(engine, &container, connection.run(&options))
 }
 
 /// The exit code of a command that was attached to a container.
-pub fn attached(end: Result<AttachEnd, AttachError>) -> Outcome {
+pub fn attached(engine: &Engine, container: &Container, end: Result<AttachEnd, AttachError>) -> Outcome {
+    if let Ok(AttachEnd::Interrupted(signal)) = end
+        && let Some(note) = engine.goes_on(container, signal)
+    {
+        say(&note);
+    }
     match end {
         Ok(AttachEnd::Exited(code)) => Ok(code),
         Ok(AttachEnd::Detached) => Ok(0),

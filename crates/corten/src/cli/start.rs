@@ -62,7 +62,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let started =
         engine.start(&container, StartOptions { attach: true, trace: args.trace }).map_err(engine_failed)?;
     match started.connection {
-        Some(connection) => attached(connection.run(&options)),
+        Some(connection) => attached(&engine, &container, connection.run(&options)),
         None => Ok(0),
     }
 }
