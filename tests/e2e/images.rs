@@ -144,3 +144,31 @@ fn a_real_server_from_an_archive() {
     s.corten("run --rm nginx ls /var/www/html/index.nginx-debian.html").exits(2);
     s.end();
 }
+
+#[test]
+fn layers_as_a_tree_and_what_lies_on_them() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("run --name box --network none busybox touch /new").ok();
+    s.corten("commit box above:1").ok();
+    s.corten("rm box").ok();
+    let layers = |name: &str| {
+        s.corten(&format!("image inspect -f '{{{{len .RootFS.Layers}}}}' {name}")).ok().to_owned()
+    };
+    assert_eq!((layers("busybox"), layers("above:1")), ("1".into(), "2".into()));
+    let tree = s.corten("image tree above:1").ok().to_owned();
+    let lines: Vec<&str> = tree.lines().skip_while(|line| *line != "Image Layers").skip(1).collect();
+    assert_eq!(lines.len(), 2, "{tree}");
+    assert!(
+        lines[0].starts_with("├── ID: ") && lines[0].ends_with("Top Layer of: [busybox:latest]"),
+        "{tree}"
+    );
+    assert!(lines[1].starts_with("└── ID: ") && lines[1].ends_with("Top Layer of: [above:1]"), "{tree}");
+    // From below: the same two, one on the other.
+    let above = s.corten("image tree --whatrequires busybox").ok().to_owned();
+    assert!(above.contains("└── ID: ") && above.trim_end().ends_with("Top Layer of: [above:1]"), "{above}");
+    s.corten("image tree nosuch").fails(1, &["nosuch"]);
+    assert_eq!(s.corten("image ls -q").ok().lines().count(), 2);
+    s.corten("image rm above:1").ok();
+    assert_eq!(s.corten("image ls --format '{{.Repository}}'").ok(), "busybox");
+    s.end();
+}

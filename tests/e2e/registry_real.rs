@@ -108,6 +108,13 @@ fn push_and_pull_keep_digests() {
     let mounted = s.corten(&format!("push {host}/b/web:2"));
     assert_eq!(mounted.ok().matches("Mounted from another repository").count(), 4, "{mounted}");
     assert!(mounted.ok().contains(&digest), "{mounted}");
+    // Every tag of a repository at once.
+    for tag in ["x", "y"] {
+        s.corten(&format!("tag busybox {host}/all:{tag}")).ok();
+    }
+    s.corten(&format!("push -q -a {host}/all")).ok();
+    let tags = s.host(&format!("curl -s http://{host}/v2/all/tags/list"));
+    assert!(["\"x\"", "\"y\""].iter().all(|tag| tags.ok().contains(tag)), "{tags}");
     let other = Registry::start(&s, 5001, Options::default());
     s.corten(&format!("tag {host}/a/web:1 {}/c:3", other.host)).ok();
     let elsewhere = s.corten(&format!("push {}/c:3", other.host));
