@@ -114,16 +114,24 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     packages::install(PACKAGES)?;
     let images = images()?;
     let corten = corten()?;
+    // What fails in one stage says nothing about the others: all are run, all failures told at the end.
+    let mut failures = Vec::new();
+    let mut look = |result: anyhow::Result<()>| {
+        failures.extend(result.inspect_err(|e| eprintln!("{e:#}")).map_err(|e| format!("{e:#}")).err());
+    };
     if host {
-        checks()?;
-        tests(&corten, &images, &filters)?;
+        look(checks());
+        look(tests(&corten, &images, &filters));
         if filters.is_empty() {
             stage("fuzzing");
-            fuzz::run(&[])?;
+            look(fuzz::run(&[]));
         }
     }
     if vm {
-        vm_tests(&corten, &images, &filters, kernel)?;
+        look(vm_tests(&corten, &images, &filters, kernel));
+    }
+    if !failures.is_empty() {
+        bail!("{}", failures.join("\n"));
     }
     println!("\ncargo xtask test: all passed, {} s", start.elapsed().as_secs());
     Ok(())
@@ -204,16 +212,22 @@ fn vm_tests(corten: &Path, images: &Path, filters: &[&String], kernel: Option<&s
         (kernel, true) => vec![(kernel.unwrap_or(KERNELS[0]), all)],
         (kernel, false) => vec![(kernel.unwrap_or(KERNELS[0]), format!("tests 2 {}", filters.join(" ")))],
     };
+    let mut failed = Vec::new();
     for (kernel, tests) in runs {
         stage(&format!("end-to-end tests with the kernel of Debian's {kernel}"));
         let mut vm = Command::new("bash");
         vm.arg("xtask/vm.sh").args([&directory, &share]).arg(format!("{VM_TESTS}\n{tests}"));
         match vm.env("VM_KERNEL", kernel).status()?.code() {
             Some(0) => {}
-            code => bail!("the tests in the virtual machine failed: {code:?}"),
+            code => failed.push(format!(
+                "the tests in the virtual machine with the kernel of {kernel} failed: {code:?}"
+            )),
         }
     }
     fs::remove_dir_all(&share)?;
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\n"));
+    }
     Ok(())
 }
 

@@ -72,10 +72,9 @@ impl Store {
             settle_implied(tmp.open_layer(NEW)?, &done.unpacked.implied, &lower)?;
             tmp.rename(NEW, chain.hex())?;
             layers.push(Layer { chain: chain.hex().into(), diff_id: diff_id.hex().into(), size: 0 });
-            if self.layer_record(chain.hex()).is_none() {
-                let new = NewLayer { diff_id, size: done.unpacked.size, tar_size: done.tar_size };
-                fresh.insert(chain.hex().to_string(), new);
-            }
+            // Also where the store has it already: what a killed command left there is swept when the next one takes the lock.
+            let new = NewLayer { diff_id, size: done.unpacked.size, tar_size: done.tar_size };
+            fresh.insert(chain.hex().to_string(), new);
         }
         let empty = layers.len() == recipe.base.as_ref().map_or(0, |base| base.layers.len());
         let document = self.config_document(recipe, &layers, empty)?;
