@@ -150,7 +150,7 @@ impl Engine {
 
     fn fill(&self, container: &mut Container) -> Result<()> {
         if container.id_base != 0 && self.shared_ids(&container.settings)?.is_none() {
-            container.id_base = self.claim_ids(&container.id)?;
+            container.id_base = self.claim_ids(container)?;
         }
         let dir = self.directory(container);
         make_dir(&dir)?;
@@ -202,13 +202,15 @@ impl Engine {
         Some(container.id_base.checked_sub(ID_FIRST)? / ID_COUNT)
     }
 
-    /// A range of ids that no other container has: `ids/N` is claimed, beginning at a place that the id decides.
-    fn claim_ids(&self, id: &str) -> Result<u32> {
-        let start = u32::from_str_radix(&id[..7], 16).unwrap_or_default() % ID_RANGES;
+    /// A range of ids that no other container has: `ids/N` is claimed, beginning at a place that the id decides. It is another
+    /// name of the link that claims the container's name: one file less to make and to remove (it costs a block on ext4).
+    fn claim_ids(&self, container: &Container) -> Result<u32> {
+        let name = self.root.join("names").join(&container.name);
+        let start = u32::from_str_radix(&container.id[..7], 16).unwrap_or_default() % ID_RANGES;
         for step in 0..ID_RANGES {
             let range = (start + step) % ID_RANGES;
             let path = self.root.join("ids").join(range.to_string());
-            match std::os::unix::fs::symlink(id, &path) {
+            match fs::hard_link(&name, &path) {
                 Ok(()) => return Ok(ID_FIRST + range * ID_COUNT),
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(Error::io("cannot claim ids", path, e)),
