@@ -65,3 +65,23 @@ fn a_user_of_the_image_may_write_only_what_is_theirs() {
     s.corten("run --rm -u user busybox touch /etc/x").exits(1);
     s.end();
 }
+
+/// The range of ids is given to nobody else while a container that shares it is there, whoever goes first.
+#[test]
+fn shared_ids_are_held_by_the_last_of_them() {
+    let s = Sandbox::with(&["busybox"]);
+    let held = || std::fs::read_dir(s.scope.root.join("ids")).expect("it is there").count();
+    for order in [["one", "two", "three"], ["three", "two", "one"], ["two", "one", "three"]] {
+        s.corten("create --name first busybox true").ok();
+        s.corten("rename first one").ok();
+        s.corten("create --name two --network container:one busybox true").ok();
+        s.corten("create --name three --ipc container:two busybox true").ok();
+        for (removed, name) in order.iter().enumerate() {
+            assert!(held() > 0, "{order:?}: {removed} removed");
+            assert!(s.corten("system check").ok().ends_with(": no faults"));
+            s.corten(&format!("rm {name}")).ok();
+        }
+        assert_eq!(held(), 0, "{order:?}");
+    }
+    s.end();
+}

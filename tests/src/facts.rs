@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,6 +31,7 @@ impl Facts {
         mounts(&mut facts);
         links(&mut facts);
         rules(&mut facts);
+        devices(&mut facts);
         for directory in cgroup_directories(&scope.cgroup_parent) {
             facts.insert(format!("cgroup {}", directory.display()));
         }
@@ -108,6 +110,14 @@ fn rules(facts: &mut BTreeSet<String>) {
         while !facts.insert(fact.clone()) {
             fact.push_str(" (again)");
         }
+    }
+}
+
+/// The machine's own devices, which a container's standard streams or binds may be.
+fn devices(facts: &mut BTreeSet<String>) {
+    for name in ["null", "zero", "full", "random", "urandom", "tty", "ptmx"] {
+        let Ok(meta) = fs::metadata(format!("/dev/{name}")) else { continue };
+        facts.insert(format!("device {name} {}:{} {:o}", meta.uid(), meta.gid(), meta.mode()));
     }
 }
 

@@ -33,6 +33,7 @@ impl Pty {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let terminal = File::from(rustix::fs::open(name, flags, Mode::empty()).expect("the terminal opens"));
         let master = File::from(master);
+        set_size(&master, 24, 80);
         let mut pty = Command::new("setsid");
         pty.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
@@ -43,9 +44,7 @@ impl Pty {
         let child = pty.env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end()).spawn();
         let child = child.unwrap_or_else(|e| panic!("cannot start `{line}`: {e}"));
         let screen = Collected::from(master.try_clone().expect("a descriptor is to be had"));
-        let pty = Pty { line: line.into(), master, terminal, child, screen, seen: 0 };
-        pty.resize(24, 80);
-        pty
+        Pty { line: line.into(), master, terminal, child, screen, seen: 0 }
     }
 
     /// Types `text`. A line ends with `\r`, as the Enter key sends it.
@@ -72,8 +71,7 @@ impl Pty {
 
     /// Changes the size of the terminal; the kernel tells its foreground processes by SIGWINCH.
     pub fn resize(&self, rows: u16, columns: u16) {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&self.master, size).expect("a terminal has a size");
+        set_size(&self.master, rows, columns);
     }
 
     /// Everything shown so far.
@@ -113,4 +111,9 @@ impl Drop for Pty {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn set_size(master: &File, rows: u16, columns: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(master, size).expect("a terminal has a size");
 }

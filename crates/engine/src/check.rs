@@ -155,8 +155,18 @@ impl Found<'_> {
     fn ids(&mut self, containers: &Containers) -> Result<()> {
         let dir = self.engine.root.join("ids");
         for entry in entries(&dir)? {
-            let id = target_of(&entry);
-            if !self.exists(&id) {
+            // `N` names who claimed it, `N.ID` who shares it.
+            let (name, id) = (name_of(&entry), target_of(&entry));
+            let shares = |range: &str, id: &str| {
+                containers.values().any(|c| {
+                    c.id.starts_with(id) && Engine::id_range(c).is_some_and(|r| r.to_string() == range)
+                })
+            };
+            let held = match name.split_once('.') {
+                Some((range, id)) => shares(range, id),
+                None => self.exists(&id) || shares(&name, ""),
+            };
+            if !held {
                 let what = format!("ids {}: their container {} is missing", name_of(&entry), short(&id));
                 self.report(what, "released", || fs::remove_file(&entry));
             }

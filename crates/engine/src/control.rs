@@ -197,8 +197,10 @@ impl Engine {
 
     /// Gives a container another name.
     pub fn rename(&self, container: &Container, name: &str) -> Result<()> {
-        let path = self.root.join("names").join(name);
-        std::os::unix::fs::symlink(&container.id, &path).map_err(|e| match e.kind() {
+        let names = self.root.join("names");
+        let path = names.join(name);
+        // The file stays the one that claims the ids, see `Engine::release_ids`.
+        std::fs::hard_link(names.join(&container.name), &path).map_err(|e| match e.kind() {
             std::io::ErrorKind::AlreadyExists => {
                 let id = std::fs::read_link(&path).map(|p| p.display().to_string()).unwrap_or_default();
                 Error::NameInUse { name: name.to_owned(), id }
@@ -209,7 +211,7 @@ impl Engine {
         let renamed = Container { name: name.to_owned(), ..self.read(&container.id)? };
         self.write_config(&renamed)?;
         drop(lock);
-        let _ = std::fs::remove_file(self.root.join("names").join(&container.name));
+        let _ = std::fs::remove_file(names.join(&container.name));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::{Container, Error, MountKind, Network, Result, Settings, Share, State, Time};
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The two directories, and all that is in them.
@@ -149,8 +149,10 @@ impl Engine {
     }
 
     fn fill(&self, container: &mut Container) -> Result<()> {
-        if container.id_base != 0 && self.shared_ids(&container.settings)?.is_none() {
-            container.id_base = self.claim_ids(container)?;
+        match self.shared_ids(&container.settings)? {
+            _ if container.id_base == 0 => {}
+            Some(_) => self.share_ids(container)?,
+            None => container.id_base = self.claim_ids(container)?,
         }
         let dir = self.directory(container);
         make_dir(&dir)?;
@@ -219,6 +221,36 @@ impl Engine {
         Err(Error::Invalid("all ranges of user ids are in use".to_owned()))
     }
 
+    /// Keeps the range of the container whose namespaces it shares, should that one be removed first.
+    fn share_ids(&self, container: &Container) -> Result<()> {
+        let Some([range, ours]) = self.shared_range(container) else { return Ok(()) };
+        match fs::hard_link(range, &ours) {
+            // The other one is being removed: its namespaces are going away.
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("cannot share the ids", ours, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The file that claims its range of ids, and the name by which a container that shares the range holds it too.
+    fn shared_range(&self, container: &Container) -> Option<[PathBuf; 2]> {
+        let range = Engine::id_range(container)?;
+        let ids = self.root.join("ids");
+        Some([ids.join(range.to_string()), ids.join(format!("{range}.{}", &container.id[..12]))])
+    }
+
+    /// Gives the range of ids back, unless who claimed it is there or others share it: then the last of them does.
+    fn release_ids(&self, container: &Container) {
+        let Some([range, ours]) = self.shared_range(container) else { return };
+        let _ = fs::remove_file(ours);
+        let Ok(owner) = fs::read_link(&range) else { return };
+        let claimed = self.root.join("containers").join(owner).exists();
+        if !claimed && fs::symlink_metadata(&range).is_ok_and(|meta| meta.nlink() == 1) {
+            let _ = fs::remove_file(range);
+        }
+    }
+
     /// Removes all that `create` made. What is not there is removed already.
     pub(crate) fn discard(&self, container: &Container) {
         // Failing to lock is no reason to leave anything.
@@ -236,16 +268,12 @@ impl Engine {
             self.release_endpoint(&container.id, endpoint);
         }
         drop(lock);
-        if let Some(range) = Engine::id_range(container) {
-            let range = self.root.join("ids").join(range.to_string());
-            if ours(&range) {
-                let _ = fs::remove_file(range);
-            }
-        }
         let name = self.root.join("names").join(&container.name);
         if ours(&name) {
             let _ = fs::remove_file(name);
         }
+        // It may be another name of the same file: the last one.
+        self.release_ids(container);
     }
 
     /// One who changes a container's `config.json` at a time: read it again, change it, write it, within this lock.
