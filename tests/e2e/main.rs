@@ -11,6 +11,7 @@ mod explain;
 mod files;
 mod firewalls;
 mod harness;
+mod health;
 mod host_image;
 mod identity;
 mod images;

@@ -1,5 +1,6 @@
 //! What was typed, and what the image says, as the engine's settings: every choice is made here, nothing is done.
 
+mod health;
 mod limits;
 mod mounts;
 mod names;
@@ -129,6 +130,7 @@ pub fn resolve(args: &ContainerArgs, image: Option<&Image>) -> Result<(Settings,
         ..Settings::default()
     };
     program(&mut settings, args, config, command)?;
+    health::check(&mut settings, args, config)?;
     settings.workdir = texts::workdir(args.workdir.as_deref(), config)?;
     let notes = namespaces(&mut settings, args)?;
     names::ports(&mut settings, args, config)?;
@@ -168,11 +170,7 @@ pub fn restart_policy(text: &str) -> Result<Restart> {
 
 /// Options of Docker's that would be silently wrong if they were ignored.
 fn refuse_unsupported(args: &ContainerArgs) -> Result<()> {
-    let given = [
-        ("--gpus", args.gpus.is_some()),
-        ("--health-cmd", args.health_cmd.is_some()),
-        ("--storage-opt", !args.storage_opt.is_empty()),
-    ];
+    let given = [("--gpus", args.gpus.is_some()), ("--storage-opt", !args.storage_opt.is_empty())];
     if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
         return Err(format!("{flag} is not supported yet"));
     }

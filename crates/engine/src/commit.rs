@@ -107,6 +107,7 @@ fn config(container: &Container, base: Option<&Image>) -> RunConfig {
         labels: s.labels.clone(),
         stop_signal: s.stop_signal.clone(),
         stop_timeout: s.stop_timeout,
+        healthcheck: s.healthcheck.clone(),
         ..old
     }
 }

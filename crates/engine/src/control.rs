@@ -23,7 +23,7 @@ impl Engine {
         const KILL: i32 = 9;
         let stop = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
         let ends = signal == KILL || signal == stop;
-        if ends && container.settings.restart != crate::Restart::No {
+        if ends && container.settings.may_start_again() {
             self.set_stopped(container, true);
             if self.end_pause_if_any(container)? {
                 return Ok(());

@@ -29,6 +29,33 @@ pub struct ExecSettings {
 impl Engine {
     /// Runs it and answers its exit code; 0 at once when detached.
     pub fn exec(&self, container: &Container, what: &ExecSettings) -> Result<i32> {
+        let end = self.enter(container, what, |enter, owner, agent| {
+            if what.detach {
+                return detached(enter, agent).map(AttachEnd::Exited);
+            }
+            let options = AttachOptions {
+                tty: what.tty,
+                interactive: what.interactive,
+                sig_proxy: true,
+                detach_keys: what.detach_keys.clone(),
+            };
+            if what.tty { terminal(enter, &options, agent) } else { pipes(enter, &options, owner, agent) }
+        })?;
+        Ok(match end {
+            AttachEnd::Exited(code) => code,
+            AttachEnd::Detached => 0,
+            AttachEnd::Interrupted(signal) => 128 + signal,
+        })
+    }
+
+    /// Makes everything ready for a program in the container; `then` runs it. It also gets the program's user, by the
+    /// host's number.
+    pub(crate) fn enter<T>(
+        &self,
+        container: &Container,
+        what: &ExecSettings,
+        then: impl FnOnce(&Enter<'_>, u32, Agent<'_>) -> Result<T>,
+    ) -> Result<T> {
         let s = &container.settings;
         let Some((pid, pidfd)) = self.handle(container)? else {
             return Err(Error::NotRunning(container.id.clone()));
@@ -89,25 +116,7 @@ impl Engine {
         };
         let mut agent = specify::agent(container, &process.credentials, "running", Some(pid))?;
         let agent: Agent<'_> = agent.as_mut().map(|agent| agent as _);
-        if what.detach {
-            return detached(&enter, agent);
-        }
-        let options = AttachOptions {
-            tty: what.tty,
-            interactive: what.interactive,
-            sig_proxy: true,
-            detach_keys: what.detach_keys.clone(),
-        };
-        let end = if what.tty {
-            terminal(&enter, &options, agent)
-        } else {
-            pipes(&enter, &options, container.id_base + user.uid, agent)
-        }?;
-        Ok(match end {
-            AttachEnd::Exited(code) => code,
-            AttachEnd::Detached => 0,
-            AttachEnd::Interrupted(signal) => 128 + signal,
-        })
+        then(&enter, container.id_base + user.uid, agent)
     }
 }
 
@@ -133,7 +142,7 @@ fn pipes(enter: &Enter<'_>, options: &AttachOptions, owner: u32, agent: Agent<'_
     Ok(pump_pipes(ours, out_read, err_read, launched.pidfd, options)?)
 }
 
-fn null() -> Result<OwnedFd> {
+pub(crate) fn null() -> Result<OwnedFd> {
     rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| Error::io("cannot open", "/dev/null", e))
 }

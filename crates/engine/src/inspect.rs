@@ -27,7 +27,7 @@ impl Engine {
             "Created": container.created.rfc3339(),
             "Path": argv.next(),
             "Args": argv.collect::<Vec<_>>(),
-            "State": state_object(&state, matches!(state, State::Running { .. }) && self.oom_killed(container)),
+            "State": self.state_object(container, &state),
             "Image": image_id(container),
             "ResolvConfPath": file(&run, "resolv.conf"),
             "HostnamePath": file(&run, "hostname"),
@@ -126,6 +126,28 @@ impl Engine {
         object
     }
 
+    fn state_object(&self, container: &Container, state: &State) -> Value {
+        // The out-of-memory killer may have come for a process of a container that goes on.
+        let killed_now = matches!(state, State::Running { .. }) && self.oom_killed(container);
+        let mut object = state_object(state, killed_now);
+        if let Some(health) = self.health(container, state) {
+            let log = health.log.iter().map(|probed| {
+                json!({
+                    "Start": probed.start.rfc3339(),
+                    "End": probed.end.rfc3339(),
+                    "ExitCode": probed.exit_code,
+                    "Output": probed.output,
+                })
+            });
+            object["Health"] = json!({
+                "Status": health.status.word(),
+                "FailingStreak": health.failing_streak,
+                "Log": log.collect::<Vec<_>>(),
+            });
+        }
+        object
+    }
+
     fn mount_point(&self, m: &Mount) -> Value {
         let common = |kind: &str, source: String| json!({ "Type": kind, "Source": source });
         let mut object = match m.kind {
@@ -168,7 +190,6 @@ fn restarts(state: &State) -> u32 {
     }
 }
 
-/// `killed_now`: the out-of-memory killer came for a process of the running container.
 fn state_object(state: &State, killed_now: bool) -> Value {
     let (status, pid, code, oom_killed, error, started, finished) = match state {
         State::Created => ("created", 0, 0, false, "", None, None),
@@ -238,6 +259,12 @@ fn config(container: &Container) -> Value {
         if s.exposed.is_empty() {
             map.shift_remove("ExposedPorts");
         }
+        if let Some(check) = &s.healthcheck {
+            map.insert("Healthcheck".to_owned(), healthcheck(check));
+        }
+        if !s.shell.is_empty() {
+            map.insert("Shell".to_owned(), json!(s.shell));
+        }
         if !s.stop_signal.is_empty() {
             map.insert("StopSignal".to_owned(), json!(s.stop_signal));
         }
@@ -246,6 +273,17 @@ fn config(container: &Container) -> Value {
         }
     }
     object
+}
+
+/// Docker leaves out what was not said.
+fn healthcheck(check: &image::Healthcheck) -> Value {
+    let mut map = Map::new();
+    if !check.test.is_empty() {
+        map.insert("Test".to_owned(), json!(check.test));
+    }
+    let times = crate::health::times(check).into_iter().chain([("Retries", check.retries)]);
+    map.extend(times.filter(|(_, n)| *n != 0).map(|(key, n)| (key.to_owned(), json!(n))));
+    Value::Object(map)
 }
 
 fn graph_driver(container: &Container, dir: &Path) -> Value {

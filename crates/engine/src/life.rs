@@ -1,6 +1,7 @@
 //! The monitor's life: it performs the plan, supervises the container to its end, puts everything away, and begins again where
 //! the restart policy says so.
 
+use crate::health::Watch;
 use crate::logs::LogWriter;
 use crate::monitor::{self, Clients, Names, Supervision};
 use crate::net::Keeper;
@@ -41,6 +42,8 @@ struct Life {
     oom_killed: bool,
     /// Why it could not be started.
     error: String,
+    /// It is to be started again whatever its policy is.
+    again: bool,
     clients: Option<Clients>,
 }
 
@@ -68,7 +71,8 @@ impl Engine {
             }
             // Its policy may have been changed while it ran.
             current = self.read(&current.id).unwrap_or(current);
-            if !current.settings.restart.again(life.code, restarts) || self.is_stopped(&current) {
+            let again = life.again || current.settings.restart.again(life.code, restarts);
+            if !again || self.is_stopped(&current) {
                 return self.over(&current, life);
             }
             restarts += 1;
@@ -86,7 +90,7 @@ impl Engine {
     /// The end, for good.
     fn over(&self, container: &Container, life: Life) {
         let _ = std::fs::remove_dir_all(self.run_directory(container));
-        let Life { code, since: started, oom_killed, error, clients } = life;
+        let Life { code, since: started, oom_killed, error, clients, .. } = life;
         let state = State::Exited { code, started, at: Time::now(), oom_killed, error };
         if container.settings.auto_remove {
             self.discard(container);
@@ -132,6 +136,7 @@ impl Engine {
         let zone = self.zone(container, &held).ok().flatten();
         let names = zone.zip(launched.names).map(|(zone, sockets)| Names { sockets: Some(sockets), zone });
         let mut keeper = Keeper { engine: self, id: container.id.clone(), pid: launched.pid, reserved, held };
+        let mut watch = Watch::new(self, container);
         let ended = monitor::supervise(Supervision {
             pidfd: launched.pidfd,
             pid: launched.pid,
@@ -142,19 +147,28 @@ impl Engine {
             keep_stdin_open: container.settings.interactive,
             names,
             keeper: Some(&mut keeper),
+            health: watch.as_mut().map(|watch| watch as _),
         });
         drop(keeper);
         let oom_killed = ended.code == 137 && self.oom_killed(container);
         let _ = Journal::replay(&run.join("journal"));
-        let (code, since, clients) = (ended.code, Some(since), Some(ended.clients));
-        Some(Life { code, since, oom_killed, error: String::new(), clients })
+        let again = watch.is_some_and(|watch| watch.again);
+        let (code, since) = (ended.code, Some(since));
+        Some(Life { code, since, oom_killed, error: String::new(), again, clients: Some(ended.clients) })
     }
 
     fn stillborn(&self, container: &Container, error: &Error, report: Option<OwnedFd>) -> Option<Life> {
         let (code, text) = (error.exit_code(), error.to_string());
         let Some(report) = report else {
             let _ = Journal::replay(&self.run_directory(container).join("journal"));
-            return Some(Life { code, since: None, oom_killed: false, error: text, clients: None });
+            return Some(Life {
+                code,
+                since: None,
+                oom_killed: false,
+                error: text,
+                again: false,
+                clients: None,
+            });
         };
         let _ = std::fs::remove_dir_all(self.run_directory(container));
         let (at, started, oom_killed) = (Time::now(), None, false);
@@ -169,7 +183,7 @@ impl Engine {
     /// Waits, then prepares the next life. `None` when it was stopped meanwhile.
     fn again(&self, container: &Container, life: Life, restarts: u32, pause: Duration) -> Option<Birth> {
         let run = self.run_directory(container);
-        let Life { code, since, oom_killed, error, clients } = life;
+        let Life { code, since, oom_killed, error, again, clients } = life;
         let monitor = rustix::process::getpid().as_raw_nonzero().get();
         let since = since.unwrap_or_else(Time::now);
         let _ = self.set_state(
@@ -183,7 +197,7 @@ impl Engine {
         let lock = lock(&run);
         if self.is_stopped(container) {
             let clients = None;
-            self.over(container, Life { code, since: Some(since), oom_killed, error, clients });
+            self.over(container, Life { code, since: Some(since), oom_killed, error, again, clients });
             return None;
         }
         let prepare = |lock| -> Result<Birth> {
@@ -203,7 +217,10 @@ impl Engine {
             Ok(birth) => Some(birth),
             Err(error) => {
                 let (code, error) = (error.exit_code(), error.to_string());
-                self.over(container, Life { code, since: Some(since), oom_killed, error, clients: None });
+                self.over(
+                    container,
+                    Life { code, since: Some(since), oom_killed, error, again, clients: None },
+                );
                 None
             }
         }
@@ -229,7 +246,7 @@ impl Engine {
 
     /// Notes that the user wants it to stand still, for the restart policy. One without a policy needs no note.
     pub(crate) fn set_stopped(&self, container: &Container, stopped: bool) {
-        if container.settings.restart == crate::Restart::No {
+        if !container.settings.may_start_again() {
             return;
         }
         let path = self.directory(container).join("stopped");
@@ -258,7 +275,7 @@ impl Engine {
         }
         self.over(
             container,
-            Life { code, since: Some(since), oom_killed, error: String::new(), clients: None },
+            Life { code, since: Some(since), oom_killed, error: String::new(), again: false, clients: None },
         );
         Ok(true)
     }

@@ -47,6 +47,18 @@ pub trait Keeper {
     fn request(&mut self, text: &[u8], serves: bool) -> (Vec<u8>, Option<Names>);
 }
 
+/// Whoever looks after the container's health. Its probes are children of the monitor.
+pub trait Checker {
+    /// When [`Checker::tick`] has something to do.
+    fn deadline(&self) -> Option<Instant>;
+    /// Does what is due. What a probe reports by is to be watched as `token`.
+    fn tick(&mut self, epoll: &OwnedFd, token: u64, container: &OwnedFd);
+    /// A probe has reported.
+    fn report(&mut self, epoll: &OwnedFd, container: &OwnedFd);
+    /// The container has ended.
+    fn end(&mut self);
+}
+
 /// What a monitor needs to know.
 pub struct Supervision<'a> {
     /// The container's first process, a child of this one.
@@ -63,6 +75,8 @@ pub struct Supervision<'a> {
     /// What its name server knows; none without one.
     pub names: Option<Names>,
     pub keeper: Option<&'a mut dyn Keeper>,
+    /// Of a container with a health check.
+    pub health: Option<&'a mut dyn Checker>,
 }
 
 /// How the container's first process ended.
@@ -84,6 +98,7 @@ const LISTENER: u64 = 2;
 const STDIN: u64 = 3;
 /// And the one after it, for the other stream.
 const OUTPUT: u64 = 4;
+const HEALTH: u64 = 6;
 /// The clients' own numbers begin here.
 const CLIENTS: u64 = 8;
 
@@ -130,6 +145,7 @@ struct Monitor<'a> {
     ended: Option<((i32, Option<i32>), Instant)>,
     names: Option<NameServer>,
     keeper: Option<&'a mut dyn Keeper>,
+    health: Option<&'a mut dyn Checker>,
 }
 
 impl<'a> Monitor<'a> {
@@ -180,6 +196,7 @@ impl<'a> Monitor<'a> {
             ended: None,
             names,
             keeper: s.keeper,
+            health: s.health,
         };
         monitor.listen(true);
         Ok(monitor)
@@ -189,7 +206,7 @@ impl<'a> Monitor<'a> {
         let mut events = Vec::with_capacity(16);
         loop {
             let timeout = match self.ended {
-                None => self.names.as_ref().and_then(NameServer::deadline).map(|deadline| {
+                None => self.deadline().map(|deadline| {
                     timespec(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
                 }),
                 Some((end, _)) if self.outputs.iter().all(Option::is_none) => return end,
@@ -210,6 +227,9 @@ impl<'a> Monitor<'a> {
             if let Some(names) = self.names.as_mut().filter(|names| names.deadline().is_some()) {
                 names.expire(&self.epoll);
             }
+            if let Some(health) = self.health.as_mut().filter(|health| health.deadline().is_some()) {
+                health.tick(&self.epoll, HEALTH, &self.pidfd);
+            }
             // A full queue of the creator holds up the container, but not what is left of it after its end.
             let blocked = self.clients.creator_is_full() && self.ended.is_none();
             if self.listening == blocked {
@@ -217,6 +237,12 @@ impl<'a> Monitor<'a> {
             }
             self.stdin.watch(&self.epoll, STDIN);
         }
+    }
+
+    /// When something is to be done though nothing happens.
+    fn deadline(&self) -> Option<Instant> {
+        let names = self.names.as_ref().and_then(NameServer::deadline);
+        names.into_iter().chain(self.health.as_ref().and_then(|health| health.deadline())).min()
     }
 
     fn handle(&mut self, token: u64, flags: EventFlags) {
@@ -230,6 +256,11 @@ impl<'a> Monitor<'a> {
             STDIN => {
                 self.stdin.unwatch(&self.epoll);
                 self.stdin.write(&self.epoll, &mut self.clients);
+            }
+            HEALTH => {
+                if let Some(health) = &mut self.health {
+                    health.report(&self.epoll, &self.pidfd);
+                }
             }
             OUTPUT => self.pump(0),
             token if token == OUTPUT + 1 => self.pump(1),
@@ -322,6 +353,9 @@ impl<'a> Monitor<'a> {
             self.slave = None;
             // Its sockets would keep the container's network alive.
             self.names = None;
+            if let Some(health) = &mut self.health {
+                health.end();
+            }
         }
     }
 
@@ -352,7 +386,7 @@ fn libc_sigchld() -> i32 {
     rustix::process::Signal::CHILD.as_raw()
 }
 
-fn timespec(duration: Duration) -> rustix::event::Timespec {
+pub(crate) fn timespec(duration: Duration) -> rustix::event::Timespec {
     rustix::event::Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }
 }
 

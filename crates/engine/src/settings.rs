@@ -34,6 +34,11 @@ pub struct Settings {
     /// Seconds; −1 waits for ever.
     pub stop_timeout: Option<i64>,
     pub restart: Restart,
+    /// Docker's HEALTHCHECK; its times are nanoseconds, 0 is the usual one.
+    pub healthcheck: Option<image::Healthcheck>,
+    pub on_unhealthy: crate::OnUnhealthy,
+    /// What runs a `CMD-SHELL`; empty: `/bin/sh -c`.
+    pub shell: Vec<String>,
     pub auto_remove: bool,
     pub read_only: bool,
     pub init: bool,

@@ -434,7 +434,7 @@ pub(crate) fn make_dir(path: &Path) -> Result<()> {
 }
 
 /// Whole or not at all: written beside, then renamed.
-fn write_json(path: &Path, value: &impl serde::Serialize, sync: bool) -> Result<()> {
+pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize, sync: bool) -> Result<()> {
     let failed = |e: std::io::Error| Error::io("cannot write", path, e);
     let text = serde_json::to_vec(value).map_err(|e| failed(e.into()))?;
     let beside = path.with_extension("new");

@@ -37,6 +37,26 @@ pub fn compose(containers: &[Container]) -> String {
     text
 }
 
+/// As JSON, which YAML contains.
+fn healthcheck(check: &image::Healthcheck) -> String {
+    let time = |nanos: i64| serde_json::json!(format!("{}ms", nanos as f64 / 1e6));
+    let all = [
+        ("interval", check.interval),
+        ("timeout", check.timeout),
+        ("start_period", check.start_period),
+        ("start_interval", check.start_interval),
+    ];
+    let mut map = serde_json::Map::new();
+    if !check.test.is_empty() {
+        map.insert("test".to_owned(), serde_json::json!(check.test));
+    }
+    map.extend(all.iter().filter(|(_, n)| *n != 0).map(|(key, n)| ((*key).to_owned(), time(*n))));
+    if check.retries != 0 {
+        map.insert("retries".to_owned(), serde_json::json!(check.retries));
+    }
+    serde_json::Value::Object(map).to_string()
+}
+
 fn is_named(mount: &Mount) -> bool {
     mount.kind == MountKind::Volume && !mount.anonymous
 }
@@ -82,6 +102,9 @@ fn service(out: &mut String, container: &Container) {
             policy => policy.word().to_owned(),
         };
         pair("restart", text_of(&word));
+    }
+    if let Some(check) = &s.healthcheck {
+        pair("healthcheck", healthcheck(check));
     }
     let r = &s.resources;
     let numbers = [

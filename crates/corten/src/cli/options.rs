@@ -78,9 +78,24 @@ pub struct ContainerArgs {
     /// More groups for the program's user
     #[arg(long, value_name = "GROUP")]
     pub group_add: Vec<String>,
-    /// Refused: there are no health checks yet
-    #[arg(long, value_name = "COMMAND", hide = true)]
+    /// The command of a shell that tells whether it is healthy
+    #[arg(long, value_name = "COMMAND")]
     pub health_cmd: Option<String>,
+    /// Time between two checks (30s, 1m30s) [30s]
+    #[arg(long, value_name = "TIME")]
+    pub health_interval: Option<String>,
+    /// How many failures in a row make it unhealthy [3]
+    #[arg(long, value_name = "NUMBER")]
+    pub health_retries: Option<i64>,
+    /// Time between two checks in the start period [5s]
+    #[arg(long, value_name = "TIME")]
+    pub health_start_interval: Option<String>,
+    /// Time after the start in which failures do not count [0s]
+    #[arg(long, value_name = "TIME")]
+    pub health_start_period: Option<String>,
+    /// The longest time that one check may take [30s]
+    #[arg(long, value_name = "TIME")]
+    pub health_timeout: Option<String>,
     /// Host name of the container
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
@@ -144,9 +159,12 @@ pub struct ContainerArgs {
     /// Another name in its first network
     #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
     pub network_alias: Vec<String>,
-    /// Run no health check
+    /// Run no health check, not even the image's
     #[arg(long)]
     pub no_healthcheck: bool,
+    /// What is done when it becomes unhealthy: none, restart, stop or kill
+    #[arg(long, alias = "health-on-failure", value_name = "ACTION")]
+    pub on_unhealthy: Option<String>,
     /// Let it hang rather than be killed when its memory is full
     #[arg(long)]
     pub oom_kill_disable: bool,

@@ -8,7 +8,7 @@ use crate::fmt::list::{self, Row};
 use crate::fmt::ports::{self, Port};
 use crate::fmt::words;
 use clap::Args;
-use engine::{Container, Engine, MountKind, Network, State};
+use engine::{Container, Engine, Health, HealthStatus, MountKind, Network, State};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -129,7 +129,10 @@ impl Row for Line<'_> {
             "RunningFor" => format!("{} ago", words::duration(c.created.age())),
             "Ports" => ports::column(&ports_of(self.engine, c, self.state)),
             "State" => state_word(self.state).to_owned(),
-            "Status" => status(self.state),
+            "Status" => status(self.state, self.health().as_ref()),
+            "HealthStatus" => {
+                self.health().map_or_else(String::new, |health| health.status.word().to_owned())
+            }
             "Size" => self.size(),
             "Labels" => {
                 let pairs: Vec<String> = c.settings.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -150,6 +153,10 @@ impl Row for Line<'_> {
 }
 
 impl Line<'_> {
+    fn health(&self) -> Option<Health> {
+        self.engine.health(self.container, self.state)
+    }
+
     fn image(&self) -> String {
         match (&self.container.settings.rootfs, self.container.settings.image.as_str()) {
             (Some(dir), _) => dir.clone(),
@@ -227,11 +234,18 @@ pub fn state_word(state: &State) -> &'static str {
     }
 }
 
-/// `Up 5 minutes`, `Exited (0) 3 seconds ago`, `Created`.
-pub fn status(state: &State) -> String {
+/// `Up 5 minutes (healthy)`, `Exited (0) 3 seconds ago`, `Created`.
+pub fn status(state: &State, health: Option<&Health>) -> String {
     match state {
         State::Running { since, paused, .. } => {
-            format!("Up {}{}", words::duration(since.age()), if *paused { " (Paused)" } else { "" })
+            let more = match health.map(|health| health.status) {
+                _ if *paused => " (Paused)",
+                None => "",
+                Some(HealthStatus::Starting) => " (health: starting)",
+                Some(HealthStatus::Healthy) => " (healthy)",
+                Some(HealthStatus::Unhealthy) => " (unhealthy)",
+            };
+            format!("Up {}{more}", words::duration(since.age()))
         }
         State::Restarting { code, at, .. } => {
             format!("Restarting ({code}) {} ago", words::duration(at.age()))

@@ -145,7 +145,7 @@ fn detailed(usage: &Usage) -> Value {
             "LocalVolumes": c.volumes.to_string(),
             "Size": size_of_four(c.bytes),
             "RunningFor": ago(c.container.created.age()),
-            "Status": super::ps::status(&c.state),
+            "Status": super::ps::status(&c.state, None),
             "Names": c.container.name,
         })
     });

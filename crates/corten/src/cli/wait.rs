@@ -14,7 +14,7 @@ const SHAPE: Shape = Shape {
 
 #[derive(Debug, Args)]
 struct WaitArgs {
-    /// For what: not-running, next-exit, removed, created, running, paused, restarting, exited
+    /// For what: not-running, next-exit, removed, created, running, paused, restarting, exited, healthy, unhealthy
     #[arg(long, value_name = "CONDITION", default_value = "not-running", hide_default_value = true)]
     condition: String,
     words: Vec<String>,
@@ -29,8 +29,18 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let condition = args.condition.as_str();
-    let known =
-        ["not-running", "next-exit", "removed", "created", "running", "paused", "restarting", "exited"];
+    let known = [
+        "not-running",
+        "next-exit",
+        "removed",
+        "created",
+        "running",
+        "paused",
+        "restarting",
+        "exited",
+        "healthy",
+        "unhealthy",
+    ];
     if !known.contains(&condition) {
         return Err(Failure::flag(format!(
             "invalid condition: \"{condition}\": use one of {}",
@@ -54,6 +64,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
 fn wait(engine: &Engine, container: &Container, condition: &str) -> Result<i32, Error> {
     if condition == "not-running" {
         return engine.wait(container);
+    }
+    if matches!(condition, "healthy" | "unhealthy") {
+        return wait_for_health(engine, container, condition);
     }
     let mut code = 0;
     let mut was_running = false;
@@ -80,5 +93,24 @@ fn wait(engine: &Engine, container: &Container, condition: &str) -> Result<i32, 
             false => std::thread::sleep(OFTEN),
         }
         was_running |= runs;
+    }
+}
+
+/// One that ends, or that nobody checks, will not be as it is wanted: that is an error.
+fn wait_for_health(engine: &Engine, container: &Container, condition: &str) -> Result<i32, Error> {
+    let never = |why: &str| Error::Invalid(format!("container {} {why}", container.name));
+    if !container.settings.is_checked() {
+        return Err(never("has no health check"));
+    }
+    loop {
+        let state = engine.state(container)?;
+        let runs = matches!(state, State::Running { .. });
+        if runs && engine.health(container, &state).is_some_and(|h| h.status.word() == condition) {
+            return Ok(0);
+        }
+        if let State::Exited { code, started: Some(_), .. } = state {
+            return Err(never(&format!("has ended with code {code} and was not {condition}")));
+        }
+        std::thread::sleep(OFTEN);
     }
 }

@@ -31,7 +31,7 @@ fn parse_decimal(text: &str) -> Option<u64> {
 }
 
 /// Go's durations, in nanoseconds.
-fn parse_duration(text: &str) -> Option<u64> {
+pub(super) fn parse_duration(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut total: u64 = 0;
     if rest.is_empty() {

@@ -58,6 +58,7 @@ pub fn start(name: &str, script: &str, how: How) -> Running {
                 keep_stdin_open: how.stdin,
                 names: None,
                 keeper: None,
+                health: None,
             });
             ended.clients.finish(ended.code, false);
             process::exit(0)

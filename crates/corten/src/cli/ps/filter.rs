@@ -15,6 +15,7 @@ const KEYS: &[&str] = &[
     "publish", "since", "status", "volume",
 ];
 const STATES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+const HEALTHS: &[&str] = &["none", "starting", "healthy", "unhealthy"];
 
 impl Filters {
     pub fn parse(words: &[String]) -> Result<Filters> {
@@ -31,6 +32,12 @@ impl Filters {
                 "status" if !STATES.contains(&value) => {
                     return Err(format!("invalid filter 'status={value}': use one of {}", STATES.join(", ")));
                 }
+                "health" if !HEALTHS.contains(&value) => {
+                    return Err(format!(
+                        "invalid filter 'health={value}': use one of {}",
+                        HEALTHS.join(", ")
+                    ));
+                }
                 "exited" if value.parse::<i32>().is_err() => {
                     return Err(format!("invalid filter 'exited={value}'"));
                 }
@@ -46,7 +53,7 @@ impl Filters {
     }
 
     /// Looks up what the values mean.
-    pub fn resolve(&self, engine: &Engine, all: &[(Container, State)]) -> Result<Keep<'_>> {
+    pub fn resolve<'a>(&'a self, engine: &'a Engine, all: &[(Container, State)]) -> Result<Keep<'a>> {
         let moment = |key: &str| -> Result<Option<Time>> {
             let Some(word) = self.by_key.get(key).and_then(|words| words.last()) else { return Ok(None) };
             let found = all.iter().find(|(c, _)| c.name == *word || c.id == *word);
@@ -60,12 +67,13 @@ impl Filters {
                 .map(|name| engine.images().resolve(name).map_or_else(|_| name.clone(), |i| i.id))
                 .collect()
         });
-        Ok(Keep { filters: self, before, since, ancestors })
+        Ok(Keep { filters: self, engine, before, since, ancestors })
     }
 }
 
 pub struct Keep<'a> {
     filters: &'a Filters,
+    engine: &'a Engine,
     before: Option<Time>,
     since: Option<Time>,
     /// Image ids, or names that no image has.
@@ -85,6 +93,10 @@ impl Keep<'_> {
             && self.filters.by_key.iter().all(|(key, values)| match *key {
                 "label" => values.iter().all(|value| has_label(c, value)),
                 "before" | "since" | "ancestor" | "is-task" => true,
+                "health" => {
+                    let health = self.engine.health(c, state).map_or("none", |health| health.status.word());
+                    values.iter().any(|value| value == health)
+                }
                 key => values.iter().any(|value| matches(key, value, c, state)),
             })
     }
@@ -106,8 +118,6 @@ fn matches(key: &str, value: &str, c: &Container, state: &State) -> bool {
         "exited" => {
             matches!(state, State::Exited { code, started: Some(_), .. } if code.to_string() == value)
         }
-        // There are no health checks yet.
-        "health" => value == "none",
         "network" => {
             network_names(c).iter().any(|name| name == value)
                 || value.len() > 2 && c.endpoints.iter().any(|e| e.network_id.starts_with(value))
