@@ -7,6 +7,7 @@ mod commit;
 mod connect;
 mod differential;
 mod disk;
+mod events;
 mod explain;
 mod files;
 mod firewalls;

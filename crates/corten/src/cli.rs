@@ -10,6 +10,7 @@ mod container_prune;
 mod cp;
 mod create;
 mod diff;
+mod events;
 mod exec;
 mod export;
 mod help;
@@ -194,6 +195,7 @@ const COMMANDS: &[Command] = &[
     command("history", "Show how an image came about", history::main),
     command("tag", "Give an image another name", tag::main),
     command("rmi", "Remove images", rmi::main),
+    command("events", "Show what happens, now and earlier", events::main),
     command("map", "Draw what there is now, and how it hangs together", map::main),
     command("compare", "Show what the kernel treats differently in two containers", compare::main),
     command("version", "Show the version", version::main),
@@ -276,6 +278,7 @@ const SYSTEM: &[Command] = &[
         "Remove the bridge, the firewall table and the cgroup when no container is left",
         system::down,
     ),
+    command("events", "Show what happens, now and earlier", events::main),
     command("info", "Show what the engine uses and holds", system::info),
 ];
 

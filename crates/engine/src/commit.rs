@@ -62,7 +62,11 @@ impl Engine {
             let Some(write) = write.take() else { return Ok(()) };
             if unchanged { send_nothing(write) } else { send(&tree, whiteouts, write) }
         });
-        id.map_err(|e| Error::Invalid(format!("cannot commit {name}: {e}")))
+        let id = id.map_err(|e| Error::Invalid(format!("cannot commit {name}: {e}")))?;
+        let name = options.name.as_ref().map(ToString::to_string).unwrap_or_default();
+        let event = crate::Event::of(container, "commit").with("comment", &options.message);
+        self.tell(&[event.with("imageID", format!("sha256:{id}")).with("imageRef", name)]);
+        Ok(id)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::attach::Connection;
 use crate::logs::LogQuery;
-use crate::{Container, Engine, Error, Result, State};
+use crate::{Container, Engine, Error, Event, Result, State};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -33,6 +33,8 @@ impl Engine {
             return Err(Error::NotRunning(container.id.clone()));
         };
         let waiter = if signal == KILL { self.waiter(container) } else { None };
+        // Before the signal: what comes of it comes after it.
+        self.tell(&[Event::of(container, "kill").with("signal", signal)]);
         kernel::process::send_signal(&pidfd, signal)
             .map_err(|e| Error::io("cannot signal", &container.name, e))?;
         if ends {
@@ -78,10 +80,12 @@ impl Engine {
         self.kill(container, signal)?;
         self.thaw(container);
         if !ended(&pidfd, seconds) {
+            self.tell(&[Event::of(container, "kill").with("signal", Signal::KILL.as_raw())]);
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
             ended(&pidfd, -1);
         }
         self.settle(container, waiter);
+        self.tell(&[Event::of(container, "stop")]);
         Ok(())
     }
 
@@ -172,9 +176,13 @@ impl Engine {
         let journal = run.join("journal");
         steps::Journal::replay(&journal).map_err(|e| Error::io("cannot replay", &journal, e))?;
         let _ = std::fs::remove_dir_all(&run);
+        let removed = self.directory(container).exists();
         self.discard(container);
         if volumes {
             self.remove_anonymous(container);
+        }
+        if removed {
+            self.tell(&[Event::of(container, "destroy")]);
         }
         Ok(())
     }
@@ -212,6 +220,7 @@ impl Engine {
         self.write_config(&renamed)?;
         drop(lock);
         let _ = std::fs::remove_file(names.join(&container.name));
+        self.tell(&[Event::of(&renamed, "rename").with("oldName", format!("/{}", container.name))]);
         Ok(())
     }
 

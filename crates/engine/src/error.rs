@@ -9,6 +9,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     #[error("No such container: {0}")]
     NoSuchContainer(String),
+    #[error("No such container: {word} (did you mean '{near}'?)")]
+    NoSuchContainerBut { word: String, near: String },
     #[error("Multiple IDs found with provided prefix: {0}")]
     Ambiguous(String),
     #[error(
@@ -47,7 +49,7 @@ impl Error {
     /// Nothing has the name that was asked for.
     pub fn is_not_found(&self) -> bool {
         match self {
-            Error::NoSuchContainer(_) | Error::NoSuchVolume(_) => true,
+            Error::NoSuchContainer(_) | Error::NoSuchContainerBut { .. } | Error::NoSuchVolume(_) => true,
             Error::Image(error) => error.is_not_found(),
             Error::Network(network::Error::NotFound(_)) => true,
             _ => false,

@@ -3,7 +3,7 @@
 use crate::attach::{AttachEnd, AttachOptions, DetachKeys, pump_pipes, pump_terminal};
 use crate::group;
 use crate::specify::{self, credentials, keyring, namespaces};
-use crate::{Container, Engine, Error, Network, Result, Share, users};
+use crate::{Container, Engine, Error, Event, Network, Result, Share, users};
 use kernel::process;
 use runtime::{Agent, Enter, GroupPaths, Host, Launched, Process, Stdio};
 use rustix::fd::{AsFd, OwnedFd};
@@ -29,7 +29,11 @@ pub struct ExecSettings {
 impl Engine {
     /// Runs it and answers its exit code; 0 at once when detached.
     pub fn exec(&self, container: &Container, what: &ExecSettings) -> Result<i32> {
+        let id: String = crate::store::random().iter().map(|byte| format!("{byte:02x}")).collect();
+        let event = |action: String| Event::of(container, action).with("execID", &id);
+        let line = what.argv.join(" ");
         let end = self.enter(container, what, |enter, owner, agent| {
+            self.tell(&[event(format!("exec_create: {line}")), event(format!("exec_start: {line}"))]);
             if what.detach {
                 return detached(enter, agent).map(AttachEnd::Exited);
             }
@@ -41,11 +45,17 @@ impl Engine {
             };
             if what.tty { terminal(enter, &options, agent) } else { pipes(enter, &options, owner, agent) }
         })?;
-        Ok(match end {
+        let code = match end {
             AttachEnd::Exited(code) => code,
             AttachEnd::Detached => 0,
             AttachEnd::Interrupted(signal) => 128 + signal,
-        })
+        };
+        match end {
+            AttachEnd::Exited(_) if what.detach => {}
+            AttachEnd::Exited(code) => self.tell(&[event("exec_die".to_owned()).with("exitCode", code)]),
+            AttachEnd::Detached | AttachEnd::Interrupted(_) => self.tell(&[event("exec_detach".to_owned())]),
+        }
+        Ok(code)
     }
 
     /// Makes everything ready for a program in the container; `then` runs it. It also gets the program's user, by the

@@ -1,6 +1,7 @@
 //! The monitor's life: it performs the plan, supervises the container to its end, puts everything away, and begins again where
 //! the restart policy says so.
 
+use crate::events::{self, Event};
 use crate::health::Watch;
 use crate::logs::LogWriter;
 use crate::monitor::{self, Clients, Names, Supervision};
@@ -94,6 +95,7 @@ impl Engine {
         let state = State::Exited { code, started, at: Time::now(), oom_killed, error };
         if container.settings.auto_remove {
             self.discard(container);
+            self.tell(&[Event::of(container, "destroy")]);
         } else {
             let _ = self.set_state(container, &state);
         }
@@ -123,6 +125,7 @@ impl Engine {
         let state =
             State::Running { pid: launched.pid, start_ticks, monitor, since, restarts, paused: false };
         let _ = self.set_state(container, &state);
+        self.tell(&beginning(container, &held, creator.is_some()));
         if let Some(report) = report {
             let mut message = vec![READY];
             message.extend_from_slice(launched.pid.to_string().as_bytes());
@@ -149,9 +152,12 @@ impl Engine {
             keeper: Some(&mut keeper),
             health: watch.as_mut().map(|watch| watch as _),
         });
+        let held = std::mem::take(&mut keeper.held);
         drop(keeper);
         let oom_killed = ended.code == 137 && self.oom_killed(container);
         let _ = Journal::replay(&run.join("journal"));
+        self.tell(&end(container, &held, ended.code, since, oom_killed));
+        drop(held);
         let again = watch.is_some_and(|watch| watch.again);
         let (code, since) = (ended.code, Some(since));
         Some(Life { code, since, oom_killed, error: String::new(), again, clients: Some(ended.clients) })
@@ -279,6 +285,31 @@ impl Engine {
         );
         Ok(true)
     }
+}
+
+/// What happens when a container begins to run.
+fn beginning(container: &Container, held: &[network::Held], attached: bool) -> Vec<Event> {
+    let mut all: Vec<Event> = attached.then(|| Event::of(container, "attach")).into_iter().collect();
+    all.extend(events::of_networks(container, held, "connect"));
+    all.extend(events::of_volumes(container, "mount"));
+    all.push(Event::of(container, "start"));
+    all
+}
+
+/// What happens when it has ended.
+fn end(
+    container: &Container,
+    held: &[network::Held],
+    code: i32,
+    since: Time,
+    oom_killed: bool,
+) -> Vec<Event> {
+    let mut all: Vec<Event> = oom_killed.then(|| Event::of(container, "oom")).into_iter().collect();
+    let seconds = since.age().as_secs();
+    all.push(Event::of(container, "die").with("execDuration", seconds).with("exitCode", code));
+    all.extend(events::of_networks(container, held, "disconnect"));
+    all.extend(events::of_volumes(container, "unmount"));
+    all
 }
 
 /// Whoever starts a container again, or stops it between two lives, has this.

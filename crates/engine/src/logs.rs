@@ -5,12 +5,14 @@
 //! limit it becomes `log.json.1`, that one `log.json.2`, and so on.
 
 mod escape;
+pub(crate) mod lines;
 mod reader;
 
 pub use reader::{LogQuery, read};
 
 use crate::monitor::Stream;
 use crate::{LogOptions, Time};
+use lines::rotated;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -180,14 +182,6 @@ impl LogWriter {
 fn create(path: &Path, more: OFlags) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | more;
     Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?)
-}
-
-/// `log.json` for 0, `log.json.2` for 2.
-fn rotated(path: &Path, number: u32) -> PathBuf {
-    match number {
-        0 => path.to_owned(),
-        _ => PathBuf::from(format!("{}.{number}", path.display())),
-    }
 }
 
 /// What ends an entry made now.

@@ -1,6 +1,6 @@
 //! Holding a container's processes still for a while.
 
-use crate::{Container, Engine, Error, Result, State, group};
+use crate::{Container, Engine, Error, Event, Result, State, group};
 use runtime::{GroupPaths, Host};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,10 @@ impl Engine {
         }
         mark.perform(&steps::Live::new(0)).map_err(|f| failed(f.errno.into()))?;
         match Frozen::new(container) {
-            Ok(frozen) => std::mem::forget(frozen),
+            Ok(frozen) => {
+                std::mem::forget(frozen);
+                self.tell(&[Event::of(container, "pause")]);
+            }
             Err(error) => {
                 let _ = std::fs::remove_file(run.join("paused"));
                 return Err(error);
@@ -104,6 +107,7 @@ impl Engine {
         runtime::group::thaw(&groups)
             .map_err(|e| Error::Invalid(format!("cannot unpause {}: {e}", container.name)))?;
         let _ = std::fs::remove_file(self.run_directory(container).join("paused"));
+        self.tell(&[Event::of(container, "unpause")]);
         Ok(())
     }
 

@@ -142,8 +142,9 @@ impl Engine {
                 crate::names::generate(u64::from(random[0]) << 8 | u64::from(random[1]), attempt);
         }
         let made = self.fill(&mut container);
-        if made.is_err() {
-            self.discard(&container);
+        match &made {
+            Ok(()) => self.tell(&[crate::Event::of(&container, "create")]),
+            Err(_) => self.discard(&container),
         }
         made.map(|()| container)
     }
@@ -364,7 +365,7 @@ impl Engine {
 
     /// By name, id, or the unique beginning of an id.
     pub fn find(&self, word: &str) -> Result<Container> {
-        let missing = || Error::NoSuchContainer(word.to_owned());
+        let missing = || self.missing(word);
         let name = word.strip_prefix('/').unwrap_or(word);
         if name.is_empty() || name.contains('/') {
             return Err(missing());
@@ -379,6 +380,17 @@ impl Engine {
             }
         }
         self.read(&found.ok_or_else(missing)?).map_err(|_| missing())
+    }
+
+    /// That nobody is called so, and who is nearly.
+    fn missing(&self, word: &str) -> Error {
+        let word = word.to_owned();
+        let entries = fs::read_dir(self.root.join("names")).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        match crate::nearest(&word, names) {
+            Some(near) => Error::NoSuchContainerBut { word, near },
+            None => Error::NoSuchContainer(word),
+        }
     }
 
     fn ids(&self) -> Result<Vec<String>> {

@@ -31,6 +31,7 @@ impl Engine {
         }
         self.write_config(&now)?;
         drop(lock);
+        self.tell(&[crate::Event::of(&now, "update")]);
         Ok(())
     }
 }

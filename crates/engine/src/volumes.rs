@@ -2,7 +2,7 @@
 //! `_data`. One appears whole, by a rename, and goes away whole.
 
 use crate::store::{make_dir, random};
-use crate::{Container, Engine, Error, MountKind, Result, Time};
+use crate::{Container, Engine, Error, Event, MountKind, Result, Time};
 use rustix::fs::{FlockOperation, RenameFlags, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -99,7 +99,10 @@ impl Engine {
             )?)
         };
         match make() {
-            Ok(()) => Ok((volume, true)),
+            Ok(()) => {
+                self.tell(&[Event::new("volume", "create", &name).with("driver", "local")]);
+                Ok((volume, true))
+            }
             Err(error) => {
                 let _ = fs::remove_dir_all(&beside);
                 // Somebody was faster.
@@ -159,7 +162,9 @@ impl Engine {
         let away = self.volume_dir(&format!("{UNFINISHED}{}", anonymous_name()));
         fs::rename(&dir, &away).map_err(|e| Error::io("cannot remove the volume", name, e))?;
         drop(lock);
-        fs::remove_dir_all(&away).map_err(|e| Error::io("cannot remove the volume", name, e))
+        fs::remove_dir_all(&away).map_err(|e| Error::io("cannot remove the volume", name, e))?;
+        self.tell(&[Event::new("volume", "destroy", name).with("driver", "local")]);
+        Ok(())
     }
 
     /// Removes what a killed command has left half made or half removed.

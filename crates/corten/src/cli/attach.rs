@@ -4,8 +4,8 @@ use super::args::{Shape, go_bool};
 use super::run::{attached, detach_keys};
 use super::{Context, Failure, Outcome, parse};
 use clap::{ArgAction, Args};
-use engine::State;
 use engine::attach::AttachOptions;
+use engine::{Event, State};
 
 const SHAPE: Shape = Shape {
     usage: "[OPTIONS] CONTAINER",
@@ -51,5 +51,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         sig_proxy: args.sig_proxy && !s.tty,
         detach_keys: keys,
     };
-    attached(&engine, &container, engine.attach(&container)?.run(&options))
+    let connection = engine.attach(&container)?;
+    engine.tell(&[Event::of(&container, "attach")]);
+    attached(&engine, &container, connection.run(&options))
 }

@@ -3,7 +3,7 @@
 use super::args::Shape;
 use super::prune::{Filters, PruneArgs, report};
 use super::{Context, Outcome, parse, say};
-use engine::State;
+use engine::{Event, State};
 
 const SHAPE: Shape =
     Shape { usage: "[OPTIONS]", about: "Remove all containers that do not run", words: (0, 0) };
@@ -33,6 +33,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             Err(error) => say(&format!("corten: {error}")),
         }
     }
+    engine.tell(&[Event::new("container", "prune", "").with("reclaimed", bytes)]);
     report("Containers", &removed, bytes)?;
     Ok(0)
 }

@@ -3,6 +3,7 @@
 use super::args::Shape;
 use super::{Context, Failure, Outcome, parse};
 use clap::Args;
+use engine::Event;
 use std::io::{IsTerminal, stdout};
 use std::os::fd::AsFd;
 
@@ -29,17 +30,16 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let engine = context.engine()?;
     super::seal_for(&engine, &args.words)?;
     let container = engine.find(name)?;
-    match args.output.as_deref() {
+    let done = match args.output.as_deref() {
         None | Some("-") if stdout().is_terminal() => {
-            Err(Failure::new("cowardly refusing to export to a terminal: use the -o flag or redirect"))
+            return Err(Failure::new(
+                "cowardly refusing to export to a terminal: use the -o flag or redirect",
+            ));
         }
-        None | Some("-") => {
-            engine.export(&container, &stdout().as_fd().try_clone_to_owned()?.into())?;
-            Ok(0)
-        }
-        Some(path) => {
-            super::save::to_file(path, |file| Ok(engine.export(&container, file)?))?;
-            Ok(0)
-        }
-    }
+        None | Some("-") => Ok(engine.export(&container, &stdout().as_fd().try_clone_to_owned()?.into())?),
+        Some(path) => super::save::to_file(path, |file| Ok(engine.export(&container, file)?)),
+    };
+    done?;
+    engine.tell(&[Event::of(&container, "export")]);
+    Ok(0)
 }

@@ -57,32 +57,7 @@ pub fn suggestion(typed: &str) -> String {
 
 /// The same of any words.
 pub fn nearest<W: AsRef<str>>(typed: &str, known: impl IntoIterator<Item = W>) -> String {
-    let near = known.into_iter().min_by_key(|word| distance(typed, word.as_ref()));
-    match near {
-        Some(word) if distance(typed, word.as_ref()) <= (typed.len() / 3).min(2) => {
-            format!(" (did you mean '{}'?)", word.as_ref())
-        }
-        _ => String::new(),
-    }
-}
-
-/// How many letters must be changed, added, taken away or swapped with their neighbour (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
+    engine::nearest(typed, known).map_or_else(String::new, |word| format!(" (did you mean '{word}'?)"))
 }
 
 #[cfg(test)]
@@ -95,7 +70,6 @@ mod tests {
         assert_eq!(suggestion("imgaes"), " (did you mean 'images'?)");
         assert_eq!(suggestion("rnu"), " (did you mean 'run'?)");
         assert_eq!(suggestion("foo"), "");
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 
     #[test]

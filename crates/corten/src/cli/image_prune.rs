@@ -3,8 +3,10 @@
 use super::args::Shape;
 use super::images::filter::{self, Filters};
 use super::prune::{PruneArgs, report};
+use super::rmi::event;
 use super::{Context, Outcome, parse};
 use clap::Args;
+use engine::Event;
 use image::Removed;
 
 const SHAPE: Shape = Shape { usage: "[OPTIONS]", about: "Remove images that nothing uses", words: (0, 0) };
@@ -40,11 +42,14 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             && !used.iter().any(|u| u.trim_start_matches("sha256:") == id)
             && filters.accepts(&summary.image)
     })?;
+    let events: Vec<Event> = pruned.removed.iter().map(event).collect();
+    engine.tell(&events);
     let line = |removed: &Removed| match removed {
         Removed::Untagged(name) => format!("untagged: {name}"),
         Removed::Deleted(id) => format!("deleted: {id}"),
     };
     let lines: Vec<String> = pruned.removed.iter().map(line).collect();
     report("Images", &lines, pruned.bytes)?;
+    engine.tell(&[Event::new("image", "prune", "").with("reclaimed", pruned.bytes)]);
     Ok(0)
 }

@@ -3,7 +3,7 @@
 use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, print};
 use clap::Args;
-use engine::Time;
+use engine::{Event, Time};
 use image::{Recipe, Reference, RunConfig};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -48,8 +48,11 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         name,
         ..Recipe::default()
     };
-    let id = context.engine()?.images().make(&recipe, layer, &mut || Ok(()));
+    let engine = context.engine()?;
+    let id = engine.images().make(&recipe, layer, &mut || Ok(()));
     let id = id.map_err(|e| Failure::new(format!("cannot import {from}: {e}")))?;
+    engine
+        .tell(&[Event::new("image", "import", format!("sha256:{id}")).with("name", format!("sha256:{id}"))]);
     print(&format!("sha256:{id}\n"))?;
     Ok(0)
 }

@@ -3,6 +3,7 @@
 use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, print};
 use clap::Args;
+use engine::Event;
 use image::{Input, Platform, Progress};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -47,6 +48,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let loaded = engine.images().load_for(input, platform.as_ref(), &mut |progress| bar.step(&progress));
     bar.clear();
     for image in loaded? {
+        let id = format!("sha256:{}", image.id);
+        let name = image.names.first().unwrap_or(&id);
+        engine.tell(&[Event::new("image", "load", &id).with("name", name)]);
         if image.names.is_empty() {
             print(&format!("Loaded image ID: sha256:{}\n", image.id))?;
         }

@@ -4,7 +4,7 @@ use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, print};
 use crate::fmt::progress::Progress;
 use clap::Args;
-use engine::Engine;
+use engine::{Engine, Event};
 use image::registry::{Client, Pulled};
 use image::{Platform, Reference};
 use rustix::termios::{isatty, tcgetwinsize};
@@ -99,6 +99,8 @@ pub fn pull(
         image::registry::pull(engine.images(), client, reference, platform, &|event| progress.hear(event));
     progress.end();
     let pulled = pulled?;
+    let event = Event::new("image", "pull", reference.familiar());
+    engine.tell(&[event.with("name", reference.familiar_repository())]);
     progress.say(&format!("Digest: {}", pulled.digest));
     let name = reference.familiar();
     progress.say(&if pulled.up_to_date {

@@ -5,7 +5,7 @@ use super::images::check_platform;
 use super::pull::{Common, Out, progress};
 use super::{Context, Failure, Outcome, parse, print};
 use clap::Args;
-use engine::Engine;
+use engine::{Engine, Event};
 use image::Reference;
 use image::registry::Client;
 
@@ -62,6 +62,7 @@ fn push(engine: &Engine, client: &Client, name: &Reference, quiet: bool) -> Resu
     let pushed = image::registry::push(engine.images(), client, name, &|event| progress.hear(event));
     progress.end();
     let pushed = pushed?;
+    engine.tell(&[Event::new("image", "push", name.familiar()).with("name", name.familiar_repository())]);
     let tag = name.tag.as_deref().unwrap_or_default();
     progress.say(&format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size));
     Ok(())

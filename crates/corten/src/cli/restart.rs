@@ -3,7 +3,7 @@
 use super::args::Shape;
 use super::stop::{StopArgs, all, stop};
 use super::{Context, Outcome, parse, seal_for};
-use engine::StartOptions;
+use engine::{Event, StartOptions};
 
 const SHAPE: Shape = Shape {
     usage: "[OPTIONS] CONTAINER [CONTAINER...]",
@@ -20,7 +20,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     seal_for(&engine, &args.words)?;
     all(&args.words, |name| {
         stop(&engine, name, &args)?;
-        engine.start(&engine.find(name)?, StartOptions { attach: false, trace: false })?;
+        let container = engine.find(name)?;
+        engine.start(&container, StartOptions { attach: false, trace: false })?;
+        engine.tell(&[Event::of(&container, "restart")]);
         Ok(())
     })
 }

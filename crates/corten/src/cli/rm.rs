@@ -49,7 +49,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         return for_each(&args.words, remove);
     }
     // As in Docker, what is not there is removed already.
-    let there = |name: &String| !matches!(engine.find(name), Err(engine::Error::NoSuchContainer(_)));
+    let there = |name: &String| !engine.find(name).is_err_and(|error| error.is_not_found());
     let words: Vec<String> = args.words.iter().filter(|name| there(name)).cloned().collect();
     if words.is_empty() { Ok(0) } else { all(&words, remove) }
 }

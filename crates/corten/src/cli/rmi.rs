@@ -3,7 +3,8 @@
 use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, print, say};
 use clap::Args;
-use engine::State;
+use engine::{Event, State};
+use image::Removed;
 
 const SHAPE: Shape =
     Shape { usage: "[OPTIONS] IMAGE [IMAGE...]", about: "Remove images", words: (1, usize::MAX) };
@@ -39,6 +40,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         match engine.images().remove(name, args.force, &used_by) {
             Ok(removed) => {
                 let lines: String = removed.iter().map(|line| format!("{line}\n")).collect();
+                engine.tell(&removed.iter().map(event).collect::<Vec<_>>());
                 print(&lines)?;
             }
             Err(error) => {
@@ -50,4 +52,12 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         }
     }
     Ok(code)
+}
+
+/// What happens to an image that loses a name, or goes.
+pub fn event(removed: &Removed) -> Event {
+    match removed {
+        Removed::Untagged(name) => Event::new("image", "untag", name).with("name", name),
+        Removed::Deleted(id) => Event::new("image", "delete", id).with("name", id),
+    }
 }

@@ -4,6 +4,7 @@ use super::args::Shape;
 use super::images::check_platform;
 use super::{Context, Failure, Outcome, parse};
 use clap::Args;
+use engine::Event;
 use image::Format;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -48,6 +49,11 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     write_to(args.output.as_deref(), "save", |out| {
         Ok(engine.images().save(&args.words, args.format, out)?)
     })?;
+    for name in &args.words {
+        if let Ok(image) = engine.images().resolve(name) {
+            engine.tell(&[Event::new("image", "save", format!("sha256:{}", image.id)).with("name", name)]);
+        }
+    }
     Ok(0)
 }
 

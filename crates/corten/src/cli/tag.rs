@@ -3,6 +3,7 @@
 use super::args::Shape;
 use super::{Context, Outcome, parse};
 use clap::Args;
+use engine::Event;
 
 const SHAPE: Shape = Shape {
     usage: "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
@@ -21,6 +22,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let [source, target] = args.words.as_slice() else { return Ok(1) };
-    context.engine()?.images().tag(source, target)?;
+    let engine = context.engine()?;
+    engine.images().tag(source, target)?;
+    if let Ok(image) = engine.images().resolve(target) {
+        engine.tell(&[Event::new("image", "tag", format!("sha256:{}", image.id)).with("name", target)]);
+    }
     Ok(0)
 }

@@ -108,6 +108,10 @@ impl Watch<'_> {
         // The list of probes is the only thing of some size that a monitor at rest has.
         process::trim_heap();
         self.rest();
+        if changed {
+            let action = format!("health_status: {}", self.health.status.word());
+            self.engine.tell(&[crate::Event::of(self.container, action)]);
+        }
         if changed && self.health.status == HealthStatus::Unhealthy {
             self.act(container);
         }

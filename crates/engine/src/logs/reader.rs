@@ -1,14 +1,10 @@
-//! Reading a container's log: the last lines without reading it all, over all files, and on while it is written.
+//! Showing a container's log.
 
-use super::rotated;
+use super::lines::{self, Lines, Span};
 use crate::Time;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::{self, Write};
 use std::path::Path;
 
 /// What of a log to show.
@@ -39,180 +35,8 @@ pub fn read(
     alive: &dyn Fn() -> bool,
 ) -> io::Result<()> {
     let mut printer = Printer::new(query, out, err);
-    // Watched before it is read, so that nothing is missed between.
-    let watch = if query.follow { Some(watch(path)?) } else { None };
-    let mut files = open_all(path)?;
-    if let Some(tail) = query.tail {
-        seek_to_tail(&mut files, tail)?;
-    }
-    let last = files.pop();
-    for mut file in files {
-        if !file.print(&mut printer)? {
-            return printer.flush();
-        }
-    }
-    let mut current = last;
-    loop {
-        // First whether it still runs, then what it wrote: so the last words are not lost.
-        let running = watch.is_some() && alive();
-        let mut news = false;
-        loop {
-            if let Some(file) = &mut current {
-                let before = file.at;
-                if !file.print(&mut printer)? {
-                    return printer.flush();
-                }
-                news |= file.at != before;
-            }
-            match successor(path, current.as_ref())? {
-                // The old file may have got a last line before the new one was begun.
-                Some(next) => {
-                    if let Some(mut old) = current.replace(next)
-                        && !old.print(&mut printer)?
-                    {
-                        return printer.flush();
-                    }
-                }
-                None => break,
-            }
-        }
-        printer.flush()?;
-        let over = query.until.is_some_and(|until| Time::now() > until);
-        let Some(watch) = watch.as_ref().filter(|_| running && !over) else { return Ok(()) };
-        if !news {
-            wait(watch)?;
-        }
-    }
-}
-
-/// One file of the log.
-struct LogFile {
-    file: File,
-    inode: (u64, u64),
-    /// Where to read on.
-    at: u64,
-    /// A line whose end has not been read.
-    rest: Vec<u8>,
-}
-
-impl LogFile {
-    fn open(path: &Path) -> io::Result<Option<LogFile>> {
-        match File::open(path) {
-            Ok(file) => {
-                let meta = file.metadata()?;
-                Ok(Some(LogFile { file, inode: (meta.dev(), meta.ino()), at: 0, rest: Vec::new() }))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Prints all whole lines to the file's present end; false when no later line is wanted.
-    fn print(&mut self, printer: &mut Printer<'_>) -> io::Result<bool> {
-        // The writer takes half a line back when the disk is full, and begins again when it may have one file only.
-        if self.file.metadata()?.len() < self.at {
-            self.at = if self.rest.is_empty() { 0 } else { self.at - self.rest.len() as u64 };
-            self.rest.clear();
-        }
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let read = match self.file.read_at(&mut buffer, self.at) {
-                Ok(0) => return Ok(true),
-                Ok(read) => read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            self.at += read as u64;
-            let mut bytes = &buffer[..read];
-            while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
-                let (line, next) = (&bytes[..end], &bytes[end + 1..]);
-                let wanted = if self.rest.is_empty() {
-                    printer.line(line)?
-                } else {
-                    self.rest.extend_from_slice(line);
-                    let wanted = printer.line(&self.rest)?;
-                    self.rest.clear();
-                    wanted
-                };
-                if !wanted {
-                    return Ok(false);
-                }
-                bytes = next;
-            }
-            self.rest.extend_from_slice(bytes);
-        }
-    }
-}
-
-/// All files of the log, the oldest first. A rotation meanwhile shows a file under two names: it is taken once.
-fn open_all(path: &Path) -> io::Result<Vec<LogFile>> {
-    let mut files: Vec<LogFile> = Vec::new();
-    for number in 0.. {
-        match LogFile::open(&rotated(path, number))? {
-            Some(file) if files.iter().any(|f| f.inode == file.inode) => {}
-            Some(file) => files.push(file),
-            // The first is missing for a moment while files change their names.
-            None if number == 0 => {}
-            None => break,
-        }
-    }
-    files.reverse();
-    Ok(files)
-}
-
-/// The file that was begun after `current`, when there is one.
-fn successor(path: &Path, current: Option<&LogFile>) -> io::Result<Option<LogFile>> {
-    let Some(current) = current else { return LogFile::open(path) };
-    match path.metadata() {
-        Ok(meta) if (meta.dev(), meta.ino()) == current.inode => return Ok(None),
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    let files = open_all(path)?;
-    // Not among them: so much was written meanwhile that it is gone already, and the oldest is next.
-    let next = files.iter().position(|f| f.inode == current.inode).map_or(0, |at| at + 1);
-    Ok(files.into_iter().nth(next))
-}
-
-/// Moves to the last `lines` lines, reading from the end.
-fn seek_to_tail(files: &mut Vec<LogFile>, mut lines: u64) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    for index in (0..files.len()).rev() {
-        let LogFile { file, at, .. } = &mut files[index];
-        let size = file.metadata()?.len();
-        let mut position = size;
-        if lines == 0 {
-            *at = size;
-            files.drain(..index);
-            return Ok(());
-        }
-        while position > 0 {
-            let length = position.min(buffer.len() as u64) as usize;
-            position -= length as u64;
-            file.read_exact_at(&mut buffer[..length], position)?;
-            for offset in (0..length).rev() {
-                // The newline that ends the file begins no line. Half a last line counts as none.
-                let line_start = position + offset as u64 + 1;
-                if buffer[offset] != b'\n' || line_start == size {
-                    continue;
-                }
-                lines -= 1;
-                if lines == 0 {
-                    *at = line_start;
-                    files.drain(..index);
-                    return Ok(());
-                }
-            }
-        }
-        // The first line of the file has no newline before it.
-        lines -= u64::from(size > 0);
-        if lines == 0 {
-            files.drain(..index);
-            return Ok(());
-        }
-    }
-    Ok(())
+    let span = Span { follow: query.follow, tail: query.tail, until: query.until };
+    lines::read(path, &span, &mut printer, alive)
 }
 
 #[derive(Deserialize)]
@@ -241,7 +65,9 @@ impl<'a> Printer<'a> {
         let (since, until) = (text(query.since), text(query.until));
         Printer { query, since, until, outs: [out, err], buffer: Vec::new(), which: 0 }
     }
+}
 
+impl Lines for Printer<'_> {
     /// Prints one line of the file. What is no entry (damage after a crash) is passed over.
     fn line(&mut self, line: &[u8]) -> io::Result<bool> {
         let Ok(entry) = serde_json::from_slice::<Entry<'_>>(line) else { return Ok(true) };
@@ -277,29 +103,9 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// Watches the directory: writes, new files, the change of the container's state.
-fn watch(path: &Path) -> io::Result<File> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF;
-    inotify::add_watch(&watch, directory, flags)?;
-    Ok(File::from(watch))
-}
-
-/// Until something happens, at most a second: the writer may have been killed.
-fn wait(mut watch: &File) -> io::Result<()> {
-    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(watch, PollFlags::IN)], Some(&second)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let mut buffer = [0; 4096];
-    while watch.read(&mut buffer).is_ok_and(|n| n > 0) {}
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::lines::rotated;
     use super::super::tests::{place, writer};
     use super::*;
     use crate::monitor::Stream;

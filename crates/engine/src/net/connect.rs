@@ -2,7 +2,7 @@
 
 use super::keeper::{Answer, Request};
 use super::plugs;
-use crate::{Container, Engine, Error, Network, Result};
+use crate::{Container, Engine, Error, Network, Result, events};
 use kernel::netlink::{Batch, Socket, dump, namespace, route};
 use network::attach::{self, forwards, way_out};
 use network::{Driver, Endpoint, Families, Held, Plug, PublishedPort, Rest, Wish};
@@ -57,6 +57,7 @@ impl Engine {
         }
         if running.is_some() {
             self.follow(&now, &before, &old)?;
+            self.tell(&[events::of_network(&network, "connect").with("container", &now.id)]);
         }
         Ok(())
     }
@@ -86,6 +87,9 @@ impl Engine {
             let followed = self.follow(&now, &before, &old);
             self.pull_out(&all, &held, at, running)?;
             followed?;
+            if let Some(held) = held.get(at) {
+                self.tell(&[events::of_network(&held.network, "disconnect").with("container", &now.id)]);
+            }
         }
         self.release_endpoint(&now.id, &endpoint);
         Ok(())

@@ -1,7 +1,7 @@
 //! Networks come and go: what was asked for becomes a file, and a switch in the kernel.
 
 use crate::store::random;
-use crate::{Container, Engine, Error, Result, State, Time};
+use crate::{Container, Engine, Error, Result, State, Time, events};
 use network::pools::Used;
 use network::{Driver, Network, Pool, Subnet};
 use std::collections::BTreeMap;
@@ -72,6 +72,7 @@ impl Engine {
             let _ = networks.remove(&new);
             return Err(error);
         }
+        self.tell(&[events::of_network(&new, "create")]);
         Ok(new)
     }
 
@@ -106,6 +107,7 @@ impl Engine {
         network::remove::from_others(network)?;
         network::remove::bridge(network)?;
         let _ = std::fs::remove_dir_all(self.names_directory(&network.name));
+        self.tell(&[events::of_network(network, "destroy")]);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use super::super::args::Shape;
 use super::super::prune::{Filters, PruneArgs};
 use super::super::{Context, Outcome, parse, print, say};
 use super::ls;
-use engine::Time;
+use engine::{Event, Time};
 
 const SHAPE: Shape =
     Shape { usage: "[OPTIONS]", about: "Remove all networks that no container is in", words: (0, 0) };
@@ -29,6 +29,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             Err(error) => say(&format!("corten: {error}")),
         }
     }
+    engine.tell(&[Event::new("network", "prune", "").with("reclaimed", 0)]);
     if !removed.is_empty() {
         print(&format!("Deleted Networks:\n{}\n\n", removed.join("\n")))?;
     }

@@ -6,7 +6,7 @@ use super::super::prune::report;
 use super::super::{Context, Failure, Outcome, parse, say};
 use super::ls::{Filters, PRUNE_KEYS};
 use clap::Args;
-use engine::Error;
+use engine::{Error, Event};
 
 const SHAPE: Shape =
     Shape { usage: "[OPTIONS]", about: "Remove volumes that no container has", words: (0, 0) };
@@ -56,6 +56,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             Err(error) => say(&format!("corten: {error}")),
         }
     }
+    engine.tell(&[Event::new("volume", "prune", "").with("reclaimed", bytes)]);
     report("Volumes", &removed, bytes)?;
     Ok(0)
 }

@@ -1,0 +1,137 @@
+//! `events`: what is told of, in Docker's words, from the journal and live.
+
+use e2e::{Sandbox, wait_until};
+
+/// What has happened so far, by a template, a line each.
+fn past(s: &Sandbox, filters: &str, template: &str) -> Vec<String> {
+    let output = s.corten(&format!("events --since 1h --until 0s {filters} --format '{template}'"));
+    output.ok().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_life_of_a_container() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("network create net").ok();
+    s.detached("--name box --network net -v data:/data -l role=test busybox sh -c 'trap \"exit 3\" TERM; while :; do sleep 0.05; done'");
+    s.corten("exec box true").ok();
+    s.corten("pause box").ok();
+    s.corten("unpause box").ok();
+    s.corten("rename box other").ok();
+    s.corten("update --pids-limit 50 other").ok();
+    s.corten("restart other").ok();
+    s.corten("kill other").ok();
+    s.corten("rm -v other").ok();
+    let actions = past(&s, "-f type=container", "{{.Action}}");
+    let life = [
+        "create",
+        "start",
+        "exec_create: true",
+        "exec_start: true",
+        "exec_die",
+        "pause",
+        "unpause",
+        "rename",
+        "update",
+        "kill",
+        "die",
+        "stop",
+        "start",
+        "restart",
+        "kill",
+        "die",
+        "destroy",
+    ];
+    assert_eq!(actions, life);
+    let of = |event: &str, what: &str| {
+        past(
+            &s,
+            &format!("-f event={event} -f label=role=test"),
+            &format!("{{{{.Actor.Attributes.{what}}}}}"),
+        )
+    };
+    assert_eq!(of("die", "exitCode"), ["3", "137"]);
+    assert_eq!(of("kill", "signal"), ["15", "9"]);
+    assert_eq!(of("rename", "oldName"), ["/box"]);
+    assert_eq!(of("exec_die", "exitCode"), ["0"]);
+    assert_eq!(of("destroy", "name"), ["other"]);
+    assert_eq!(past(&s, "-f volume=data", "{{.Action}}"), ["create", "mount", "unmount", "mount", "unmount"]);
+    let net = ["create", "connect", "disconnect", "connect", "disconnect"];
+    assert_eq!(past(&s, "-f network=net", "{{.Action}}"), net);
+    // Docker's two forms.
+    let text = s.corten("events --since 1h --until 0s -f event=create -f type=container");
+    let (time, rest) = text.ok().split_once(' ').expect("words");
+    assert_eq!(time.len(), "2026-11-24T08:15:00.000000000Z".len() + if time.ends_with('Z') { 0 } else { 5 });
+    assert!(
+        rest.starts_with("container create ") && rest.ends_with(" (image=busybox, name=box, role=test)"),
+        "{rest}"
+    );
+    let json = s.corten("events --since 1h --until 0s -f event=die -f container=other --format json");
+    let first: serde_json::Value =
+        serde_json::from_str(json.ok().lines().next().expect("a line")).expect("JSON");
+    assert_eq!((first["status"].as_str(), first["Type"].as_str()), (Some("die"), Some("container")));
+    assert_eq!(first["Actor"]["Attributes"]["exitCode"], "3");
+    assert_eq!(first["time"].as_u64(), first["timeNano"].as_u64().map(|nanos| nanos / 1_000_000_000));
+    s.corten("network rm net").ok();
+    s.corten("volume rm data").ok();
+    s.end();
+}
+
+#[test]
+fn images_networks_and_volumes() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("tag busybox other:1").ok();
+    s.corten("save -o image.tar other:1").ok();
+    s.corten("rmi other:1").ok();
+    s.corten("create --name base busybox true").ok();
+    s.corten("commit base made").ok();
+    s.corten("volume create one").ok();
+    s.corten("volume rm one").ok();
+    s.corten("network create net").ok();
+    s.corten("network rm net").ok();
+    s.corten("rm base").ok();
+    assert_eq!(past(&s, "-f type=image", "{{.Action}}"), ["load", "tag", "save", "untag"]);
+    assert_eq!(past(&s, "-f image=other", "{{.Action}}"), ["tag", "save", "untag"]);
+    assert_eq!(past(&s, "-f volume=one", "{{.Action}} {{.Type}}"), ["create volume", "destroy volume"]);
+    assert_eq!(
+        past(&s, "-f network=net", "{{.Action}} {{.Actor.Attributes.type}}"),
+        ["create bridge", "destroy bridge"]
+    );
+    assert_eq!(past(&s, "-f event=commit", "{{.Actor.Attributes.imageRef}}").len(), 1);
+    s.corten("events --filter color=red").fails(125, &["color"]);
+    s.corten("events --since soon").fails(1, &["soon"]);
+    s.end();
+}
+
+#[test]
+fn events_are_followed() {
+    let s = Sandbox::with(&["busybox"]);
+    let following = s.start("events -f container=box --format '{{.Action}} {{.Actor.Attributes.exitCode}}'");
+    let check = "--health-cmd true --health-interval 50ms";
+    // Told from now on: some container has to come until it listens.
+    wait_until("the first event", 30, || {
+        s.corten("create --name box busybox true").ok();
+        s.corten("rm box").ok();
+        following.stdout().contains("destroy")
+    });
+    s.detached(&format!("--name box {check} busybox sleep 1000"));
+    following.expect("health_status: healthy");
+    s.corten("kill box").ok();
+    following.expect("die 137");
+    s.corten("rm box").ok();
+    // Without an end it would be waited for.
+    assert_eq!(s.corten("events --until 1h --since 2h -f event=nothing").ok(), "");
+    drop(following);
+    s.end();
+}
+
+#[test]
+fn a_name_that_is_nearly_right_is_named() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("create --name nginx busybox true").ok();
+    s.corten("stop ngnix").fails(1, &["No such container: ngnix", "did you mean 'nginx'?"]);
+    s.corten("rm apache").fails(1, &["No such container: apache"]);
+    assert!(!s.corten("rm apache").stderr.contains("did you mean"));
+    assert_eq!(s.corten("rm -f ngnix").code, 0, "rm -f does not mind who is not there");
+    s.corten("rm nginx").ok();
+    s.end();
+}
