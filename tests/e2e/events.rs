@@ -1,11 +1,16 @@
 //! `events`: what is told of, in Docker's words, from the journal and live.
 
 use e2e::{Sandbox, wait_until};
+use rustix::process::Signal;
 
 /// What has happened so far, by a template, a line each.
 fn past(s: &Sandbox, filters: &str, template: &str) -> Vec<String> {
     let output = s.corten(&format!("events --since 1h --until 0s {filters} --format '{template}'"));
     output.ok().lines().map(str::to_owned).collect()
+}
+
+fn first_word(text: &str) -> &str {
+    text.split(' ').next().unwrap_or_default()
 }
 
 #[test]
@@ -61,10 +66,10 @@ fn the_life_of_a_container() {
     let text = s.corten("events --since 1h --until 0s -f event=create -f type=container");
     let (time, rest) = text.ok().split_once(' ').expect("words");
     assert_eq!(time.len(), "2026-11-24T08:15:00.000000000Z".len() + if time.ends_with('Z') { 0 } else { 5 });
-    assert!(
-        rest.starts_with("container create ") && rest.ends_with(" (image=busybox, name=box, role=test)"),
-        "{rest}"
-    );
+    let id = first_word(rest.strip_prefix("container create ").expect("type and action"));
+    assert_eq!(id.len(), 64, "{rest}");
+    assert!(rest.contains(" (image=busybox, ") && rest.contains(", name=box, "), "{rest}");
+    assert!(rest.ends_with(", role=test)"), "{rest}");
     let json = s.corten("events --since 1h --until 0s -f event=die -f container=other --format json");
     let first: serde_json::Value =
         serde_json::from_str(json.ok().lines().next().expect("a line")).expect("JSON");
@@ -73,6 +78,20 @@ fn the_life_of_a_container() {
     assert_eq!(first["time"].as_u64(), first["timeNano"].as_u64().map(|nanos| nanos / 1_000_000_000));
     s.corten("network rm net").ok();
     s.corten("volume rm data").ok();
+    s.end();
+}
+
+#[test]
+fn who_was_renamed_goes_with_the_new_name() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--rm --name box busybox sleep 1000");
+    s.corten("rename box other").ok();
+    s.corten("kill other").ok();
+    wait_until("its removal", 20, || s.corten("ps -aq").ok().is_empty());
+    assert_eq!(past(&s, "-f event=die -f event=destroy", "{{.Actor.Attributes.name}}"), ["other", "other"]);
+    s.detached("--rm --name other busybox sleep 1000");
+    s.corten("kill other").ok();
+    wait_until("its removal", 20, || s.corten("ps -aq").ok().is_empty());
     s.end();
 }
 
@@ -120,7 +139,8 @@ fn events_are_followed() {
     s.corten("rm box").ok();
     // Without an end it would be waited for.
     assert_eq!(s.corten("events --until 1h --since 2h -f event=nothing").ok(), "");
-    drop(following);
+    following.signal(Signal::TERM);
+    following.wait();
     s.end();
 }
 

@@ -71,7 +71,7 @@ fn a_probe_that_takes_too_long_or_writes_too_much() {
     s.detached(&format!("--name hangs {hangs} --health-retries 1 busybox sleep 1000"));
     s.corten("wait --condition unhealthy hangs").ok();
     let first = "{{with (index .State.Health.Log 0)}}{{.ExitCode}} {{.Output}}{{end}}";
-    assert_eq!(s.inspect("hangs", first), "-1 Health check exceeded timeout (300ms): begun");
+    assert_eq!(s.inspect("hangs", first), "-1 Health check exceeded timeout (300ms): begun\n");
     let writes = "--health-cmd 'head -c 100000 /dev/zero | tr \"\\0\" x' --health-interval 50ms";
     s.detached(&format!("--name writes {writes} busybox sleep 1000"));
     s.corten("wait --condition healthy writes").ok();
@@ -147,7 +147,7 @@ fn an_unhealthy_container_is_killed_stopped_or_started_again() {
 #[test]
 fn a_probe_ends_with_its_container() {
     let s = Sandbox::with(&["busybox"]);
-    // Its processes would be the host's, and go on.
+    // Its processes are the host's: they would go on.
     let check = "--health-cmd 'touch /begun; sleep 1000' --health-interval 50ms";
     s.detached(&format!("--name box --pid host {check} busybox sleep 1000"));
     wait_until("a probe", 30, || s.corten("exec box ls /begun").code == 0);

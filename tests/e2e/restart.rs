@@ -43,7 +43,7 @@ fn one_that_is_stopped_stays_so_and_one_that_dies_does_not() {
         let now = s.inspect("box", "{{.State.Running}} {{.RestartCount}} {{.State.Pid}}");
         now.starts_with("true 1 ") && !now.ends_with(" 0")
     });
-    assert_eq!(s.corten("logs box").ok(), "up\nup", "the log goes on");
+    wait_until("a log that goes on", 20, || s.corten("logs box").ok() == "up\nup");
     assert_eq!(s.corten("exec box echo in").ok(), "in");
     s.corten("kill box").ok();
     assert_eq!(s.inspect("box", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");

@@ -94,8 +94,9 @@ impl Engine {
         let Life { code, since: started, oom_killed, error, clients, .. } = life;
         let state = State::Exited { code, started, at: Time::now(), oom_killed, error };
         if container.settings.auto_remove {
+            let event = Event::of(&self.now(container), "destroy");
             self.discard(container);
-            self.tell(&[Event::of(container, "destroy")]);
+            self.tell(&[event]);
         } else {
             let _ = self.set_state(container, &state);
         }
@@ -156,7 +157,7 @@ impl Engine {
         drop(keeper);
         let oom_killed = ended.code == 137 && self.oom_killed(container);
         let _ = Journal::replay(&run.join("journal"));
-        self.tell(&end(container, &held, ended.code, since, oom_killed));
+        self.tell(&end(&self.now(container), &held, ended.code, since, oom_killed));
         drop(held);
         let again = watch.is_some_and(|watch| watch.again);
         let (code, since) = (ended.code, Some(since));

@@ -1,6 +1,7 @@
 //! Containers on disk: created, found, listed, removed. Names are claimed by exclusive creation, no lock is global.
 
 use crate::{Container, Error, MountKind, Network, Result, Settings, Share, State, Time};
+use std::borrow::Cow;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -257,10 +258,10 @@ impl Engine {
         // Failing to lock is no reason to leave anything.
         let _held = self.hold_containers(crate::check::Holding::Changing);
         let ours = |path: &Path| fs::read_link(path).is_ok_and(|id| id == Path::new(&container.id));
-        // It may have been connected to networks since it was read.
+        // It may have been renamed, or connected to networks, since it was read.
         let lock = self.lock_briefly(container);
-        let endpoints =
-            self.read(&container.id).map_or_else(|_| container.endpoints.clone(), |now| now.endpoints);
+        let now = self.now(container);
+        let (container, endpoints) = (&*now, now.endpoints.clone());
         let _ = fs::remove_dir_all(self.directory(container));
         if container.settings.auto_remove {
             self.remove_anonymous(container);
@@ -355,6 +356,11 @@ impl Engine {
             None if dir.join("config.json").exists() => Ok(State::Created),
             None => Err(Error::NoSuchContainer(container.name.clone())),
         }
+    }
+
+    /// As it is by now: a monitor read it when it was started.
+    pub(crate) fn now<'a>(&self, container: &'a Container) -> Cow<'a, Container> {
+        self.read(&container.id).map_or(Cow::Borrowed(container), Cow::Owned)
     }
 
     pub(crate) fn read(&self, id: &str) -> Result<Container> {

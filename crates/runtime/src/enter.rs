@@ -90,8 +90,11 @@ fn attempt(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched,
     if let Some(cpus) = &what.first_cpus {
         schedule::set_affinity(0, cpus).map_err(|e| Failure::new(e, "first cpu affinity"))?;
     }
-    process::set_namespace(what.pidfd, what.namespaces & CLONE_NEWPID)
-        .map_err(|e| Failure::new(e, "join the pid namespace"))?;
+    // One with the host's processes has no namespace of its own to join.
+    if what.namespaces & CLONE_NEWPID != 0 {
+        process::set_namespace(what.pidfd, CLONE_NEWPID)
+            .map_err(|e| Failure::new(e, "join the pid namespace"))?;
+    }
     let (pid, pidfd) = match birth(&mut ready, born.as_ref())? {
         Side::Parent { pid, pidfd } => (pid, pidfd),
         Side::Child => {

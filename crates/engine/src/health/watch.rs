@@ -110,7 +110,7 @@ impl Watch<'_> {
         self.rest();
         if changed {
             let action = format!("health_status: {}", self.health.status.word());
-            self.engine.tell(&[crate::Event::of(self.container, action)]);
+            self.engine.tell(&[crate::Event::of(&self.engine.now(self.container), action)]);
         }
         if changed && self.health.status == HealthStatus::Unhealthy {
             self.act(container);
