@@ -85,3 +85,24 @@ fn shared_ids_are_held_by_the_last_of_them() {
     }
     s.end();
 }
+
+/// A mount that cannot show files by the container's ids is refused, not shown by other ids.
+#[test]
+fn a_file_system_that_cannot_map_owners_is_refused() {
+    let s = Sandbox::with(&["busybox"]);
+    let data = s.dir.join("ramfs");
+    fs::create_dir(&data).expect("writable");
+    rustix::mount::mount("ramfs", &data, "ramfs", rustix::mount::MountFlags::empty(), c"")
+        .expect("it is in every kernel");
+    let refused = s.corten(&format!("run --name box --network none -v {}:/d busybox true", data.display()));
+    refused.fails(125, &["ramfs", "this file system has no idmapped mounts", "--userns=host"]);
+    s.corten("rm box").ok();
+    let host = s.corten(&format!(
+        "run --rm --network none --userns host -v {}:/d busybox touch /d/x",
+        data.display()
+    ));
+    host.ok();
+    assert!(data.join("x").exists());
+    rustix::mount::unmount(&data, rustix::mount::UnmountFlags::empty()).expect("it is ours");
+    s.end();
+}

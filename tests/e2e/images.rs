@@ -172,3 +172,27 @@ fn layers_as_a_tree_and_what_lies_on_them() {
     assert_eq!(s.corten("image ls --format '{{.Repository}}'").ok(), "busybox");
     s.end();
 }
+
+/// As many as Docker's overlay2 takes, and one.
+#[test]
+fn an_image_of_128_layers() {
+    let s = Sandbox::new();
+    let base = image("busybox-old.tar");
+    s.host(&format!(
+        "mkdir in out && tar -C in -xf {} && cp $(find in -name layer.tar | head -n 1) out/1.tar && cd out &&
+         for n in $(seq 2 128); do mkdir f && echo $n >f/last && echo $n >f/of-$n && tar -C f -cf $n.tar last of-$n && rm -r f; done &&
+         hashes=$(for n in $(seq 128); do sha256sum <$n.tar | cut -d' ' -f1; done | sed 's/.*/\"sha256:&\"/' | paste -sd, -) &&
+         names=$(for n in $(seq 128); do echo $n.tar; done | sed 's/.*/\"&\"/' | paste -sd, -) &&
+         echo \"{{\\\"architecture\\\":\\\"amd64\\\",\\\"os\\\":\\\"linux\\\",\\\"rootfs\\\":{{\\\"type\\\":\\\"layers\\\",\\\"diff_ids\\\":[$hashes]}}}}\" >config.json &&
+         echo \"[{{\\\"Config\\\":\\\"config.json\\\",\\\"RepoTags\\\":[\\\"many:1\\\"],\\\"Layers\\\":[$names]}}]\" >manifest.json &&
+         tar -cf ../many.tar *.json *.tar",
+        base.display()
+    ))
+    .ok();
+    s.corten("load -q -i many.tar").ok();
+    let seen = s.corten(
+        "run --rm --network none many:1 sh -c 'cat /last; ls -d /of-* | wc -l; echo new >/last; cat /last'",
+    );
+    assert_eq!(seen.ok(), "128\n127\nnew");
+    s.end();
+}
