@@ -62,7 +62,8 @@ pub fn run(sections: &[String]) -> anyhow::Result<()> {
     packages::install(PACKAGES)?;
     let images = test::images()?;
     let corten = test::corten()?;
-    let dir = test::target().join("bench");
+    let dir =
+        std::env::var_os("CORTEN_BENCH_DIR").map_or_else(|| test::target().join("bench"), PathBuf::from);
     fs::create_dir_all(&dir)?;
     let floor = dir.join("floor");
     shell::run(Command::new("cc").args(["-O2", "-static", "-o"]).arg(&floor).arg("xtask/bench/floor.c"))?;
@@ -129,8 +130,8 @@ impl Bench {
                 (section.name, section.table())
             };
             println!("{table}");
-            // The figures of another binary do not belong into our documentation.
-            if std::env::var_os("CORTEN_BIN").is_none() {
+            // The figures of another binary, or of another file system, do not belong into the tables of our documentation.
+            if ["CORTEN_BIN", "CORTEN_BENCH_DIR"].iter().all(|name| std::env::var_os(name).is_none()) {
                 report::keep(name, &table)?;
             }
         }
