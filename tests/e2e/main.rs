@@ -49,6 +49,7 @@ mod stats;
 mod strangers;
 mod terminal;
 mod tutorial;
+mod ui;
 mod unpack;
 mod volumes;
 mod why;

@@ -52,6 +52,7 @@ mod system_check;
 mod system_df;
 mod tag;
 mod top;
+mod ui;
 mod update;
 mod version;
 mod volume;
@@ -60,6 +61,7 @@ mod why;
 
 pub use args::parse;
 pub use options::ContainerArgs;
+pub use ps::status as status_words;
 pub use pull::for_run as pull_for_run;
 pub use run::io_words;
 #[cfg(test)]
@@ -195,6 +197,7 @@ const COMMANDS: &[Command] = &[
     command("history", "Show how an image came about", history::main),
     command("tag", "Give an image another name", tag::main),
     command("rmi", "Remove images", rmi::main),
+    command("ui", "Watch containers in the terminal, and act on them by keys", ui::main),
     command("events", "Show what happens, now and earlier", events::main),
     command("map", "Draw what there is now, and how it hangs together", map::main),
     command("compare", "Show what the kernel treats differently in two containers", compare::main),
@@ -278,6 +281,7 @@ const SYSTEM: &[Command] = &[
         "Remove the bridge, the firewall table and the cgroup when no container is left",
         system::down,
     ),
+    command("ui", "Watch containers in the terminal, and act on them by keys", ui::main),
     command("events", "Show what happens, now and earlier", events::main),
     command("info", "Show what the engine uses and holds", system::info),
 ];

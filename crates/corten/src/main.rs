@@ -6,6 +6,7 @@ mod fmt;
 mod map;
 mod oci;
 mod resolve;
+mod ui;
 mod why;
 
 fn main() -> std::process::ExitCode {
