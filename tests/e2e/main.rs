@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cgroup;
+mod cgroup_tree;
 mod check;
 mod commit;
 mod connect;
@@ -17,6 +18,7 @@ mod host_image;
 mod identity;
 mod images;
 mod kill;
+mod layers;
 mod lifecycle;
 mod map;
 mod names;

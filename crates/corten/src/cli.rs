@@ -3,6 +3,7 @@
 pub mod args;
 mod attach;
 mod boot;
+mod cgroup;
 mod commit;
 mod compare;
 mod confirm;
@@ -23,6 +24,7 @@ mod import;
 mod inspect;
 mod inspect_as;
 mod kill;
+mod layers;
 mod load;
 mod login;
 mod logs;
@@ -200,6 +202,7 @@ const COMMANDS: &[Command] = &[
     command("ui", "Watch containers in the terminal, and act on them by keys", ui::main),
     command("events", "Show what happens, now and earlier", events::main),
     command("map", "Draw what there is now, and how it hangs together", map::main),
+    command("layers", "Show which layer gives which file, and what is hidden", layers::main),
     command("compare", "Show what the kernel treats differently in two containers", compare::main),
     command("version", "Show the version", version::main),
     command("info", "Show what the engine uses and holds", system::info),
@@ -247,6 +250,9 @@ const IMAGE: &[Command] = &[
     command("tag", "Give an image another name", tag::main),
     command("tree", "Show the layers of an image", image_tree::main),
 ];
+
+const CGROUP: &[Command] =
+    &[command("tree", "Show control groups: their limits, and what is used of them", cgroup::tree)];
 
 const NETWORK: &[Command] = &[
     command("connect", "Connect a container to a network", network::connect::connect),
@@ -299,6 +305,7 @@ const MANIFEST: &[Command] =
 
 /// Families of commands: `corten container ls`.
 const GROUPS: &[(&str, &str, &[Command])] = &[
+    ("cgroup", "Look at control groups", CGROUP),
     ("container", "Manage containers", CONTAINER),
     ("image", "Manage images", IMAGE),
     ("manifest", "Look at manifests in registries", MANIFEST),

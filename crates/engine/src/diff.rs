@@ -27,9 +27,9 @@ impl Change {
     }
 }
 
-const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(crate) const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Paths of the engine's own trees: no link is followed.
-const PLAIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+pub(crate) const PLAIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
 impl Engine {
     /// Paths with a leading slash, sorted.
@@ -164,19 +164,19 @@ fn open_in(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     openat2(root, if path.is_empty() { b"." } else { path }, DIR, Mode::empty(), PLAIN)
 }
 
-fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
 }
 
-fn kind(stat: &Stat) -> FileType {
+pub(crate) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-fn is_whiteout(stat: &Stat) -> bool {
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     kind(stat) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-fn is_opaque(dir: &OwnedFd) -> bool {
+pub(crate) fn is_opaque(dir: &OwnedFd) -> bool {
     let mut value = Vec::with_capacity(8);
     let got = fgetxattr(dir, c"trusted.overlay.opaque", rustix::buffer::spare_capacity(&mut value));
     got.is_ok() && value == b"y"

@@ -1,6 +1,8 @@
 //! What the kernel says of containers that run: the ground on which `ns`, `compare` and `why` stand.
 
 pub mod facts;
+pub mod groups;
+pub mod layers;
 pub mod map;
 pub mod sockets;
 pub mod spaces;
