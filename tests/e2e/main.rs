@@ -6,6 +6,7 @@ mod cgroup_tree;
 mod check;
 mod commit;
 mod connect;
+mod denied;
 mod differential;
 mod disk;
 mod events;

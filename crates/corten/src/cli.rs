@@ -272,6 +272,7 @@ const NS: &[Command] = &[
 ];
 
 const WHY: &[Command] = &[
+    command("denied", "Which rule refuses what a program in a container wants", why::denied),
     command("exited", "How a container came to its end", why::exited),
     command("port", "Who answers on a port, and from where it can be reached", why::port),
     command("slow", "What a running container waits for", why::slow),

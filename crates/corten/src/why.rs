@@ -1,6 +1,7 @@
 //! `corten why`: what one would find out with ss, nft, dmesg and /sys/fs/cgroup, asked in words. Each answer says how to see it by
 //! hand.
 
+pub mod denied;
 pub mod exited;
 pub mod port;
 pub mod slow;

@@ -4,6 +4,7 @@ pub mod facts;
 pub mod groups;
 pub mod layers;
 pub mod map;
+pub mod refused;
 pub mod sockets;
 pub mod spaces;
 

@@ -1,7 +1,7 @@
 //! From what a container shall be to what the runtime is asked for: Docker's defaults, as tables.
 
 mod binds;
-mod filter;
+pub(crate) mod filter;
 mod limits;
 mod texts;
 

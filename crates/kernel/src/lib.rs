@@ -14,3 +14,4 @@ pub mod process;
 pub mod pty;
 pub mod schedule;
 pub mod seccomp;
+pub mod trace;

@@ -7,7 +7,7 @@ use runtime::oci::Listener;
 use rustix::fd::OwnedFd;
 use steps::Credentials;
 
-pub(super) fn seccomp(s: &Settings, caps: CapSet, privileged: bool) -> Result<Option<Program>> {
+pub(crate) fn seccomp(s: &Settings, caps: CapSet, privileged: bool) -> Result<Option<Program>> {
     match s.security.seccomp.as_deref() {
         None if privileged || s.privileged => Ok(None),
         Some("unconfined") => Ok(None),
