@@ -19,6 +19,7 @@ mod host_image;
 mod identity;
 mod images;
 mod kill;
+mod lab;
 mod layers;
 mod lifecycle;
 mod map;

@@ -24,6 +24,7 @@ mod import;
 mod inspect;
 mod inspect_as;
 mod kill;
+mod lab;
 mod layers;
 mod load;
 mod login;
@@ -204,6 +205,7 @@ const COMMANDS: &[Command] = &[
     command("map", "Draw what there is now, and how it hangs together", map::main),
     command("layers", "Show which layer gives which file, and what is hidden", layers::main),
     command("compare", "Show what the kernel treats differently in two containers", compare::main),
+    command("lab", "Learn what a container is made of, step by step", lab::main),
     command("version", "Show the version", version::main),
     command("info", "Show what the engine uses and holds", system::info),
 ];

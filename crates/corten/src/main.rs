@@ -3,6 +3,7 @@
 mod cli;
 mod explain;
 mod fmt;
+mod lab;
 mod map;
 mod oci;
 mod resolve;
