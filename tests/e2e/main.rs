@@ -23,6 +23,7 @@ mod lab;
 mod layers;
 mod lifecycle;
 mod map;
+mod map_serve;
 mod names;
 mod namespaces;
 mod network;

@@ -1,6 +1,7 @@
 //! `corten map`: what there is now, as a picture. The picture is of [`engine::look::map::Map`], and has three forms.
 
 pub mod page;
+pub mod serve;
 pub mod svg;
 pub mod text;
 

@@ -17,24 +17,55 @@ svg g:hover{cursor:pointer}
 
 const SCRIPT: &str = r"<script>
 const hint = document.getElementById('hint');
-document.querySelectorAll('svg g').forEach(g => {
+const follow = () => document.querySelectorAll('svg g').forEach(g => {
   const title = g.querySelector('title');
   if (!title) return;
   const show = () => { hint.textContent = title.textContent; };
   g.addEventListener('mouseenter', show);
   g.addEventListener('click', show);
 });
+follow();
 </script>";
 
-pub fn page(map: &Map) -> String {
+/// Asks for the picture every second, and changes it where it has changed.
+const LIVE: &str = r"<script>
+const live = document.getElementById('live');
+let last = '';
+const again = async () => {
+  try {
+    const answer = await fetch('/map.svg', { cache: 'no-store' });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(text);
+    if (text !== last) {
+      last = text;
+      const picture = new DOMParser().parseFromString(text, 'image/svg+xml').documentElement;
+      document.querySelector('svg').replaceWith(document.importNode(picture, true));
+      follow();
+    }
+    live.textContent = 'live';
+  } catch (error) {
+    live.textContent = 'no answer: this is how it was';
+  }
+  setTimeout(again, 1000);
+};
+again();
+</script>";
+
+/// As it is now; `live`: it asks whoever serves it how it goes on.
+pub fn page(map: &Map, live: bool) -> String {
     let name = escape(&map.host.name);
     let count = map.containers.len();
     let svg = svg(map);
+    let scripts = "script-src 'unsafe-inline'";
+    let asks = if live { format!("{scripts}; connect-src 'self'") } else { scripts.to_owned() };
+    let head = HEAD.replace(scripts, &asks);
     format!(
-        "{HEAD}<title>corten map: {name}</title></head><body>\n<header><h1>{count} container{} on {name}</h1>\
+        "{head}<title>corten map: {name}</title></head><body>\n<header><h1>{count} container{} on {name}</h1>\
          <span class=\"key\">namespaces:<i style=\"background:#cdebd5\"></i>its own<i style=\"background:#ffe3b0\"></i>shared\
          <i style=\"background:#ffd0cc\"></i>this machine's</span>\
-         <span id=\"hint\">point at a thing: here is the command that shows it by hand</span></header>\n{svg}{SCRIPT}</body></html>\n",
-        if count == 1 { "" } else { "s" }
+         {}<span id=\"hint\">point at a thing: here is the command that shows it by hand</span></header>\n{svg}{SCRIPT}{}</body></html>\n",
+        if count == 1 { "" } else { "s" },
+        if live { "<span id=\"live\">live</span>" } else { "" },
+        if live { LIVE } else { "" },
     )
 }

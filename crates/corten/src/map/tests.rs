@@ -115,7 +115,7 @@ fn as_a_picture_it_has_all_and_is_well_formed() {
 
 #[test]
 fn a_page_needs_nothing_else() {
-    let page = page::page(&map());
+    let page = page::page(&map(), false);
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("1 container on vm"));
     // Nothing is asked for from anywhere.
     for from in ["src=", "href=", "@import", "url("] {
