@@ -1,6 +1,7 @@
 //! The end-to-end tests, one file a theme. Each test runs the `corten` binary in a sandbox of its own.
 
 mod bad_input;
+mod book;
 mod cgroup;
 mod cgroup_tree;
 mod check;
