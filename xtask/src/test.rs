@@ -61,12 +61,18 @@ const VM_IMAGES: &[&str] = &[
 /// call runtimes), or more time there than it is worth (what registries, stores and parsers do is the same on every kernel): these
 /// run on the host only.
 const NOT_IN_VM: &[&str] = &[
+    "book::container",
+    "book::namespaces",
+    "book::network",
+    "book::overlay",
+    "book::security",
     "check::",
     "disk::",
     "firewalls::beside_docker",
     "firewalls::beside_ufw",
     "kill::",
-    "map_serve::the_page_lives_in_a_real_browser",
+    "layers::",
+    "map_serve::",
     "names::dig_has_nothing_to_complain_about",
     "names::other_names_are_asked_outside",
     "network_limits::a_full_bridge",
