@@ -206,11 +206,11 @@ mod tests {
         };
         let rates = [("corten/abc".to_owned(), 25.0)].into();
         insta::assert_snapshot!(text(&root, &rates, true), @r"
-        corten                                                       # G=corten
-        └─ web  2 processes                                          # G=corten/abc
-              memory     30.52MiB of 61.04MiB  ▕█████     ▏50 %      # cat /sys/fs/cgroup/$G/{memory.current,memory.max}
-              cpu        1.50 s  ▕██▌       ▏25 %                    # cat /sys/fs/cgroup/$G/cpu.stat
-              cpu limit  at most 0.5                                 # cat /sys/fs/cgroup/$G/cpu.max
+        corten                                                    # G=corten
+        └─ web  2 processes                                       # G=corten/abc
+              memory     30.52MiB of 61.04MiB  ▕█████     ▏50 %   # cat /sys/fs/cgroup/$G/{memory.current,memory.max}
+              cpu        1.50 s  ▕██▌       ▏25 %                 # cat /sys/fs/cgroup/$G/cpu.stat
+              cpu limit  at most 0.5                              # cat /sys/fs/cgroup/$G/cpu.max
         ");
     }
 }

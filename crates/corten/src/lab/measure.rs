@@ -72,8 +72,8 @@ mod tests {
         let wanted = parts([2048.0, 512.0, 80.0]);
         insta::assert_snapshot!(bars(&wanted, &parts([77.0, 19.0, 4.0])), @r"
         user1  ███████████████████████████████████████              77.0 %   promised 77.6 %
-          user2  ██████████                                           19.0 %   promised 19.4 %
-          user3  ██                                                    4.0 %   promised  3.0 %
+        user2  ██████████                                           19.0 %   promised 19.4 %
+        user3  ██                                                    4.0 %   promised  3.0 %
         ");
     }
 }
