@@ -13,6 +13,7 @@ const PACKAGES: &[&str] = &[
     "buildah",
     "busybox-static",
     "ca-certificates",
+    "chromium-headless-shell",
     "conmon",
     "containerd",
     "curl",
@@ -39,9 +40,6 @@ const PACKAGES: &[&str] = &[
     "xz-utils",
     "zstd",
 ];
-
-/// For one test each, which says so and passes without: a mirror that lacks them is no reason to fail.
-const WELCOME: &[&str] = &["chromium-headless-shell"];
 
 /// The images that the tests inside the virtual machine need: the largest ones stay out, emulated disks are slow.
 const VM_IMAGES: &[&str] = &[
@@ -122,9 +120,6 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         bail!("the end-to-end tests make namespaces, mounts and cgroups: run this as root");
     }
     packages::install(PACKAGES)?;
-    if let Err(error) = packages::install(WELCOME) {
-        println!("going on without {}: {error:#}", WELCOME.join(" "));
-    }
     let images = images()?;
     let corten = corten()?;
     // What fails in one stage says nothing about the others: all are run, all failures told at the end.
