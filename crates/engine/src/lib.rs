@@ -35,7 +35,7 @@ mod still;
 mod store;
 pub mod top;
 mod update;
-mod users;
+pub mod users;
 mod volumes;
 
 pub use commit::CommitOptions;

@@ -4,6 +4,7 @@
 //! CVE-2026-47262). A word of digits is a number and never a name (CVE-2016-3697), and must fit (CVE-2024-40635).
 
 use crate::{Error, Result};
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use std::io::Read;
 
@@ -19,7 +20,8 @@ pub struct User {
 
 const LIMIT: u64 = 4 << 20;
 
-/// The text of a file in the first of `roots` that has it.
+/// The text of a file in the first of `roots` that has something by this name. What is there and is no regular file (a
+/// deletion among layers, a FIFO, a device) hides what lies below, and reads as empty.
 pub fn read_in(roots: &[String], path: &str) -> String {
     for root in roots {
         let Ok(dir) = rustix::fs::open(
@@ -29,20 +31,31 @@ pub fn read_in(roots: &[String], path: &str) -> String {
         ) else {
             continue;
         };
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        // To open a device of the image's can have effects on the host: what it is comes first.
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let Ok(file) = kernel::open::openat2(&dir, path, flags, Mode::empty(), resolve) else { continue };
-        if !rustix::fs::fstat(&file)
-            .is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile)
-        {
-            continue;
-        }
-        let mut bytes = Vec::new();
-        if std::fs::File::from(file).take(LIMIT).read_to_end(&mut bytes).is_ok() {
-            return String::from_utf8_lossy(&bytes).into_owned();
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        match kernel::open::openat2(&dir, path, flags, Mode::empty(), resolve) {
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
+            found => return found.ok().and_then(|file| text(&file)).unwrap_or_default(),
         }
     }
     String::new()
+}
+
+/// The whole lines of a regular file, up to a bound.
+fn text(file: &OwnedFd) -> Option<String> {
+    let mode = rustix::fs::fstat(file).ok()?.st_mode;
+    if FileType::from_raw_mode(mode) != FileType::RegularFile {
+        return None;
+    }
+    let file = std::fs::File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LIMIT).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 == LIMIT {
+        // Half a line could have half a number in it.
+        bytes.truncate(bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1));
+    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Finds `spec` in the texts of `/etc/passwd` and `/etc/group`.
@@ -59,24 +72,31 @@ pub fn find(spec: &str, passwd: &str, group: &str, extra: &[String]) -> Result<U
             let fields = entry.as_ref().ok_or_else(|| {
                 Error::Invalid(format!("unable to find user {user}: no matching entries in passwd file"))
             })?;
-            (
-                fields[2]
-                    .parse()
-                    .map_err(|_| Error::Invalid(format!("the passwd file has no number for user {user}")))?,
-                entry,
-            )
+            let uid = id(fields[2]).ok_or_else(|| {
+                Error::Invalid(format!("the passwd file has no number in range 0-2147483647 for user {user}"))
+            })?;
+            (uid, entry)
         }
     };
     let mut found = User { uid, home: "/".to_owned(), ..User::default() };
     if let Some(fields) = &entry {
-        found.gid = fields[3].parse().unwrap_or_default();
+        // Only a group that is named needs none from here; nobody becomes one of root's by a mistake in the file.
+        found.gid = match (id(fields[3]), wanted_group) {
+            (Some(gid), _) => gid,
+            (None, Some(_)) => 0,
+            (None, None) => {
+                let name = fields[0];
+                let text = format!("the passwd file has no group in range 0-2147483647 for user {name}");
+                return Err(Error::Invalid(text));
+            }
+        };
         found.home = if fields[5].is_empty() { "/".to_owned() } else { fields[5].to_owned() };
     }
     let groups = || group.lines().map(|l| l.split(':').collect::<Vec<_>>()).filter(|f| f.len() >= 3);
     let group_id = |word: &str| -> Result<u32> {
         match number(word)? {
             Some(gid) => Ok(gid),
-            None => groups().find(|f| f[0] == word).and_then(|f| f[2].parse().ok()).ok_or_else(|| {
+            None => groups().find(|f| f[0] == word).and_then(|f| id(f[2])).ok_or_else(|| {
                 Error::Invalid(format!("unable to find group {word}: no matching entries in group file"))
             }),
         }
@@ -85,7 +105,7 @@ pub fn find(spec: &str, passwd: &str, group: &str, extra: &[String]) -> Result<U
         (Some(word), _) => found.gid = group_id(word)?,
         (None, Some(fields)) => {
             let member = |f: &Vec<&str>| f.len() >= 4 && f[3].split(',').any(|m| m == fields[0]);
-            found.groups = groups().filter(member).filter_map(|f| f[2].parse().ok()).take(1024).collect();
+            found.groups = groups().filter(member).filter_map(|f| id(f[2])).take(1024).collect();
         }
         _ => {}
     }
@@ -96,6 +116,11 @@ pub fn find(spec: &str, passwd: &str, group: &str, extra: &[String]) -> Result<U
     found.groups.sort_unstable();
     found.groups.dedup();
     Ok(found)
+}
+
+/// A number of a file's, in the range that ids have: 4294967295 would mean "stay who you are" to setresuid(2).
+fn id(field: &str) -> Option<u32> {
+    field.parse().ok().filter(|n| field.bytes().all(|b| b.is_ascii_digit()) && *n <= i32::MAX as u32)
 }
 
 /// `Some` for a word of digits, which is an error when it is too large.
@@ -134,5 +159,21 @@ mod tests {
     fn cve_2024_40635_too_large_is_an_error() {
         assert!(find("2147483648", PASSWD, GROUP, &[]).is_err());
         assert!(find("99999999999999999999", PASSWD, GROUP, &[]).is_err());
+        assert!(find("7:2147483648", PASSWD, GROUP, &[]).is_err());
+    }
+
+    #[test]
+    fn cve_2026_46680_numbers_in_the_files_are_no_way_to_root() {
+        for bad in ["4294967295", "4294967296", "-1", "+5", "", "0x0", "x"] {
+            let user = format!("root:x:0:0::/root:\nevil:x:{bad}:100::/:\n");
+            assert!(find("evil", &user, GROUP, &[]).is_err(), "user {bad:?}");
+            let user = format!("evil:x:1000:{bad}::/:\n");
+            assert!(find("evil", &user, GROUP, &[]).is_err(), "group {bad:?}");
+            assert!(find("1000", &user, GROUP, &[]).is_err(), "group {bad:?}");
+            assert_eq!(find("evil:wheel", &user, GROUP, &[]).unwrap().gid, 10);
+            let group = format!("evil:x:{bad}:web\nmore:x:11:web\n");
+            assert!(find("7:evil", PASSWD, &group, &[]).is_err(), "group {bad:?}");
+            assert_eq!(find("web", PASSWD, &group, &[]).unwrap().groups, [11]);
+        }
     }
 }
