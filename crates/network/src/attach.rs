@@ -159,11 +159,16 @@ pub fn attach(
     attachment
 }
 
+/// The hardware address of a network's switch, and so of all its gateways.
+fn bridge_mac(network: &Network) -> [u8; 6] {
+    let first = network.pools.iter().find_map(|pool| pool.gateway);
+    mac(first.unwrap_or(Ipv4Addr::UNSPECIFIED.into()))
+}
+
 /// The switch of a network.
 pub fn bridge(network: &Network) -> Vec<Step> {
     let gateways = network.pools.iter().filter_map(|pool| Some((pool.gateway?, pool.subnet.prefix)));
     let mut addresses: Vec<_> = gateways.collect();
-    let first = addresses.first().map_or(Ipv4Addr::UNSPECIFIED.into(), |(address, _)| *address);
     if network.has_ipv6() {
         // The bridge asks for its neighbours by this address, and one of the kernel's own is not ready for a second.
         addresses.push((Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into(), 64));
@@ -174,7 +179,7 @@ pub fn bridge(network: &Network) -> Vec<Step> {
     let name = &network.link;
     let mut steps = vec![Step::from(EnsureBridge {
         name: Text::from(name.as_str()),
-        mac: mac(first),
+        mac: bridge_mac(network),
         addresses,
         mtu: network.mtu,
     })];
@@ -232,11 +237,19 @@ pub fn configured(plugs: &[Plug], number: usize) -> Configured {
     let plug = &plugs[number];
     let prefix = |address| plug.network.pool_of(address).map(|pool| (address, pool.subnet.prefix));
     let gateways = [true, false].into_iter().filter(|ipv4| way_out(plugs, *ipv4) == Some(number));
+    let gateways: Vec<_> = gateways.filter_map(|ipv4| plug.gateway(ipv4)).collect();
+    // A container next to this one could tell that it has the gateway's address, and be sent what leaves. Only of a bridge
+    // that somebody else may have made the hardware address is not known.
+    let named = plug.network.options.keys().any(|key| key.ends_with("bridge.name"));
+    let ours = plug.network.driver == Driver::Bridge && !named;
+    let fixed = |gateway: &IpAddr| ours.then(|| (*gateway, bridge_mac(plug.network)));
+    let neighbours = gateways.iter().filter_map(fixed).collect();
     Configured {
         name: plug.name().into(),
         index: plug.index(),
         addresses: plug.endpoint.addresses().filter_map(prefix).collect(),
-        gateways: gateways.filter_map(|ipv4| plug.gateway(ipv4)).collect(),
+        gateways,
+        neighbours,
     }
 }
 
@@ -411,6 +424,7 @@ mod tests {
         ip link set lo up
         ip link set eth0 up
         ip address add 10.77.0.2/16 brd + dev eth0
+        ip neighbour replace 10.77.0.1 lladdr 02:42:0a:4d:00:01 nud permanent dev eth0
         ip route add default via 10.77.0.1 dev eth0 proto static
         ");
     }

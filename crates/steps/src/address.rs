@@ -25,6 +25,8 @@ pub struct Configured {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The way out, at most one for each family; another link may have it.
     pub gateways: Vec<IpAddr>,
+    /// Neighbours with a fixed hardware address: who else tells that it has the gateway's is not believed.
+    pub neighbours: Vec<(IpAddr, [u8; 6])>,
 }
 
 impl ConfigureLinks {
@@ -36,6 +38,9 @@ impl ConfigureLinks {
             route::set_link_up(&mut batch, link.index);
             for (address, prefix) in &link.addresses {
                 route::add_address(&mut batch, link.index, *address, *prefix);
+            }
+            for (address, mac) in &link.neighbours {
+                route::add_neighbour(&mut batch, link.index, *address, *mac);
             }
             for gateway in &link.gateways {
                 route::add_default_route(&mut batch, link.index, *gateway);
@@ -63,6 +68,7 @@ impl ConfigureLinks {
             let parts = [
                 (1, "link up"),
                 (link.addresses.len(), "address"),
+                (link.neighbours.len(), "the gateway's hardware address"),
                 (link.gateways.len(), "default route"),
                 (1, "carrier"),
             ];
@@ -91,6 +97,10 @@ impl ConfigureLinks {
             for (address, prefix) in &link.addresses {
                 let how = if address.is_ipv4() { "brd +" } else { "nodad" };
                 lines.push(format!("ip address add {address}/{prefix} {how} dev {name}"));
+            }
+            for (address, mac) in &link.neighbours {
+                let mac = crate::bridge::mac(*mac);
+                lines.push(format!("ip neighbour replace {address} lladdr {mac} nud permanent dev {name}"));
             }
             for gateway in &link.gateways {
                 lines.push(format!("ip route add default via {gateway} dev {name} proto static"));
@@ -125,6 +135,7 @@ mod tests {
             index: 10,
             addresses: vec![(ip("10.77.0.2"), 16), (ip("fd00::2"), 64)],
             gateways: vec![ip("10.77.0.1"), ip("fd00::1")],
+            neighbours: vec![(ip("10.77.0.1"), [2, 0x42, 10, 77, 0, 1])],
         }]);
         let count = kernel::netlink::Messages(&step.batch).count();
         assert_eq!((step.purpose(count - 1), step.purpose(count)), ("carrier", ""));
@@ -135,6 +146,7 @@ mod tests {
                 "ip link set eth0 up",
                 "ip address add 10.77.0.2/16 brd + dev eth0",
                 "ip address add fd00::2/64 nodad dev eth0",
+                "ip neighbour replace 10.77.0.1 lladdr 02:42:0a:4d:00:01 nud permanent dev eth0",
                 "ip route add default via 10.77.0.1 dev eth0 proto static",
                 "ip route add default via fd00::1 dev eth0 proto static",
             ]

@@ -238,6 +238,26 @@ pub fn delete_address(batch: &mut Batch, index: u32, address: IpAddr, prefix: u8
     });
 }
 
+/// Fixes the hardware address of a neighbour, or replaces what is known of it: nothing that others say changes it.
+pub fn add_neighbour(batch: &mut Batch, index: u32, address: IpAddr, mac: [u8; 6]) {
+    const NUD_PERMANENT: u16 = 0x80;
+    const NDA_DST: u16 = 1;
+    const NDA_LLADDR: u16 = 2;
+    batch.message(libc::RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, |m| {
+        // struct ndmsg: family, index, state
+        let mut header = [0; 12];
+        header[0] = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 } as u8;
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        header[8..10].copy_from_slice(&NUD_PERMANENT.to_ne_bytes());
+        m.raw(&header);
+        match address {
+            IpAddr::V4(address) => m.bytes(NDA_DST, &address.octets()),
+            IpAddr::V6(address) => m.bytes(NDA_DST, &address.octets()),
+        }
+        m.bytes(NDA_LLADDR, &mac);
+    });
+}
+
 pub fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
     default_route(batch, libc::RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, index, gateway);
 }
