@@ -1,4 +1,4 @@
-//! What a container must not be able to do; a test for each rule of SECURITY.md, named after the hole it closes.
+//! What a container must not be able to do; the rules of docs/security.md, and the holes that they close.
 
 use e2e::Sandbox;
 use std::fs;

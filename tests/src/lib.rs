@@ -11,6 +11,7 @@ pub mod images;
 mod internet;
 mod output;
 mod pages;
+pub mod peers;
 mod process;
 mod pty;
 pub mod registry;

@@ -16,6 +16,7 @@ const PACKAGES: &[&str] = &[
     "chromium-headless-shell",
     "conmon",
     "containerd",
+    "crun",
     "curl",
     "docker-registry",
     "docker.io",
@@ -55,8 +56,8 @@ const VM_IMAGES: &[&str] = &[
     "nginx.tar",
 ];
 
-/// What needs more than the small machine has (the image `debian`, skopeo, umoci, docker-registry, dig, iptables, ufw, those who
-/// call runtimes), or more time there than it is worth (what registries, stores and parsers do is the same on every kernel): these
+/// What needs more than the small machine has (the image `debian`, skopeo, umoci, docker-registry, dig, iptables, ufw, a C compiler,
+/// those who call runtimes), or more time there than it is worth (what registries, stores and parsers do is the same on every kernel): these
 /// run on the host only.
 const NOT_IN_VM: &[&str] = &[
     "book::container",
@@ -65,6 +66,7 @@ const NOT_IN_VM: &[&str] = &[
     "book::overlay",
     "book::security",
     "check::",
+    "corpus::",
     "disk::",
     "firewalls::beside_docker",
     "firewalls::beside_ufw",
@@ -76,6 +78,7 @@ const NOT_IN_VM: &[&str] = &[
     "network_limits::a_full_bridge",
     "oci_bad_bundles::",
     "oci_drivers::",
+    "probe::",
     "registry::",
     "registry_auth::",
     "registry_push::",

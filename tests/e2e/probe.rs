@@ -1,0 +1,209 @@
+//! A program that tries everything that it should not be able to, in a default container: ours, Podman's and Docker's, side by
+//! side. docs/security.md has the table.
+
+use e2e::{Background, Sandbox, wait_until};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Command, Stdio};
+
+type Rows = BTreeMap<String, BTreeSet<String>>;
+
+/// What our default container may have in a row beside "no": nothing of it does harm, docs/security.md says why.
+const OURS: &[(&str, &[&str])] = &[
+    ("abstract sockets", &[]),
+    ("ambient", &["0000000000000000"]),
+    ("capabilities", &["00000000a80425fb"]),
+    ("control groups and release_agent", &[]),
+    ("devices that it makes", &[]),
+    ("dmesg", &[]),
+    ("families of sockets", &[]),
+    ("filter", &["2"]),
+    ("inheritable", &["0000000000000000"]),
+    ("inherited descriptors", &[]),
+    ("numbers of x32", &[]),
+    ("root is the host's", &[]),
+    ("secrets of the kernel", &[]),
+    ("sockets of the host", &[]),
+    ("system calls", &["name_to_handle_at"]),
+    ("timing of the host", &[]),
+    ("unusual devices", &[]),
+    (
+        "writable in /proc",
+        &["/proc/pressure/cpu", "/proc/pressure/io", "/proc/pressure/irq", "/proc/pressure/memory"],
+    ),
+    ("writable in /sys", &[]),
+];
+
+/// Where somebody else's container may do less, and why that is so.
+const THEIRS_IS_LESS: &[(&str, &str)] = &[
+    ("capabilities", "Podman leaves three out that Docker's images count on"),
+    (
+        "system calls",
+        "name_to_handle_at(2) only tells what a file's handle would be; today's Docker lets it pass as well",
+    ),
+];
+
+fn build(s: &Sandbox) {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/probe/probe.c");
+    s.host(&format!("cc -static -O1 -o probe {source}")).ok();
+}
+
+fn rows(text: &str) -> Rows {
+    let row = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        let words = value.split_whitespace().filter(|word| *word != "no").map(String::from);
+        Some((name.to_owned(), words.collect()))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+fn ours(s: &Sandbox, flags: &str) -> Rows {
+    let output = s.corten(&format!("run --rm {flags} -v ./probe:/probe:ro busybox /probe"));
+    rows(output.ok())
+}
+
+#[test]
+fn what_a_default_container_can_see_and_do() {
+    let s = Sandbox::with(&["busybox"]);
+    build(&s);
+    let seen = ours(&s, "");
+    let names: Vec<&str> = seen.keys().map(String::as_str).collect();
+    assert_eq!(names, OURS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    for ((name, words), (_, may)) in seen.iter().zip(OURS) {
+        assert!(words.iter().all(|word| may.contains(&word.as_str())), "{name}: {words:?}");
+    }
+    // With the host's ids nothing more is open but what that root may look at; and the probe finds what there is to find.
+    let host = ours(&s, "--userns host");
+    for name in [
+        "devices that it makes",
+        "control groups and release_agent",
+        "system calls",
+        "dmesg",
+        "timing of the host",
+    ] {
+        assert_eq!(host[name], seen[name], "{name}");
+    }
+    let everything = ours(&s, "--privileged");
+    for name in
+        ["root is the host's", "devices that it makes", "control groups and release_agent", "system calls"]
+    {
+        assert!(everything[name].len() > seen[name].len(), "{name}: {everything:?}");
+    }
+    s.end();
+}
+
+#[test]
+fn side_by_side() {
+    let s = Sandbox::with(&["busybox"]);
+    build(&s);
+    let seen = ours(&s, "");
+    s.corten("save -o image.tar busybox").ok();
+    let mut command = Command::new("unshare");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/probe/peers.sh");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--net", "bash", script]);
+    command.current_dir(&s.dir).stdin(Stdio::null());
+    command.env("DIR", &s.dir).env("IMAGE", s.dir.join("image.tar"));
+    command.env("GROUP", format!("/{}", s.scope.cgroup_parent));
+    let output = Background::start("the probe elsewhere", &mut command).wait_for(300);
+    let theirs: Vec<(&str, Rows)> = output
+        .ok()
+        .split("== ")
+        .filter_map(|part| part.split_once('\n'))
+        .map(|(name, text)| (name, rows(text)))
+        .collect();
+    assert_eq!(theirs.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["podman", "docker"]);
+    for (engine, theirs) in &theirs {
+        assert_eq!(theirs.len(), seen.len(), "{output}");
+        for (row, words) in &seen {
+            let excused = THEIRS_IS_LESS.iter().any(|(name, _)| name == row);
+            assert!(
+                excused || words.is_subset(&theirs[row]),
+                "{row}: {words:?}, {engine} has {:?}",
+                theirs[row]
+            );
+        }
+    }
+    s.host(&format!(
+        "find /sys/fs/cgroup -depth -type d -path '*/{}*' -exec rmdir {{}} + || true",
+        s.scope.cgroup_parent
+    ))
+    .ok();
+    s.end();
+}
+
+/// Two neighbours in one network: one tells that it is a router, and that it has an address that is not its own.
+#[test]
+fn cve_2020_13401_routers_that_are_none() {
+    let s = Sandbox::with(&["busybox"]);
+    build(&s);
+    s.corten("network create --ipv6 net").ok();
+    s.detached("--name victim --network net busybox sleep 1000");
+    let state = || {
+        let routes = s.corten("exec victim ip -6 route").ok().to_owned();
+        let host = s.host("ip -6 route show default; sysctl -n net.ipv6.conf.all.forwarding").stdout;
+        (routes, host)
+    };
+    let before = state();
+    assert!(before.0.contains("default"), "{before:?}");
+    let attack = |flags: &str, kind: &str| {
+        s.corten(&format!("run --rm --network net {flags} -v ./probe:/probe:ro busybox /probe {kind}"))
+    };
+    assert_eq!(attack("", "ra").ok(), "sent");
+    assert_eq!(state(), before);
+    assert!(attack("--cap-drop NET_RAW", "ra").ok().starts_with("no packets"));
+    // A neighbour that listens to such things takes it for a router: the packets are good ones.
+    s.detached("--name naive --network net busybox sleep 1000");
+    let pid = s.inspect("naive", "{{.State.Pid}}");
+    let listen = "sysctl -qw net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.eth0.accept_ra_from_local=1";
+    s.host(&format!("nsenter --net=/proc/{pid}/ns/net {listen}")).ok();
+    assert_eq!(attack("", "ra").ok(), "sent");
+    let naive = s.corten("exec naive ip -6 route");
+    assert!(naive.ok().contains("via fe80::1 "), "{naive}");
+    s.corten("rm -f victim naive").ok();
+    s.corten("network rm net").ok();
+    s.end();
+}
+
+/// A neighbour tells that it has an address of others': what is sent there goes to it. Not so with the gateway's, except on a
+/// bridge that may be somebody else's.
+#[test]
+fn nobody_else_becomes_the_gateway() {
+    let s = Sandbox::with(&["busybox"]);
+    build(&s);
+    s.corten("network create net").ok();
+    s.corten("network create -o com.docker.network.bridge.name=own0 own").ok();
+    for network in ["net", "own"] {
+        s.detached(&format!("--name victim --network {network} busybox sleep 1000"));
+        s.detached(&format!("--name friend --network {network} busybox sleep 1000"));
+        let gateway = s.inspect("victim", &format!("{{{{.NetworkSettings.Networks.{network}.Gateway}}}}"));
+        let reach =
+            |address: &str| s.corten(&format!("exec victim ping -c 1 -W 10 {address}")).ok().to_owned();
+        let hardware = |address: &str| {
+            let table = s.corten("exec victim cat /proc/net/arp").ok().to_owned();
+            let entry = table.lines().find(|line| line.starts_with(&format!("{address} "))).map(String::from);
+            entry.and_then(|entry| entry.split_whitespace().nth(3).map(String::from)).unwrap_or_default()
+        };
+        let friend = s.inspect("friend", &format!("{{{{.NetworkSettings.Networks.{network}.IPAddress}}}}"));
+        reach(&gateway);
+        reach(&friend);
+        let before = (hardware(&gateway), hardware(&friend));
+        // For some two seconds: what is heard of others later may set it right again.
+        let attack = |address: &str, taken: &dyn Fn() -> bool| {
+            let line =
+                format!("run --rm --network {network} -v ./probe:/probe:ro busybox /probe arp {address}");
+            let running = s.start(&line);
+            wait_until("the address to be taken", 20, taken);
+            assert_eq!(running.wait().ok(), "sent");
+        };
+        attack(&friend, &|| hardware(&friend) != before.1);
+        if network == "own" {
+            attack(&gateway, &|| hardware(&gateway) != before.0);
+        } else {
+            attack(&gateway, &|| true);
+            assert_eq!(hardware(&gateway), before.0, "the gateway is known");
+            reach(&gateway);
+        }
+        s.corten("rm -f victim friend").ok();
+    }
+    s.corten("network rm net own").ok();
+    s.end();
+}
