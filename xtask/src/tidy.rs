@@ -35,6 +35,7 @@ pub fn run() -> anyhow::Result<()> {
         file(path, &text, &mut faults);
     }
     imports(&mut faults)?;
+    holes(&mut faults)?;
     if !faults.is_empty() {
         bail!("house rules broken:\n  {}", faults.join("\n  "));
     }
@@ -95,6 +96,40 @@ fn file(path: &Path, text: &str, faults: &mut Vec<String>) {
     }
 }
 
+/// Every test and file that docs/security.md names is there, and every test that is named after a hole is in it.
+fn holes(faults: &mut Vec<String>) -> anyhow::Result<()> {
+    const PAGE: &str = "docs/security.md";
+    let root = shell::root();
+    let page = fs::read_to_string(root.join(PAGE)).with_context(|| format!("cannot read {PAGE}"))?;
+    let mut functions = Vec::new();
+    for path in sources(&root)? {
+        let module = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path)?;
+        let names = text.lines().filter_map(|line| line.trim_start().strip_prefix("fn ")?.split('(').next());
+        functions.extend(names.map(|name| format!("{module}::{name}")));
+    }
+    let exists = |path: &str| root.join(path).exists();
+    faults.extend(named(&page, &functions, exists).into_iter().map(|fault| format!("{PAGE}: {fault}")));
+    Ok(())
+}
+
+fn named(page: &str, functions: &[String], exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let words: Vec<&str> = page.split('`').skip(1).step_by(2).collect();
+    let is_test = |word: &&&str| word.contains("::") && !word.contains([' ', '(']);
+    let last_two = |word: &str| {
+        word.rsplitn(3, "::").take(2).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("::")
+    };
+    let tests: Vec<String> = words.iter().filter(is_test).map(|word| last_two(word)).collect();
+    let missing =
+        tests.iter().filter(|test| !functions.contains(test)).map(|test| format!("there is no test {test}"));
+    let of_a_hole = |function: &&String| function.contains("::cve_") || function.contains("::ghsa_");
+    let untold = functions.iter().filter(of_a_hole).filter(|function| !tests.contains(function));
+    let untold = untold.map(|function| format!("does not name the test {function}"));
+    let paths = words.iter().filter(|word| word.starts_with("crates/") || word.starts_with("tests/"));
+    let gone = paths.filter(|path| !exists(path)).map(|path| format!("there is no {path}"));
+    missing.chain(untold).chain(gone).collect()
+}
+
 /// The dependencies between the crates, as their Cargo.toml say.
 fn imports(faults: &mut Vec<String>) -> anyhow::Result<()> {
     let names: Vec<&str> = IMPORTS.iter().map(|(name, _)| *name).collect();
@@ -152,6 +187,17 @@ mod tests {
         assert_eq!(faults("crates/kernel/src/x.rs", &dangerous).len(), 0);
         let open = concat!("//! What.\nfn f() { todo", "!() }\n");
         assert_eq!(faults("crates/kernel/src/x.rs", open).len(), 1);
+    }
+
+    #[test]
+    fn tests_of_holes_and_their_page_agree() {
+        let functions = ["a::cve_1_x", "a::cve_2_y", "b::other"].map(String::from);
+        let faults = |page: &str| named(page, &functions, |path| path == "crates/a.rs");
+        assert!(faults("`e2e::a::cve_1_x`, `a::cve_2_y`, `b::other` in `crates/a.rs`, `--flag`").is_empty());
+        assert_eq!(faults("`a::cve_1_x`"), ["does not name the test a::cve_2_y"]);
+        let all = "`a::cve_1_x` `a::cve_2_y`";
+        assert_eq!(faults(&format!("{all} `a::nosuch`")), ["there is no test a::nosuch"]);
+        assert_eq!(faults(&format!("{all} `crates/b.rs`")), ["there is no crates/b.rs"]);
     }
 
     #[test]
