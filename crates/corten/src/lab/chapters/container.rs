@@ -81,6 +81,7 @@ const LEFT: &str = "ls -d /run/lab-container /run/netns/lab-box 2>/dev/null; ip 
 macro_rules! undo {
     ($groups:literal) => {
         concat!(
+            "[ -e /run/lab-container/memory-was-off ] && OFF=-memory\n",
             "P=$(cat /run/lab-container/unshare 2>/dev/null) && [ \"$(cat /proc/$P/comm 2>/dev/null)\" = unshare ] && \
              { pkill -9 -P $P; kill -9 $P; } 2>/dev/null\n",
             "for i in $(seq 100); do umount -R /run/lab-container/merged 2>/dev/null; \
@@ -140,7 +141,8 @@ pub const V2: Chapter = Chapter {
         START,
         Step {
             say: "A limit: 10 MB of memory, and no way round it by swapping.",
-            run: "echo +memory >/sys/fs/cgroup/cgroup.subtree_control\n\
+            run: "grep -qw memory /sys/fs/cgroup/cgroup.subtree_control || touch /run/lab-container/memory-was-off\n\
+                  echo +memory >/sys/fs/cgroup/cgroup.subtree_control\n\
                   mkdir -p /sys/fs/cgroup/lab-box\n\
                   echo 10000000 >/sys/fs/cgroup/lab-box/memory.max\n\
                   echo 0 2>/dev/null >/sys/fs/cgroup/lab-box/memory.swap.max\n\
@@ -163,7 +165,8 @@ pub const V2: Chapter = Chapter {
     ],
     undo: undo!(
         "for i in $(seq 100); do rmdir /sys/fs/cgroup/lab-box 2>/dev/null; \
-         [ -d /sys/fs/cgroup/lab-box ] || break; sleep 0.1; done"
+         [ -d /sys/fs/cgroup/lab-box ] || break; sleep 0.1; done\n\
+         [ -n \"$OFF\" ] && echo $OFF >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null"
     ),
     left: LEFT,
     end: END,
