@@ -6,6 +6,7 @@ mod cgroup;
 mod cgroup_tree;
 mod check;
 mod commit;
+mod completion;
 mod connect;
 mod corpus;
 mod corpus_oci;

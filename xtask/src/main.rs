@@ -20,6 +20,7 @@ tasks:
                                         in the virtual machine alone, with the kernel of that Debian suite
   bench [SECTION…]                      measure beside crun, runc, podman, docker and the bare system calls
   fuzz [TARGET…] [--seconds N]          run the fuzz targets, each for its time or for N seconds
+  man [DIR]                             write the manual pages (target/man/man1)
   tidy                                  check the house rules: file lengths, import direction, …
 ";
 
@@ -41,10 +42,17 @@ fn run() -> anyhow::Result<()> {
         Some(("bench", rest)) => bench::run(rest),
         Some(("fuzz", rest)) => fuzz::run(rest),
         Some(("tidy", [])) => tidy::run(),
+        Some(("man", [])) => man("target/man/man1"),
+        Some(("man", [dir])) => man(dir),
         Some(("-h" | "--help" | "help", _)) => {
             print!("{USAGE}");
             Ok(())
         }
         _ => bail!("no such task\n\n{USAGE}"),
     }
+}
+
+/// What the program says of itself, as manual pages.
+fn man(dir: &str) -> anyhow::Result<()> {
+    shell::run(std::process::Command::new(test::corten()?).args(["man", dir]))
 }

@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "curl",
     "docker-registry",
     "docker.io",
+    "fish",
     "gcc",
     "iproute2",
     "iptables",
@@ -27,6 +28,7 @@ const PACKAGES: &[&str] = &[
     "jq",
     "libc6-dev",
     "libseccomp-dev",
+    "man-db",
     "mmdebstrap",
     "netavark",
     "nftables",
@@ -39,6 +41,7 @@ const PACKAGES: &[&str] = &[
     "umoci",
     "util-linux",
     "xz-utils",
+    "zsh",
     "zstd",
 ];
 
@@ -67,6 +70,8 @@ const NOT_IN_VM: &[&str] = &[
     "book::security",
     "check::",
     "corpus::",
+    "completion::manual_pages_are_read_by_man",
+    "completion::zsh_and_fish_ask_too",
     "disk::",
     "firewalls::beside_docker",
     "firewalls::beside_ufw",

@@ -6,12 +6,15 @@ mod boot;
 mod cgroup;
 mod commit;
 mod compare;
+mod complete;
+mod completion;
 mod confirm;
 mod container_prune;
 mod cp;
 mod create;
 mod diff;
 mod events;
+mod examples;
 mod exec;
 mod export;
 mod help;
@@ -29,11 +32,13 @@ mod layers;
 mod load;
 mod login;
 mod logs;
+mod man;
 mod manifest;
 mod map;
 mod network;
 mod ns;
 mod options;
+mod options_help;
 mod pause;
 mod port;
 mod prune;
@@ -187,7 +192,7 @@ const COMMANDS: &[Command] = &[
     command("top", "Show the processes of a container", top::main),
     command("stats", "Show what containers use: CPU, memory, network, disks", stats::main),
     command("port", "Show the published ports of a container", port::main),
-    command("update", "Change limits, ports and restart policy of containers", update::main),
+    command("update", "Change limits, ports, mounts and more of containers", update::main),
     command("images", "List images", images::main),
     command("pull", "Download an image from a registry", pull::main),
     command("push", "Upload an image to a registry", push::main),
@@ -208,6 +213,8 @@ const COMMANDS: &[Command] = &[
     command("lab", "Learn what a container is made of, step by step", lab::main),
     command("version", "Show the version", version::main),
     command("info", "Show what the engine uses and holds", system::info),
+    command("completion", "Let a shell complete commands, flags and names", completion::main),
+    command("man", "Write manual pages", man::main),
 ];
 
 const CONTAINER: &[Command] = &[
@@ -234,7 +241,7 @@ const CONTAINER: &[Command] = &[
     command("stop", "Ask containers to end, then make them", stop::main),
     command("top", "Show the processes of a container", top::main),
     command("unpause", "Let paused containers go on", pause::unpause),
-    command("update", "Change limits, ports and restart policy of containers", update::main),
+    command("update", "Change limits, ports, mounts and more of containers", update::main),
     command("wait", "Wait until containers end and print their exit codes", wait::main),
 ];
 
@@ -391,6 +398,9 @@ fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
     if name == "help" {
         return self::help(context, rest);
     }
+    if name == "__complete" {
+        return complete::main(context, rest);
+    }
     find_and_run(context, name, rest)
 }
 
@@ -429,6 +439,10 @@ fn help(context: &mut Context, words: Vec<String>) -> Outcome {
             Ok(0)
         }
         Some(name) => {
+            if name == "help" || name.starts_with('-') {
+                print(&help::overview())?;
+                return Ok(0);
+            }
             let rest = words.chain(["--help".to_owned()]).collect();
             find_and_run(context, name, rest)
         }

@@ -1,9 +1,10 @@
 //! clap on Docker's terms: flags stop at the first word where a container's own command begins, booleans take `=false`,
 //! a flag may be repeated, and mistakes are said in Docker's words.
 
-use super::{Context, ENGINE, Failure, Outcome, print};
+use super::{Context, ENGINE, Failure, Outcome, options_help, print};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, Command};
+use std::cell::RefCell;
 
 /// What stands around a command's flags.
 pub struct Shape {
@@ -14,12 +15,39 @@ pub struct Shape {
     pub words: (usize, usize),
 }
 
+/// What a command takes: for completion and man pages, which have no list of their own.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    pub usage: &'static str,
+    pub about: &'static str,
+    pub flags: Command,
+}
+
+thread_local! {
+    /// `Some`: the next parse says what it would take, and the command goes no further.
+    static ASKED: RefCell<Option<Option<Definition>>> = const { RefCell::new(None) };
+}
+
+/// Asks a command what it takes. Nothing is done: parsing is the first thing that each does.
+pub fn describe(name: &str, main: fn(&Context, Vec<String>) -> Outcome) -> Option<Definition> {
+    ASKED.with(|asked| *asked.borrow_mut() = Some(None));
+    let context = Context { root: "/".into(), state: "/".into(), command: name.to_owned() };
+    let _ = main(&context, Vec::new());
+    ASKED.with(|asked| asked.borrow_mut().take().flatten())
+}
+
 /// Reads `words` as the flags `A`. `Err(Ok(code))` where the help was asked for and has been printed.
 pub fn parse<A: Args>(context: &Context, shape: &Shape, words: Vec<String>) -> Result<A, Outcome> {
-    let command = build::<A>(&context.command, shape).mut_args(boolean);
+    if ASKED.with(|asked| asked.borrow().is_some()) {
+        let flags = build::<A>();
+        let definition = Definition { usage: shape.usage, about: shape.about, flags };
+        ASKED.with(|asked| *asked.borrow_mut() = Some(Some(definition)));
+        return Err(Ok(0));
+    }
+    let command = build::<A>().mut_args(boolean);
     // Only a mistake needs the names of all flags.
     let known = || -> Vec<String> {
-        let command = build::<A>(&context.command, shape);
+        let command = build::<A>();
         let longs = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| arg.get_long());
         longs.map(|long| format!("--{long}")).collect()
     };
@@ -37,13 +65,17 @@ pub fn parse<A: Args>(context: &Context, shape: &Shape, words: Vec<String>) -> R
 
 /// The help of a command. It shows booleans as what they are; `--flag=false` is for scripts.
 pub fn help<A: Args>(name: &str, shape: &Shape) -> String {
-    build::<A>(name, shape).render_help().to_string()
+    let mut text = format!("Usage:  corten {name} {}", shape.usage).trim_end().to_owned();
+    text.push_str("\n\n");
+    text.push_str(&options_help::about(name, shape.about));
+    text.push_str(&options_help::options(name, &build::<A>()));
+    text
 }
 
 /// The name, in every command's struct, of the field that takes what is no flag.
 const WORDS: &str = "words";
 
-fn build<A: Args>(name: &str, shape: &Shape) -> Command {
+fn build<A: Args>() -> Command {
     let command = A::augment_args(Command::new("corten"));
     let short_taken = command.get_arguments().any(|a| a.get_short() == Some('h'));
     let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print this");
@@ -51,9 +83,6 @@ fn build<A: Args>(name: &str, shape: &Shape) -> Command {
         .no_binary_name(true)
         .disable_help_flag(true)
         .args_override_self(true)
-        .about(shape.about)
-        .override_usage(format!("corten {name} {}", shape.usage))
-        .help_template("Usage:  {usage}\n\n{about}\n\nOptions:\n{options}\n")
         .arg(if short_taken { help } else { help.short('h') })
         .mut_args(|arg| match arg.get_action() {
             // As in Docker, a flag that takes a value takes the next word whatever it looks like: `-t -1`.

@@ -1,36 +1,76 @@
 //! The pages that stand before any single command: what there is, by what one wants to do.
 
-use super::{COMMANDS, Command, GROUPS};
+use super::{COMMANDS, Command, GROUPS, options_help};
 use std::fmt::Write;
 
 const HEAD: &str = "\
-corten runs containers, and can say how: every step is a shell command that you could have typed.
+corten runs containers, and can say how: every step is a shell command that you
+could have typed.
 
 Usage:  corten [--root DIR] [--state DIR] COMMAND
 
 Try this first:
-  corten run --rm -it @host bash          a shell in a container, with this machine's own files
-  corten run --explain @host bash         the same, only told: each step and why
-
+  corten run --rm -it @host bash    a shell in a container, with files of here
+  corten run --explain @host bash   the same, only told: each step and why
 ";
 
 const FOOT: &str = "
 Options:
-  --root DIR    where images and containers are kept (CORTEN_ROOT; /var/lib/corten)
-  --state DIR   what ends with the machine's power (CORTEN_STATE; /run/corten)
-  --version     the version
+  --root DIR   Where images and containers are kept [/var/lib/corten]
+  --state DIR  What ends with the machine's power [/run/corten]
+  --version    Print the version
 
-'corten COMMAND --help' tells more about a command.
+'corten help COMMAND' tells more about a command, or a family of them.
 ";
+
+/// What the environment says.
+pub const VARIABLES: &[(&str, &str)] = &[
+    ("CORTEN_ROOT", "Where images and containers are kept: /var/lib/corten if nothing is said"),
+    ("CORTEN_STATE", "What ends with the machine's power: /run/corten if nothing is said"),
+    ("CORTEN_CGROUP_PARENT", "The control group that those of containers are below"),
+];
+
+/// Titles of groups of commands, by what one wants to do. What no group names comes last.
+const SECTIONS: &[(&str, &[&str])] = &[
+    ("Run containers", &["run", "exec", "ps", "logs", "stop", "rm"]),
+    (
+        "Their lives",
+        &["create", "start", "restart", "kill", "pause", "unpause", "wait", "attach", "rename", "update"],
+    ),
+    ("Look at them", &["inspect", "top", "stats", "port", "events", "diff"]),
+    ("Their files", &["cp", "export", "commit"]),
+    (
+        "Images",
+        &[
+            "images", "pull", "push", "build", "tag", "rmi", "history", "load", "save", "import", "search",
+            "login", "logout",
+        ],
+    ),
+    ("Understand", &["map", "explain", "compare", "lab", "probe"]),
+    ("The engine", &["info", "version", "completion", "man"]),
+];
+
+/// The commands in their groups.
+pub fn sections() -> Vec<(&'static str, Vec<&'static Command>)> {
+    let named = |name: &&str| COMMANDS.iter().find(|command| command.name == *name);
+    let mut all: Vec<(&str, Vec<&Command>)> =
+        SECTIONS.iter().map(|(title, names)| (*title, names.iter().filter_map(named).collect())).collect();
+    let known = |command: &&Command| SECTIONS.iter().any(|(_, names)| names.contains(&command.name));
+    all.push(("More", COMMANDS.iter().filter(|command| !known(command)).collect()));
+    all.retain(|(_, commands)| !commands.is_empty());
+    all
+}
 
 /// `corten help`
 pub fn overview() -> String {
     let mut text = HEAD.to_owned();
-    text.push_str("Commands:\n");
-    lines(&mut text, COMMANDS);
+    for (title, commands) in sections() {
+        let _ = writeln!(text, "\n{title}:");
+        lines(&mut text, commands);
+    }
     text.push_str("\nFamilies of commands:\n");
     for (name, about, _) in GROUPS {
-        let _ = writeln!(text, "  {name:<10}{about}");
+        let _ = writeln!(text, "  {name:<11}{about}");
     }
     text.push_str(FOOT);
     text
@@ -44,9 +84,10 @@ pub fn group(name: &str, about: &str, commands: &[Command]) -> String {
     text
 }
 
-fn lines(text: &mut String, commands: &[Command]) {
+fn lines<'a>(text: &mut String, commands: impl IntoIterator<Item = &'a Command>) {
     for command in commands {
-        let _ = writeln!(text, "  {:<11}{}", command.name, command.about);
+        let about = options_help::wrapped(command.about, 13, 80);
+        let _ = writeln!(text, "  {:<11}{about}", command.name);
     }
 }
 
@@ -74,8 +115,11 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for line in overview().lines() {
-            assert!(line.chars().count() <= 100, "{line}");
+        let families = GROUPS.iter().map(|(name, about, commands)| group(name, about, commands));
+        for text in families.chain([overview()]) {
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
         }
     }
 }
