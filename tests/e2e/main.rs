@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod book;
+mod cdi;
 mod cgroup;
 mod cgroup_tree;
 mod check;
@@ -13,6 +14,7 @@ mod corpus_oci;
 mod denied;
 mod differential;
 mod disk;
+mod docker_flags;
 mod events;
 mod explain;
 mod files;
@@ -28,6 +30,7 @@ mod layers;
 mod lifecycle;
 mod map;
 mod map_serve;
+mod mounts;
 mod names;
 mod namespaces;
 mod network;

@@ -151,6 +151,84 @@ fn mounts_are_spelled_out_or_refused() {
 }
 
 #[test]
+fn a_volume_goes_out_and_comes_back_as_it_was() {
+    let s = Sandbox::with(&["busybox"]);
+    let make = "mkdir /d/dir; echo text >/d/dir/file; ln /d/dir/file /d/hard; ln -s ../../etc /d/out; \
+        chown 70:70 /d /d/dir/file; chmod 4711 /d/dir/file; chmod 2750 /d; mkfifo /d/pipe; \
+        dd if=/dev/zero of=/d/sparse bs=1 count=1 seek=5000000 2>/dev/null";
+    s.corten(&format!("run --rm -v data:/d busybox sh -c '{make}'")).ok();
+    let place =
+        |name: &str| s.corten(&format!("volume inspect -f '{{{{.Mountpoint}}}}' {name}")).ok().to_string();
+    s.host(&format!("setfattr -n user.note -v here {}/hard || true", place("data"))).ok();
+    s.corten("volume export -o data.tar data").ok();
+    let names = s.host("tar tf data.tar | sort").ok().to_string();
+    assert_eq!(names, "./\n./dir/\n./dir/file\n./hard\n./out\n./pipe\n./sparse");
+    assert!(fs::metadata(s.dir.join("data.tar")).expect("written").len() < 1_000_000, "holes are no zeros");
+    assert_eq!(s.corten("volume import copy data.tar").ok(), "copy");
+    let listed = |name: &str| {
+        let list =
+            "find . -printf '%p %y %m %U:%G %n %s %l %t\\n' | sort; cat dir/file; du -k sparse | cut -f1";
+        s.host(&format!("cd {} && {list}", place(name))).ok().to_string()
+    };
+    assert_eq!(listed("copy"), listed("data"));
+    // By pipes, compressed.
+    let piped = format!(
+        "gzip <data.tar | {} --root {} --state {} volume import piped",
+        e2e::binary().display(),
+        s.scope.root.display(),
+        s.scope.state.display()
+    );
+    assert_eq!(s.host(&piped).ok(), "piped");
+    assert_eq!(listed("piped"), listed("data"));
+    // What was there before stays beside.
+    s.corten("run --rm -v old:/d busybox touch /d/before").ok();
+    s.corten("volume import old data.tar").ok();
+    assert_eq!(s.corten("run --rm -v old:/d busybox ls /d").ok(), "before\ndir\nhard\nout\npipe\nsparse");
+    s.corten("volume export nosuch").fails(1, &["nosuch"]);
+    s.corten("volume export -o /nosuch/x data").fails(1, &["/nosuch/x"]);
+    s.corten("volume rm data copy piped old").ok();
+    s.end();
+}
+
+#[test]
+fn an_archive_gets_nowhere_but_into_its_volume() {
+    let s = Sandbox::new();
+    let evil = "mkdir w && cd w && ln -s /etc link && echo x >f && \
+        tar cf ../up.tar --transform 's,f,../../../evil,' f && \
+        tar cf ../absolute.tar -P --transform 's,^f,/evil,' f && \
+        tar cf ../link.tar link && tar rf ../link.tar --transform 's,^f,link/evil,' f && \
+        tar cf ../node.tar /dev/null 2>/dev/null; head -c 3000 /dev/urandom >../noise.tar";
+    s.host(evil).ok();
+    for archive in ["up", "absolute", "link", "node", "noise"] {
+        s.corten(&format!("volume import vol {archive}.tar"));
+        let _ = s.corten("volume rm vol");
+    }
+    assert!(!s.dir.join("evil").exists() && !std::path::Path::new("/evil").exists());
+    assert!(!std::path::Path::new("/etc/evil").exists());
+    s.corten("volume import vol noise.tar").fails(1, &["vol"]);
+    assert_eq!(s.corten("volume ls -q").ok(), "", "one that was made for nothing goes again");
+    let node = s.corten("volume import vol node.tar");
+    assert!(node.ok() == "vol" && node.stderr.contains("1 device node was not unpacked"), "{node}");
+    s.corten("volume rm vol").ok();
+    s.end();
+}
+
+#[test]
+fn options_of_a_volume_that_is_made_for_a_mount() {
+    let s = Sandbox::with(&["busybox"]);
+    fs::create_dir(s.dir.join("disk")).expect("writable");
+    let disk = s.dir.join("disk").display().to_string();
+    let options = format!("volume-opt=type=none,volume-opt=o=bind,volume-opt=device={disk}");
+    s.corten(&format!("run --rm --mount type=volume,src=disk,dst=/d,{options} busybox touch /d/here")).ok();
+    assert!(s.dir.join("disk/here").exists());
+    assert_eq!(s.corten("volume inspect -f '{{.Options.o}}' disk").ok(), "bind");
+    s.corten("run --rm --mount type=volume,src=far,dst=/d,volume-opt=type=nfs busybox true")
+        .fails(125, &["nfs"]);
+    s.corten("volume rm disk").ok();
+    s.end();
+}
+
+#[test]
 fn containers_that_do_not_run_are_pruned() {
     let s = Sandbox::with(&["busybox"]);
     let kept = s.detached("--name up busybox sleep 100");

@@ -29,6 +29,7 @@ mod inspect_as;
 mod kill;
 mod lab;
 mod layers;
+mod line;
 mod load;
 mod login;
 mod logs;
@@ -38,6 +39,7 @@ mod map;
 mod network;
 mod ns;
 mod options;
+mod options_docker;
 mod options_help;
 mod pause;
 mod port;
@@ -69,6 +71,7 @@ mod why;
 
 pub use args::parse;
 pub use options::ContainerArgs;
+pub use options_docker::MoreArgs;
 pub use ps::status as status_words;
 pub use pull::for_run as pull_for_run;
 pub use run::io_words;
@@ -304,6 +307,8 @@ const SYSTEM: &[Command] = &[
 
 const VOLUME: &[Command] = &[
     command("create", "Make a volume", volume::create::main),
+    command("export", "Write all files of a volume as a tar archive", volume::transfer::export),
+    command("import", "Unpack a tar archive into a volume", volume::transfer::import),
     command("inspect", "Show everything about volumes", volume::inspect::main),
     command("ls", "List volumes", volume::ls::main),
     command("prune", "Remove volumes that no container has", volume::prune::main),

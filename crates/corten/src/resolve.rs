@@ -1,5 +1,6 @@
 //! What was typed, and what the image says, as the engine's settings: every choice is made here, nothing is done.
 
+mod devices;
 mod health;
 mod limits;
 mod mounts;
@@ -9,7 +10,7 @@ mod texts;
 mod times;
 
 pub use limits::resources;
-pub use mounts::{add_mounts_of, volume_name, volumes_from};
+pub use mounts::{add_mounts_of, clean, is_long_mount, mount_of, volume_name, volumes_from};
 pub use names::container as container_name;
 pub use networks::Connection;
 pub use texts::{exec_environment, parse_size};
@@ -121,7 +122,11 @@ pub fn resolve(args: &ContainerArgs, image: Option<&Image>) -> Result<(Settings,
         shm_size: texts::size_flag("--shm-size", args.shm_size.as_deref())?.unwrap_or(0),
         security: security(&args.security_opt)?,
         ulimits: limits::ulimits(&args.ulimit)?,
-        devices: mounts::devices(&args.device)?,
+        devices: devices::devices(&args.device)?,
+        cdi: devices::cdi(&args.device, args.gpus.as_deref())?,
+        device_rules: devices::rules(&args.more.device_cgroup_rule)?,
+        cgroup_parent: limits::cgroup_parent(args.more.cgroup_parent.as_deref())?,
+        annotations: texts::annotations(&args.more.annotation)?,
         mounts: mounts::mounts(args, config)?,
         log: log(args)?,
         resources: limits::resources(args)?,
@@ -170,10 +175,10 @@ pub fn restart_policy(text: &str) -> Result<Restart> {
 
 /// Options of Docker's that would be silently wrong if they were ignored.
 fn refuse_unsupported(args: &ContainerArgs) -> Result<()> {
-    let given = [("--gpus", args.gpus.is_some()), ("--storage-opt", !args.storage_opt.is_empty())];
-    if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
-        return Err(format!("{flag} is not supported yet"));
+    if let Some((flag, why)) = args.more.refused() {
+        return Err(format!("{flag} is not supported: {why}"));
     }
+    limits::storage(&args.storage_opt)?;
     let only = [
         ("--isolation", &args.isolation, "default"),
         ("--runtime", &args.runtime, "corten"),

@@ -29,6 +29,13 @@ impl Container {
     pub fn short_id(&self) -> &str {
         &self.id[..12]
     }
+
+    /// The ids, 64 digits, of the images that it is made of and that it mounts.
+    pub fn image_ids(&self) -> impl Iterator<Item = &str> {
+        let mounted = self.settings.mounts.iter().map(|mount| mount.image_id.as_str());
+        let all = std::iter::once(self.image_id.as_str()).chain(mounted);
+        all.map(|id| id.trim_start_matches("sha256:")).filter(|id| !id.is_empty())
+    }
 }
 
 /// What a container is doing now.

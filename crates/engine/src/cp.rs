@@ -179,7 +179,7 @@ impl Engine {
 }
 
 /// Unpacks with no way but into `dir`; gives how many device nodes were passed over.
-fn confined(dir: &OwnedFd, input: &mut dyn Read, how: &Copy) -> Told<u64> {
+pub(crate) fn confined(dir: &OwnedFd, input: &mut dyn Read, how: &Copy) -> Told<u64> {
     match landlock::confine(&[dir.as_fd()]) {
         // Without it the process is in the container, or resolves below a descriptor, all the same.
         Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP) => {}
@@ -193,7 +193,7 @@ fn confined(dir: &OwnedFd, input: &mut dyn Read, how: &Copy) -> Told<u64> {
     receive(input, dir, how).map(|unpacked| unpacked.skipped).map_err(|e| e.to_string())
 }
 
-fn told(mut helper: Helper) -> Result<Copied> {
+pub(crate) fn told(mut helper: Helper) -> Result<Copied> {
     let copied = helper.next()?;
     helper.finish()?;
     copied.ok_or_else(|| Error::Invalid("the copy ended before its time".to_owned()))
@@ -308,6 +308,14 @@ fn destination(
 
 fn not_found(e: Errno, path: &str, container: &str) -> String {
     match e {
+        // What these are depends on who looks, and a copy is made by nobody in there.
+        Errno::NOENT
+            if ["/proc/self", "/proc/thread-self", "/proc/net"].iter().any(|own| path.starts_with(own)) =>
+        {
+            format!(
+                "Could not find the file {path} in container {container}: its own processes see it ('corten exec {container} cat {path}')"
+            )
+        }
         Errno::NOENT => format!("Could not find the file {path} in container {container}"),
         e => format!("cannot open '{path}' in container {container}: {}", error::words(&e.into())),
     }
@@ -325,9 +333,9 @@ fn io_error(what: &'static str, object: impl AsRef<Path>, cause: io::Error) -> E
     Error::Invalid(format!("cannot {what} '{}': {}", object.as_ref().display(), error::words(&cause)))
 }
 
-struct Counted<'a> {
-    input: &'a File,
-    bytes: u64,
+pub(crate) struct Counted<'a> {
+    pub input: &'a File,
+    pub bytes: u64,
 }
 
 impl Read for Counted<'_> {

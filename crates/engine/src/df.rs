@@ -48,7 +48,7 @@ impl Engine {
             name: volume.name,
         });
         let volumes = volumes.collect();
-        let used = |id: &str| all.iter().any(|(c, _)| c.image_id.trim_start_matches("sha256:") == id);
+        let used = |id: &str| all.iter().any(|(c, _)| c.image_ids().any(|used| used == id));
         let images = self.images().disk(&used)?;
         let containers = all.into_iter().map(|(container, state)| ContainerUsage {
             bytes: below(&root, &format!("containers/{}", container.id)),

@@ -15,7 +15,21 @@ pub fn parent() -> String {
 
 /// The container's.
 pub fn of(container: &Container) -> String {
-    format!("{}/{}", parent(), container.id)
+    format!("{}/{}", parent_of(&container.settings.cgroup_parent), container.id)
+}
+
+/// `--cgroup-parent`: `/group` is below the root of every hierarchy, `group` below the engine's own, and `a-b.slice` where
+/// systemd has it, in `a.slice`.
+fn parent_of(wish: &str) -> String {
+    match (wish.strip_prefix('/'), wish.strip_suffix(".slice").filter(|name| !name.contains('/'))) {
+        _ if wish.is_empty() => parent(),
+        (None, Some(name)) => {
+            let ends = name.match_indices('-').map(|(at, _)| at).chain([name.len()]);
+            ends.map(|end| format!("{}.slice", &name[..end])).collect::<Vec<_>>().join("/")
+        }
+        (Some(group), _) => group.to_owned(),
+        (None, None) => format!("{}/{wish}", parent()),
+    }
 }
 
 /// On v2 monitors have a group. Who starts a container may be a service or a session that ends: systemd then ends all that
@@ -41,6 +55,28 @@ pub fn remove() {
                 _ => break,
             }
         }
-        let _ = std::fs::remove_dir(path);
+        remove_empty(std::path::Path::new(&path), 0);
+    }
+}
+
+/// With `--cgroup-parent` there are groups between ours and a container's; only those that hold nobody can be removed.
+fn remove_empty(path: &std::path::Path, depth: usize) {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| depth < 16 && entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_empty(&entry.path(), depth + 1);
+    }
+    let _ = std::fs::remove_dir(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parent_of;
+
+    #[test]
+    fn where_a_container_s_group_is() {
+        assert_eq!(parent_of("/a/b"), "a/b");
+        assert_eq!(parent_of("x"), format!("{}/x", super::parent()));
+        assert_eq!(parent_of("system-web-a.slice"), "system.slice/system-web.slice/system-web-a.slice");
+        assert_eq!(parent_of("/system.slice/x.slice"), "system.slice/x.slice");
     }
 }

@@ -3,7 +3,9 @@
 mod networks;
 
 use crate::specify::hostname;
-use crate::{Container, Engine, Mount, MountKind, Network, Resources, Result, Settings, Share, State, Time};
+use crate::{
+    Container, Engine, Mount, MountKind, Network, RateKind, Resources, Result, Settings, Share, State, Time,
+};
 use kernel::caps::CapSet;
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -111,6 +113,9 @@ impl Engine {
             if !s.sysctls.is_empty() {
                 map.insert("Sysctls".to_owned(), json!(s.sysctls));
             }
+            if !s.annotations.is_empty() {
+                map.insert("Annotations".to_owned(), json!(s.annotations));
+            }
             if s.init {
                 map.insert("Init".to_owned(), Value::Bool(true));
             }
@@ -157,6 +162,7 @@ impl Engine {
                 object["Source"] = json!(dir.display().to_string());
                 object
             }
+            MountKind::Image => common("image", m.source.clone()),
             _ => common("bind", m.source.clone()),
         };
         object["Destination"] = json!(m.target);
@@ -307,22 +313,22 @@ fn resources(s: &Settings, map: &mut Map<String, Value>) {
         "CpuShares": r.cpu_shares.unwrap_or(0),
         "Memory": r.memory.unwrap_or(0),
         "NanoCpus": r.nano_cpus.unwrap_or(0),
-        "CgroupParent": "",
+        "CgroupParent": s.cgroup_parent,
         "BlkioWeight": r.blkio_weight.unwrap_or(0),
-        "BlkioWeightDevice": [],
-        "BlkioDeviceReadBps": [],
-        "BlkioDeviceWriteBps": [],
-        "BlkioDeviceReadIOps": [],
-        "BlkioDeviceWriteIOps": [],
+        "BlkioWeightDevice": r.device_weights.iter().map(|(path, weight)| json!({ "Path": path, "Weight": weight })).collect::<Vec<_>>(),
+        "BlkioDeviceReadBps": rates(r, RateKind::ReadBytes),
+        "BlkioDeviceWriteBps": rates(r, RateKind::WriteBytes),
+        "BlkioDeviceReadIOps": rates(r, RateKind::Reads),
+        "BlkioDeviceWriteIOps": rates(r, RateKind::Writes),
         "CpuPeriod": r.cpu_period.unwrap_or(0),
         "CpuQuota": r.cpu_quota.unwrap_or(0),
-        "CpuRealtimePeriod": 0,
-        "CpuRealtimeRuntime": 0,
+        "CpuRealtimePeriod": r.cpu_rt_period.unwrap_or(0),
+        "CpuRealtimeRuntime": r.cpu_rt_runtime.unwrap_or(0),
         "CpusetCpus": r.cpuset_cpus,
         "CpusetMems": r.cpuset_mems,
         "Devices": s.devices.iter().map(|d| json!({ "PathOnHost": d.source, "PathInContainer": d.target, "CgroupPermissions": d.access })).collect::<Vec<_>>(),
-        "DeviceCgroupRules": null,
-        "DeviceRequests": null,
+        "DeviceCgroupRules": list_or_null(&s.device_rules),
+        "DeviceRequests": device_requests(s),
         "MemoryReservation": r.memory_reservation.unwrap_or(0),
         // As Docker's daemon fills it in: without a choice, as much swap as memory.
         "MemorySwap": r.memory_swap.unwrap_or_else(|| r.memory.map_or(0, |m| m.saturating_mul(2))),
@@ -338,6 +344,18 @@ fn resources(s: &Settings, map: &mut Map<String, Value>) {
     if let Value::Object(fields) = fields {
         map.extend(fields);
     }
+}
+
+fn rates(r: &Resources, kind: RateKind) -> Vec<Value> {
+    let of = r.device_rates.iter().filter(|rate| rate.kind == kind);
+    of.map(|rate| json!({ "Path": rate.path, "Rate": rate.rate })).collect()
+}
+
+fn device_requests(s: &Settings) -> Value {
+    if s.cdi.is_empty() {
+        return Value::Null;
+    }
+    json!([{ "Driver": "cdi", "Count": 0, "DeviceIDs": s.cdi, "Capabilities": null, "Options": null }])
 }
 
 fn list_or_null(list: &[String]) -> Value {

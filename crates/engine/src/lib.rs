@@ -2,6 +2,7 @@
 #![recursion_limit = "256"]
 
 pub mod attach;
+pub mod cdi;
 pub mod check;
 mod commit;
 mod container;
@@ -34,12 +35,14 @@ pub mod stats;
 mod still;
 mod store;
 pub mod top;
+mod transfer;
 mod update;
 pub mod users;
 mod volumes;
 
 pub use commit::CommitOptions;
 pub use container::{Container, State, Time};
+pub use devices::device_rule;
 pub use error::{Error, Result};
 pub use events::{Actor, Event, EventQuery};
 pub use exec::ExecSettings;
@@ -52,5 +55,5 @@ pub use settings::*;
 pub use specify::ignored_limits;
 pub use start::{StartOptions, Started};
 pub use store::Engine;
-pub use update::Changes;
+pub use update::{Changes, Edits};
 pub use volumes::{Volume, VolumeWish, volume_names};

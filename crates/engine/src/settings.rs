@@ -63,6 +63,14 @@ pub struct Settings {
     pub ulimits: Vec<Ulimit>,
     pub sysctls: BTreeMap<String, String>,
     pub devices: Vec<Device>,
+    /// Devices that CDI describes: `vendor.com/class=name`.
+    pub cdi: Vec<String>,
+    /// `--device-cgroup-rule`: `c 189:* rmw`.
+    pub device_rules: Vec<String>,
+    /// Empty: below the engine's group.
+    pub cgroup_parent: String,
+    /// For other programs; the engine only keeps them.
+    pub annotations: BTreeMap<String, String>,
     /// Bytes; 0 is 64 MiB.
     pub shm_size: u64,
     pub pid: Share,
@@ -148,6 +156,15 @@ pub struct Mount {
     pub subpath: String,
     /// Of a volume that is made for this.
     pub labels: BTreeMap<String, String>,
+    /// As `volume create --opt`, for one that is made for this.
+    pub volume_options: BTreeMap<String, String>,
+    /// Whose the files are outside that are the program's inside.
+    pub map: Option<OwnerMap>,
+    /// Of an image, found when the container is created: its id, and its layers, topmost first.
+    pub image_id: String,
+    pub layers: Vec<String>,
+    /// A read-only tree whose mounts below are not.
+    pub writable_below: bool,
     /// `rslave`, `shared`…; empty is private.
     pub propagation: String,
     pub target: String,
@@ -171,6 +188,16 @@ pub enum MountKind {
     Bind,
     Volume,
     Tmpfs,
+    Image,
+}
+
+/// `map=`: the user and the group of this machine that the program's own are on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnerMap {
+    /// Those of the source itself.
+    Owner,
+    Ids(u32, u32),
 }
 
 /// Limits of the control group; `None` and 0 mean no limit.
@@ -198,6 +225,30 @@ pub struct Resources {
     pub pids_limit: Option<i64>,
     /// 10–1000.
     pub blkio_weight: Option<u16>,
+    /// Microseconds.
+    pub cpu_rt_period: Option<u64>,
+    pub cpu_rt_runtime: Option<i64>,
+    /// Paths of devices, and 10–1000.
+    pub device_weights: Vec<(String, u16)>,
+    pub device_rates: Vec<DeviceRate>,
+}
+
+/// A limit of the I/O on one device: `--device-read-bps` and its like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRate {
+    pub path: String,
+    pub kind: RateKind,
+    /// In each second.
+    pub rate: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RateKind {
+    ReadBytes,
+    WriteBytes,
+    Reads,
+    Writes,
 }
 
 /// `--security-opt`.

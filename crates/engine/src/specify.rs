@@ -59,6 +59,9 @@ impl Engine {
         let mut host = Vec::new();
         self.own_files(container, &run, &mut host, &mut mounts)?;
         self.user_mounts(container, &mut mounts)?;
+        let edits = crate::cdi::edits(&s.cdi)?;
+        binds::described(container, &edits.mounts, &mut mounts)?;
+        let images = self.image_mounts(container);
         let mut sysctls = s.sysctls.clone();
         sysctls.extend(facts.attachment.sysctls.iter().map(|(k, v)| (k.clone(), v.clone())));
         if s.network != Network::Host && !s.privileged {
@@ -91,8 +94,8 @@ impl Engine {
             read_only_paths: list(&READ_ONLY),
             empty_file: self.state.join("empty").display().to_string(),
             empty_dir: self.state.join("empty.d").display().to_string(),
-            devices: devices(s)?,
-            device_rules: device_rules(s)?,
+            devices: devices(s, &edits)?,
+            device_rules: device_rules(s, &edits)?,
             groups: GroupPaths::few(&crate::group::of(container), host_facts, &resources),
             resources,
             sysctls,
@@ -100,7 +103,8 @@ impl Engine {
             host,
             joined: facts.attachment.joined,
             inside: facts.attachment.inside,
-            process: process(container, &user)?,
+            process: process(container, &user, &edits)?,
+            images,
             ..Spec::default()
         })
     }
@@ -324,9 +328,14 @@ pub(crate) fn keyring(container: &Container, searchers: Option<Searchers>) -> Ke
     Keyring { name: format!("_ses.{}", container.id).into(), searchers, label: None }
 }
 
-fn process(container: &Container, user: &User) -> Result<Process> {
+fn process(container: &Container, user: &User, edits: &crate::cdi::Edits) -> Result<Process> {
     let s = &container.settings;
     let mut env = s.env.clone();
+    for line in &edits.env {
+        let name = line.split('=').next();
+        env.retain(|old| old.split('=').next() != name);
+        env.push(line.clone());
+    }
     let mut default = |name: &str, value: &str| {
         if !env.iter().any(|e| e.split_once('=').is_some_and(|(k, _)| k == name)) {
             env.push(format!("{name}={value}"));
@@ -341,6 +350,7 @@ fn process(container: &Container, user: &User) -> Result<Process> {
     let argv = s.entrypoint.iter().chain(&s.cmd).cloned().collect();
     let mut credentials = credentials(s, user, false)?;
     let searchers = if container.id_base == 0 { Searchers::Owner } else { Searchers::Others };
+    credentials.groups.extend(edits.groups.iter().filter(|group| !user.groups.contains(group)));
     credentials.keyring = Some(keyring(container, Some(searchers)));
     Ok(Process {
         argv,

@@ -71,6 +71,7 @@ impl Engine {
             if mount.kind == MountKind::Volume && mount.source.is_empty() {
                 (mount.source, mount.anonymous) = (crate::volumes::anonymous_name(), true);
             }
+            self.find_mounted_image(mount)?;
         }
         let id_base = match self.shared_ids(&settings)? {
             _ if settings.userns == Share::Host => 0,

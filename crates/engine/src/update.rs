@@ -1,5 +1,9 @@
 //! Other limits and another restart policy for a container that is there, and at once for one that runs.
 
+mod edits;
+
+pub use edits::Edits;
+
 use crate::{Container, Engine, Error, Resources, Restart, Result, group};
 use runtime::{GroupPaths, Host};
 

@@ -2,7 +2,7 @@
 //! `_data`. One appears whole, by a rename, and goes away whole.
 
 use crate::store::{make_dir, random};
-use crate::{Container, Engine, Error, Event, MountKind, Result, Time};
+use crate::{Container, Engine, Error, Event, Mount, MountKind, Result, Time};
 use rustix::fs::{FlockOperation, RenameFlags, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -181,11 +181,16 @@ impl Engine {
 
     /// Makes the volumes of a container that are missing, and keeps all of them until what is returned is dropped.
     pub(crate) fn hold_volumes(&self, container: &Container) -> Result<Vec<Hold>> {
+        self.hold_volumes_of(&container.settings.mounts)
+    }
+
+    pub(crate) fn hold_volumes_of(&self, mounts: &[Mount]) -> Result<Vec<Hold>> {
         let mut holds = Vec::new();
-        for mount in container.settings.mounts.iter().filter(|m| m.kind == MountKind::Volume) {
+        for mount in mounts.iter().filter(|m| m.kind == MountKind::Volume) {
             let wish = VolumeWish {
                 name: mount.source.clone(),
                 labels: mount.labels.clone(),
+                options: mount.volume_options.clone(),
                 anonymous: mount.anonymous,
                 ..VolumeWish::default()
             };
@@ -200,6 +205,26 @@ impl Engine {
             }
         }
         Ok(holds)
+    }
+
+    /// Keeps a volume that is there from being removed.
+    pub(crate) fn hold_volume(&self, name: &str) -> Result<Hold> {
+        let held = lock(&self.volume_dir(name), FlockOperation::LockShared);
+        held.map(Hold).map_err(|_| Error::NoSuchVolume(name.to_owned()))
+    }
+
+    /// Looks up the image that a mount names, with its layers.
+    pub(crate) fn find_mounted_image(&self, mount: &mut Mount) -> Result<()> {
+        if mount.kind != MountKind::Image {
+            return Ok(());
+        }
+        let image = self.images().resolve(&mount.source)?;
+        if image.host {
+            return Err(Error::Invalid("@host cannot be mounted: it is this machine itself".to_owned()));
+        }
+        mount.layers = self.images().layer_paths(&image).iter().map(|p| p.display().to_string()).collect();
+        mount.image_id = image.id;
+        Ok(())
     }
 
     /// Removes the anonymous volumes that came with a container and that no other has.

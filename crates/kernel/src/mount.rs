@@ -137,6 +137,18 @@ pub fn open_tree_below(base: &CStr, below: &CStr) -> Result<OwnedFd, Errno> {
     copy(find_below(base, below)?)
 }
 
+/// The same of what is mounted on `name` in a tree, and of a place in there: no link leads out of what is mounted there.
+pub fn copy_below(tree: impl AsFd, name: &CStr, below: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let base = openat2(&tree, name, flags | OFlags::DIRECTORY, Mode::empty(), resolve)?;
+    if below.is_empty() {
+        return copy(base);
+    }
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    copy(openat2(&base, below, flags, Mode::empty(), resolve)?)
+}
+
 /// Opens a place below `base`, without rights to read it.
 pub fn find_below(base: &CStr, below: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -332,6 +344,26 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICL
 /// the container would, and never out of it (rule R1).
 pub fn find_in_root(path: &CStr) -> Result<OwnedFd, Errno> {
     openat2(CWD, relative(path), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), INSIDE)
+}
+
+/// Takes away what is mounted at `path` below the present directory, with what is mounted in there; who still uses it keeps it. No part of
+/// the path may be a link: somebody would say what else is taken away. Afterwards the present directory is the one above.
+///
+/// `EINVAL`: nothing is mounted there. See umount2(2).
+pub fn detach_in_root(path: &CStr) -> Result<(), Errno> {
+    use rustix::mount::{UnmountFlags, unmount};
+    let path = relative(path).to_bytes();
+    let (parent, name) = match path.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (&b"."[..], path),
+    };
+    if matches!(name, b"" | b"." | b"..") {
+        return Err(Errno::INVAL);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = openat2(CWD, parent, flags, Mode::empty(), INSIDE | ResolveFlags::NO_SYMLINKS)?;
+    rustix::process::fchdir(parent)?;
+    unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
 }
 
 /// `""` of `/` is the present directory itself.

@@ -33,6 +33,8 @@ pub struct Spec {
     pub domainname: String,
     /// In this order.
     pub mounts: Vec<Mount>,
+    /// Images that are mounted, read-only.
+    pub images: Vec<ImageMount>,
     pub masked: Vec<String>,
     pub read_only_paths: Vec<String>,
     /// An empty, unreadable file and directory of the engine's, to cover with.
@@ -142,6 +144,18 @@ pub enum Mount {
     Dev { attr: Attr, options: Vec<(String, String)> },
     /// The control groups of the container.
     Cgroup { attr: Attr, target: String },
+}
+
+/// An image as a read-only directory.
+#[derive(Debug, Clone)]
+pub struct ImageMount {
+    /// Topmost first.
+    pub layers: Vec<String>,
+    /// A directory or file in it; empty for all of it.
+    pub subpath: String,
+    pub target: String,
+    /// A directory of the engine's, the same for all, where images are put together in the container's mount namespace.
+    pub workshop: String,
 }
 
 /// What few mounts have.

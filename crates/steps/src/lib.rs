@@ -67,7 +67,7 @@ pub use mount::{EnterRoot, MakeFs, MountFs, PivotRoot, Propagate, Seal};
 pub use names::{NAME_SERVER, OpenNameServer, PublishNames, WithdrawNames};
 pub use netns::{NameNamespace, UnnameNamespace};
 pub use nft::{EnsureFirewall, Forward, Protocol, Publish, Unpublish};
-pub use overlay::{EnterMounts, LeaveMounts, Overlay};
+pub use overlay::{EnterMounts, ImageOverlay, LeaveMounts, Overlay};
 pub use picture::Picture;
 pub use plan::{Join, Phase, Plan, Spawn, TimeOffset};
 pub use priority::{IoPriority, Schedule};
@@ -79,7 +79,7 @@ pub use systemd::{StartUnit, StopUnit};
 pub use terminal::OpenTerminal;
 pub use text::Text;
 pub use through::LetThrough;
-pub use tree::{AttachAt, AttachTree, ChangeTree, IdmapTree, IdmapTreeBy, OpenTree};
+pub use tree::{AttachAt, AttachBelow, AttachTree, ChangeTree, IdmapTree, IdmapTreeBy, OpenTree};
 pub use uts::SetHostname;
 pub use veth::{CreateVeth, MoveLink};
 
@@ -157,11 +157,13 @@ steps!(
     FillTree,
     AttachAt,
     AttachTree,
+    AttachBelow,
     DevTmpfs,
     MakeNode,
     // the root file system
     EnterMounts,
     Overlay,
+    ImageOverlay,
     LeaveMounts,
     EnterRoot,
     Propagate,

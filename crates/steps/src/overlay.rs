@@ -109,3 +109,36 @@ impl Overlay {
         picture.add("layer", self.upper.as_str(), "writable");
     }
 }
+
+/// The layers of an image, one over the other, with nothing to write to: `--mount type=image`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageOverlay {
+    /// Topmost first; at least two.
+    pub lower: Vec<Text>,
+    pub at: Text,
+}
+
+impl ImageOverlay {
+    pub fn perform(&self, _: &Live) -> Outcome {
+        let lower: Vec<&std::ffi::CStr> = self.lower.iter().map(Text::as_c).collect();
+        mount::overlay_to_read(&lower, self.at.as_c()).map_err(|e| Failure::new(e, "mount"))
+    }
+
+    pub fn shell(&self) -> Shell {
+        let lower: Vec<&str> = self.lower.iter().map(Text::as_str).collect();
+        let options = format!("ro,lowerdir={}", lower.join(":"));
+        Shell::exact(
+            format!("mount -t overlay -o {} overlay {}", quote(&options), quote(self.at.as_str())),
+            "the layers of an image, read-only",
+            "mount(8)",
+        )
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, picture: &mut Picture) {
+        picture.add("mount", self.at.as_str(), format!("image of {} layers", self.lower.len()));
+    }
+}

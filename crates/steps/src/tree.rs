@@ -115,8 +115,10 @@ impl IdmapTreeBy {
     pub fn perform(&self, live: &Live) -> Outcome {
         let user = crate::identity::user_namespace(&self.uids, &self.gids)
             .map_err(|e| Failure::new(e, "a user namespace for the mapping"))?;
-        mount::idmap(live.fd(self.slot)?, &user, self.recursive)
-            .map_err(|e| Failure::new(e, "mount_setattr(MOUNT_ATTR_IDMAP)"))
+        mount::idmap(live.fd(self.slot)?, &user, self.recursive).map_err(|e| match e {
+            Errno::INVAL => Failure::new(e, "its file system cannot show other owners (MOUNT_ATTR_IDMAP)"),
+            e => Failure::new(e, "mount_setattr(MOUNT_ATTR_IDMAP)"),
+        })
     }
 
     pub fn shell(&self) -> Shell {
@@ -248,5 +250,58 @@ impl AttachTree {
 
     pub fn draw(&self, picture: &mut Picture) {
         picture.add("mount", self.target.as_str(), "attached");
+    }
+}
+
+/// Attaches a copy of what is mounted at a place of a tree that the host's side has filled: an image, or a directory or file
+/// in it. No link leads out of the image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttachBelow {
+    /// The tree, and where the host's side has put it.
+    pub slot: Slot,
+    pub at: Text,
+    /// The place in the tree, one name.
+    pub name: Text,
+    /// A place below that; empty for itself.
+    pub subpath: Text,
+    /// Absolute, as the container will name it.
+    pub target: Text,
+}
+
+impl AttachBelow {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let tree = mount::copy_below(live.fd(self.slot)?, self.name.as_c(), self.subpath.as_c())
+            .map_err(|e| Failure::new(e, "open_tree"))?;
+        let attr = Attr { read_only: true, nosuid: true, nodev: true, ..Attr::default() };
+        mount::set_attr(&tree, &attr, false).map_err(|e| Failure::new(e, "mount_setattr"))?;
+        let file = !mount::is_dir(&tree)?;
+        let target = mount::place_in_root(self.target.as_c(), file, false)
+            .map_err(|e| Failure::new(e, crate::mount::no_mount_point(e)))?;
+        mount::attach(&tree, &target).map_err(|e| Failure::new(e, "move_mount"))
+    }
+
+    pub fn shell(&self) -> Shell {
+        let target = quote(&format!(".{}", self.target));
+        let source = match self.subpath.is_empty() {
+            true => format!("{}/{}", self.at, self.name),
+            false => format!("{}/{}/{}", self.at, self.name, self.subpath),
+        };
+        let source = quote(&source);
+        let lines = vec![
+            format!(
+                "if [ -d {source} ]; then mkdir -p {target}; else mkdir -p $(dirname {target}); touch {target}; fi"
+            ),
+            format!("mount --bind {source} {target}"),
+            format!("mount -o remount,bind,ro,nosuid,nodev {target}"),
+        ];
+        Shell::lines(lines, format!("{} in the container", self.target), "open_tree(2)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, picture: &mut Picture) {
+        picture.add("mount", self.target.as_str(), "image, read-only");
     }
 }

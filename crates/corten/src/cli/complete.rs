@@ -31,8 +31,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let last = words.pop().unwrap_or_default();
     let text = match offers(context, &words, &last) {
         Offers::Files => ":files\n".to_owned(),
-        Offers::Words(found) => {
-            let mut found = found;
+        Offers::Words(mut found) => {
             found.sort();
             let fit = found.into_iter().filter(|(word, _)| word.starts_with(&last));
             fit.map(

@@ -37,7 +37,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
         "Their lives",
         &["create", "start", "restart", "kill", "pause", "unpause", "wait", "attach", "rename", "update"],
     ),
-    ("Look at them", &["inspect", "top", "stats", "port", "events", "diff"]),
+    ("Look at them", &["inspect", "top", "stats", "ui", "port", "events", "diff"]),
     ("Their files", &["cp", "export", "commit"]),
     (
         "Images",
@@ -46,7 +46,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
             "login", "logout",
         ],
     ),
-    ("Understand", &["map", "explain", "compare", "lab", "probe"]),
+    ("Understand", &["map", "layers", "explain", "compare", "lab", "probe"]),
     ("The engine", &["info", "version", "completion", "man"]),
 ];
 

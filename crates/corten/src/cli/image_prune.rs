@@ -35,12 +35,11 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let engine = context.engine()?;
     // No container is made of an image that goes at this moment.
     let _still = engine.hold_containers(engine::check::Holding::Still)?;
-    let used: Vec<String> = engine.list()?.into_iter().map(|(container, _)| container.image_id).collect();
+    let containers = engine.list()?;
+    let used: Vec<&str> = containers.iter().flat_map(|(container, _)| container.image_ids()).collect();
     let pruned = engine.images().prune(&|summary| {
         let id = &summary.image.id;
-        (all || summary.tags.is_empty())
-            && !used.iter().any(|u| u.trim_start_matches("sha256:") == id)
-            && filters.accepts(&summary.image)
+        (all || summary.tags.is_empty()) && !used.contains(&id.as_str()) && filters.accepts(&summary.image)
     })?;
     let events: Vec<Event> = pruned.removed.iter().map(event).collect();
     engine.tell(&events);

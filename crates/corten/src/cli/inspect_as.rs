@@ -191,6 +191,7 @@ fn port(p: &network::PortSpec) -> String {
 fn volume(m: &Mount) -> String {
     let mode = if m.read_only { ":ro" } else { "" };
     match m.kind == MountKind::Volume && m.anonymous {
+        _ if m.kind == MountKind::Image => format!("{}:{}:ro", m.source, m.target),
         true => format!("{}{mode}", m.target),
         false => format!("{}:{}{mode}", m.source, m.target),
     }

@@ -1,6 +1,7 @@
 //! The flags that `run` and `create` share, as they were typed: nothing is understood here.
 
 use super::args::go_bool;
+use super::options_docker::MoreArgs;
 use clap::Args;
 
 /// One field a flag; a list where it may be given several times.
@@ -45,7 +46,7 @@ pub struct ContainerArgs {
     /// From which memory nodes it may take (0-3, 0,1)
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<String>,
-    /// Give it a device of the host (/dev/fuse, /dev/sda:/dev/xvda:r)
+    /// Give it a device of the host (/dev/fuse, /dev/sda:/dev/xvda:r), or one of CDI (vendor.com/class=name)
     #[arg(long, value_name = "DEVICE")]
     pub device: Vec<String>,
     /// Name servers
@@ -72,8 +73,8 @@ pub struct ContainerArgs {
     /// Name a port that the program listens on (80, 80/udp, 8000-8010)
     #[arg(long, value_name = "PORT")]
     pub expose: Vec<String>,
-    /// Refused: there is no support for GPUs yet
-    #[arg(long, value_name = "GPUS", hide = true)]
+    /// Give it graphics processors (all, 2, device=0), as CDI describes them
+    #[arg(long, value_name = "GPUS")]
     pub gpus: Option<String>,
     /// More groups for the program's user
     #[arg(long, value_name = "GROUP")]
@@ -147,7 +148,7 @@ pub struct ContainerArgs {
     /// How gladly its memory is swapped, 0 to 100
     #[arg(long, value_name = "PERCENT")]
     pub memory_swappiness: Option<i64>,
-    /// Mount something (type=bind|volume|tmpfs,source=,target=,readonly)
+    /// Mount something (type=bind|volume|tmpfs|image,source=,target=,readonly)
     #[arg(long, value_name = "MOUNT")]
     pub mount: Vec<String>,
     /// Its name
@@ -222,7 +223,7 @@ pub struct ContainerArgs {
     /// Seconds between that signal and SIGKILL; -1 waits for ever
     #[arg(long, value_name = "SECONDS")]
     pub stop_timeout: Option<i64>,
-    /// Refused: storage has no options
+    /// Refused: nothing keeps count of what a container writes
     #[arg(long, value_name = "NAME=VALUE", hide = true)]
     pub storage_opt: Vec<String>,
     /// Set a kernel parameter of its namespaces (net.ipv4.ip_unprivileged_port_start=0)
@@ -246,7 +247,7 @@ pub struct ContainerArgs {
     /// UTS namespace: host
     #[arg(long, value_name = "MODE")]
     pub uts: Option<String>,
-    /// Mount a directory of the host or a volume (/host:/inside:ro)
+    /// Mount a directory of the host or a volume (/host:/inside:ro; map=me: its files are yours inside)
     #[arg(short, long, value_name = "SOURCE:TARGET")]
     pub volume: Vec<String>,
     /// Refused: volumes have no drivers
@@ -262,6 +263,8 @@ pub struct ContainerArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = go_bool, hide = true)]
     pub disable_content_trust: Option<bool>,
+    #[command(flatten)]
+    pub more: MoreArgs,
     #[arg(trailing_var_arg = true)]
     pub words: Vec<String>,
 }

@@ -30,7 +30,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let _still = engine.hold_containers(engine::check::Holding::Still)?;
     let containers = engine.list()?;
     let used_by = |id: &str| {
-        let mut users = containers.iter().filter(|(c, _)| c.image_id.trim_start_matches("sha256:") == id);
+        let mut users = containers.iter().filter(|(c, _)| c.image_ids().any(|used| used == id));
         let running = |s: &State| matches!(s, State::Running { .. } | State::Restarting { .. });
         let first = users.clone().find(|(_, s)| running(s)).or_else(|| users.next())?;
         Some(image::User { container: first.0.short_id().to_owned(), running: running(&first.1) })

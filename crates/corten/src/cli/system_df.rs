@@ -123,7 +123,7 @@ fn detailed(usage: &Usage) -> Value {
         let name = i.summary.tags.first().or(i.summary.digests.first());
         let none = || "<none>".to_owned();
         let image = &i.summary.image;
-        let containers = usage.containers.iter().filter(|c| c.container.image_id.trim_start_matches("sha256:") == image.id);
+        let containers = usage.containers.iter().filter(|c| c.container.image_ids().any(|used| used == image.id));
         json!({
             "Repository": name.map_or_else(none, |n| n.familiar_repository()),
             "Tag": name.and_then(|n| n.tag.clone()).unwrap_or_else(none),

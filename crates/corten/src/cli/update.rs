@@ -1,15 +1,15 @@
 //! `corten update`
 
 use super::args::Shape;
-use super::{ContainerArgs, Context, Failure, Outcome, for_each, parse};
+use super::{ContainerArgs, Context, Failure, Outcome, for_each, line, parse, say};
 use crate::resolve;
 use clap::Args;
-use engine::{Changes, Container, Resources};
+use engine::{Changes, Container, Edits, Resources};
 use network::PortSpec;
 
 const SHAPE: Shape = Shape {
     usage: "[OPTIONS] CONTAINER [CONTAINER...]",
-    about: "Change limits, ports and restart policy of containers, while they run or not",
+    about: "Change limits, restart policy, ports, mounts, environment and labels of containers, while they run or not",
     words: (1, usize::MAX),
 };
 
@@ -57,10 +57,29 @@ struct UpdateArgs {
     /// Publish it no longer ([[ip:]host:]container[/udp])
     #[arg(long, value_name = "PORT")]
     unpublish: Vec<String>,
+    /// Set an environment variable, from the next start on (NAME=value)
+    #[arg(short, long, visible_alias = "env-add", value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Take an environment variable away
+    #[arg(long, value_name = "NAME")]
+    env_rm: Vec<String>,
+    /// Give it a label (key=value)
+    #[arg(short, long, visible_alias = "label-add", value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// Take a label away
+    #[arg(long, value_name = "KEY")]
+    label_rm: Vec<String>,
+    /// Mount something more, at once where it runs (as -v or --mount of run)
+    #[arg(long, value_name = "MOUNT")]
+    mount_add: Vec<String>,
+    /// Mount it no longer (the place in the container)
+    #[arg(long, value_name = "DIR")]
+    mount_rm: Vec<String>,
     words: Vec<String>,
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
+    let typed = words.clone();
     let args: UpdateArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
@@ -73,10 +92,15 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let (come, gone) = (ports(&args.publish)?, ports(&args.unpublish)?);
     let restart = args.restart.as_deref().map(resolve::restart_policy).transpose().map_err(Failure::new)?;
     let limits = changes(&args, None)?.resources != Resources::default();
-    if come.is_empty() && gone.is_empty() && restart.is_none() && !limits {
+    let edits = edits(&args).map_err(Failure::new)?;
+    let edited = edits.is_some();
+    if come.is_empty() && gone.is_empty() && restart.is_none() && !limits && !edited {
         return Err(Failure::flag("you must provide one or more flags when using this command"));
     }
     let engine = context.engine()?;
+    if edited {
+        super::seal_for(&engine, &args.words)?;
+    }
     for_each(&args.words, |name| {
         let container = engine.find(name)?;
         if limits || restart.is_some() {
@@ -86,8 +110,36 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         if !come.is_empty() || !gone.is_empty() {
             engine.update_ports(&container, &come, &gone)?;
         }
+        let edits = Edits {
+            command_line: Some(line::updated(&container.settings.command_line, &typed)),
+            ..edits.clone().unwrap_or_default()
+        };
+        for note in engine.edit(&container, &edits)? {
+            say(&note);
+        }
         Ok(())
     })
+}
+
+/// Variables, labels and mounts that change; none does where no such flag is given.
+fn edits(args: &UpdateArgs) -> resolve::Result<Option<Edits>> {
+    let lists = [&args.env, &args.env_rm, &args.label, &args.label_rm, &args.mount_add, &args.mount_rm];
+    if lists.iter().all(|list| list.is_empty()) {
+        return Ok(None);
+    }
+    let pair = |word: &String| match word.split_once('=').unwrap_or((word, "")) {
+        ("", _) => Err(format!("invalid label '{word}': empty name")),
+        (key, value) => Ok((key.to_owned(), value.to_owned())),
+    };
+    Ok(Some(Edits {
+        env: resolve::exec_environment(&[], &args.env)?,
+        env_gone: args.env_rm.clone(),
+        labels: args.label.iter().map(pair).collect::<resolve::Result<_>>()?,
+        labels_gone: args.label_rm.clone(),
+        mounts: args.mount_add.iter().map(|spec| resolve::mount_of(spec)).collect::<resolve::Result<_>>()?,
+        mounts_gone: args.mount_rm.iter().map(|path| resolve::clean(path)).collect(),
+        command_line: None,
+    }))
 }
 
 /// The limits, checked as those of `run` are, together with the memory that the container has.

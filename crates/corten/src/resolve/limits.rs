@@ -1,9 +1,9 @@
 //! Limits: the control group's, ulimits, and kernel parameters, checked as Docker's daemon checks them.
 
 use super::Result;
-use super::texts::{bad_flag, integer, size_flag};
-use crate::cli::ContainerArgs;
-use engine::{Network, Resources, Settings, Share, Ulimit};
+use super::texts::{bad_flag, integer, parse_size, size_flag};
+use crate::cli::{ContainerArgs, MoreArgs};
+use engine::{DeviceRate, Network, RateKind, Resources, Settings, Share, Ulimit};
 use std::collections::BTreeMap;
 
 /// The least memory that a container can be started with, in bytes.
@@ -36,6 +36,10 @@ pub fn resources(args: &ContainerArgs) -> Result<Resources> {
         cpuset_mems: args.cpuset_mems.clone().unwrap_or_default(),
         pids_limit: args.pids_limit.filter(|n| *n != 0),
         blkio_weight: args.blkio_weight.filter(|n| *n != 0),
+        cpu_rt_period: positive("--cpu-rt-period", args.more.cpu_rt_period)?,
+        cpu_rt_runtime: args.more.cpu_rt_runtime.filter(|n| *n != 0),
+        device_weights: device_weights(&args.more.blkio_weight_device)?,
+        device_rates: device_rates(&args.more)?,
     };
     check_memory(&resources)?;
     check_cpu(&resources)?;
@@ -46,6 +50,69 @@ pub fn resources(args: &ContainerArgs) -> Result<Resources> {
         return Err("Range of blkio weight is from 10 to 1000".to_owned());
     }
     Ok(resources)
+}
+
+/// `/dev/sda:200`
+fn device_weights(specs: &[String]) -> Result<Vec<(String, u16)>> {
+    let parse = |spec: &String| {
+        let bad = |cause: &str| bad_flag("--blkio-weight-device", spec, cause);
+        let (path, weight) = spec.rsplit_once(':').ok_or_else(|| bad("it must be DEVICE:WEIGHT"))?;
+        let weight = weight.parse().ok().filter(|n| (10..=1000).contains(n));
+        if !path.starts_with("/dev/") {
+            return Err(bad("the device must be a path below /dev"));
+        }
+        Ok((path.to_owned(), weight.ok_or_else(|| bad("the weight must be from 10 to 1000"))?))
+    };
+    specs.iter().map(parse).collect()
+}
+
+/// `--device-read-bps /dev/sda:10mb` and its like.
+fn device_rates(args: &MoreArgs) -> Result<Vec<DeviceRate>> {
+    let flags = [
+        ("--device-read-bps", &args.device_read_bps, RateKind::ReadBytes),
+        ("--device-write-bps", &args.device_write_bps, RateKind::WriteBytes),
+        ("--device-read-iops", &args.device_read_iops, RateKind::Reads),
+        ("--device-write-iops", &args.device_write_iops, RateKind::Writes),
+    ];
+    let mut rates = Vec::new();
+    for (flag, specs, kind) in flags {
+        for spec in specs {
+            let bad = |cause: &str| bad_flag(flag, spec, cause);
+            let (path, rate) = spec.rsplit_once(':').ok_or_else(|| bad("it must be DEVICE:RATE"))?;
+            if !path.starts_with("/dev/") {
+                return Err(bad("the device must be a path below /dev"));
+            }
+            let rate = match kind {
+                RateKind::ReadBytes | RateKind::WriteBytes => parse_size(rate, 1024).ok(),
+                RateKind::Reads | RateKind::Writes => rate.parse().ok(),
+            };
+            let rate = rate.filter(|n| *n > 0).ok_or_else(|| bad("the rate must be a positive number"))?;
+            rates.push(DeviceRate { path: path.to_owned(), kind, rate });
+        }
+    }
+    Ok(rates)
+}
+
+/// `/group/below`, `group`, `name.slice`
+pub fn cgroup_parent(word: Option<&str>) -> Result<String> {
+    let Some(word) = word.filter(|word| !word.is_empty()) else { return Ok(String::new()) };
+    let plain = |part: &str| !matches!(part, "." | "..") && !part.contains(char::is_control);
+    let parts = word.trim_matches('/');
+    if parts.is_empty() || !parts.split('/').all(|part| !part.is_empty() && plain(part)) {
+        return Err(bad_flag("--cgroup-parent", word, "it must be the path of a control group"));
+    }
+    Ok(word.trim_end_matches('/').to_owned())
+}
+
+/// `size=10g`: refused, since a limit that is not kept is worse than none.
+pub fn storage(options: &[String]) -> Result<()> {
+    match options.first() {
+        None => Ok(()),
+        Some(option) if option.starts_with("size=") => Err(
+            "--storage-opt size is not supported: there is no quota for a container's files yet; --read-only and --tmpfs DIR:size=BYTES limit what is written".to_owned(),
+        ),
+        Some(option) => Err(bad_flag("--storage-opt", option, "the only option is size=BYTES")),
+    }
 }
 
 fn check_memory(r: &Resources) -> Result<()> {

@@ -1,9 +1,9 @@
-//! `-v`, `--mount`, `--tmpfs`, `--device`, and the volumes that an image asks for.
+//! `-v`, `--mount`, `--tmpfs`, and the volumes that an image asks for.
 
 use super::Result;
 use super::texts::{absolute, bad_flag, parse_size};
 use crate::cli::ContainerArgs;
-use engine::{Container, Device, Mount, MountKind, Settings};
+use engine::{Container, Mount, MountKind, OwnerMap, Settings};
 use image::RunConfig;
 
 /// All mounts: at one place there may be one only, and the command line goes before the image.
@@ -64,10 +64,16 @@ fn volume(spec: &str) -> Result<Mount> {
     if parts.iter().any(|part| part.is_empty()) {
         return Err(format!("invalid spec: {spec}: empty section between colons"));
     }
+    let joined;
     let (source, target, options) = match parts.as_slice() {
         [target] => ("", *target, ""),
         [source, target] => (*source, *target, ""),
         [source, target, options] => (*source, *target, *options),
+        // The one option with a colon of its own.
+        [source, target, options, group] if options.split(',').any(|option| option.starts_with("map=")) => {
+            joined = format!("{options}:{group}");
+            (*source, *target, joined.as_str())
+        }
         _ => return Err(format!("invalid spec: {spec}: too many colons")),
     };
     let is_path = source.starts_with(['/', '.', '~']);
@@ -90,10 +96,32 @@ fn volume(spec: &str) -> Result<Mount> {
             // Nothing is labelled here; private is what every mount is.
             "z" | "Z" | "cached" | "delegated" | "consistent" | "rprivate" | "private" | "rbind" => {}
             "bind" => mount.non_recursive = true,
+            word if word.starts_with("map=") => mount.map = Some(owner_map(&word[4..])?),
+            "U" => {
+                return Err("invalid mode: U: no owner is changed on the disk; map=me or map=UID:GID shows files as the program's".to_owned());
+            }
             _ => return Err(format!("invalid mode: {option}")),
         }
     }
     Ok(mount)
+}
+
+/// Whether it is spelled out as for `--mount`, and not short as for `-v`.
+pub fn is_long_mount(spec: &str) -> bool {
+    let known = |field: &str| {
+        let key = field.split('=').next().unwrap_or_default().to_lowercase();
+        field.contains('=')
+            && matches!(key.as_str(), "type" | "source" | "src" | "target" | "dst" | "destination")
+    };
+    spec.split(',').any(known)
+}
+
+/// A mount in either spelling.
+pub fn mount_of(spec: &str) -> Result<Mount> {
+    match is_long_mount(spec) {
+        true => mount(spec).map_err(|cause| bad_flag("--mount-add", spec, &cause)),
+        false => volume(spec),
+    }
 }
 
 /// `--mount type=…,source=…,target=…`
@@ -102,6 +130,7 @@ fn mount(spec: &str) -> Result<Mount> {
         return Err("value is empty".to_owned());
     }
     let mut mount = Mount { kind: MountKind::Volume, ..Mount::default() };
+    let mut subpath_of = String::new();
     for field in csv(spec.trim())? {
         let (key, value) = match field.split_once('=') {
             Some((key, "")) => return Err(format!("invalid value for '{key}': value is empty")),
@@ -125,7 +154,8 @@ fn mount(spec: &str) -> Result<Mount> {
             "target" | "dst" | "destination" => mount.target = text.to_owned(),
             "readonly" | "ro" => mount.read_only = flag()?,
             "bind-recursive" => match text {
-                "enabled" | "writable" | "readonly" => {}
+                "enabled" | "readonly" => {}
+                "writable" => mount.writable_below = true,
                 "disabled" => mount.non_recursive = true,
                 _ => {
                     return Err(format!(
@@ -138,7 +168,15 @@ fn mount(spec: &str) -> Result<Mount> {
             "bind-propagation" if matches!(text, "private" | "rprivate") => {}
             "bind-propagation" if PROPAGATIONS.contains(&text) => mount.propagation = text.to_owned(),
             "volume-nocopy" => mount.no_copy = flag()?,
-            "volume-subpath" => mount.subpath = subpath(text)?,
+            "volume-subpath" | "image-subpath" => {
+                mount.subpath = subpath(text)?;
+                subpath_of = key.split('-').next().unwrap_or_default().to_owned();
+            }
+            "map" | "idmap" => mount.map = Some(owner_map(text)?),
+            "volume-opt" => {
+                let (key, value) = text.split_once('=').unwrap_or((text, ""));
+                mount.volume_options.insert(key.to_owned(), value.to_owned());
+            }
             "volume-label" => {
                 let (key, value) = text.split_once('=').unwrap_or((text, ""));
                 mount.labels.insert(key.to_owned(), value.to_owned());
@@ -158,9 +196,6 @@ fn mount(spec: &str) -> Result<Mount> {
             "bind-propagation" => {
                 return Err(format!("invalid value for {key}: {text}"));
             }
-            "volume-opt" | "image-subpath" => {
-                return Err(format!("option '{key}' is not supported yet"));
-            }
             _ => return Err(format!("unknown option '{key}' in '{field}'")),
         }
     }
@@ -168,6 +203,12 @@ fn mount(spec: &str) -> Result<Mount> {
         return Err("target is required".to_owned());
     }
     mount.target = target_of(&mount.target, spec)?;
+    fits(&mut mount, &subpath_of)?;
+    Ok(mount)
+}
+
+/// What is said about a mount must be about its kind.
+fn fits(mount: &mut Mount, subpath_of: &str) -> Result<()> {
     match mount.kind {
         MountKind::Bind if mount.source.is_empty() => {
             return Err("source is required for type=bind".to_owned());
@@ -177,20 +218,61 @@ fn mount(spec: &str) -> Result<Mount> {
         MountKind::Tmpfs if !mount.source.is_empty() => {
             return Err("source must not be specified for type=tmpfs".to_owned());
         }
+        MountKind::Image if mount.source.is_empty() => {
+            return Err("source is required for type=image".to_owned());
+        }
+        MountKind::Image if mount.source == "@host" => {
+            return Err("@host is this machine itself: mount its directories with type=bind".to_owned());
+        }
+        // Nobody can write an image.
+        MountKind::Image => mount.read_only = true,
         _ => {}
     }
-    let of_volumes = mount.no_copy || !mount.subpath.is_empty() || !mount.labels.is_empty();
+    if subpath_of == "image" && mount.kind != MountKind::Image {
+        return Err("cannot mix 'image-*' options with another mount type".to_owned());
+    }
+    let of_volumes = mount.no_copy
+        || subpath_of == "volume"
+        || !mount.labels.is_empty()
+        || !mount.volume_options.is_empty();
     if mount.kind != MountKind::Volume && of_volumes {
         return Err("cannot mix 'volume-*' options with another mount type".to_owned());
     }
-    let of_binds = mount.non_recursive || mount.create_source || !mount.propagation.is_empty();
+    let of_binds =
+        mount.non_recursive || mount.create_source || mount.writable_below || !mount.propagation.is_empty();
     if mount.kind != MountKind::Bind && of_binds {
         return Err("cannot mix 'bind-*' options with another mount type".to_owned());
     }
     if mount.kind != MountKind::Tmpfs && (mount.size.is_some() || mount.mode.is_some()) {
         return Err("cannot mix 'tmpfs-*' options with another mount type".to_owned());
     }
-    Ok(mount)
+    if mount.map.is_some() && !matches!(mount.kind, MountKind::Bind | MountKind::Volume) {
+        return Err("option 'map' is for directories and volumes".to_owned());
+    }
+    Ok(())
+}
+
+/// `me`, `owner`, `UID`, `UID:GID`: whose the files are on this machine that are the program's inside.
+fn owner_map(text: &str) -> Result<OwnerMap> {
+    let number = |text: &str| {
+        text.parse::<u32>()
+            .ok()
+            .filter(|n| *n <= i32::MAX as u32)
+            .ok_or_else(|| format!("invalid value for 'map': {text} (must be me, owner, UID or UID:GID)"))
+    };
+    // Who became root by sudo or doas is meant, not root.
+    let by_sudo = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match text {
+        "owner" => Ok(OwnerMap::Owner),
+        "me" => Ok(OwnerMap::Ids(
+            by_sudo("SUDO_UID").unwrap_or_else(|| rustix::process::getuid().as_raw()),
+            by_sudo("SUDO_GID").unwrap_or_else(|| rustix::process::getgid().as_raw()),
+        )),
+        _ => match text.split_once(':') {
+            Some((user, group)) => Ok(OwnerMap::Ids(number(user)?, number(group)?)),
+            None => number(text).map(|id| OwnerMap::Ids(id, id)),
+        },
+    }
 }
 
 /// What mounts of the host's, or of the container's, are seen by the other.
@@ -200,7 +282,7 @@ const PROPAGATIONS: &[&str] = &["shared", "rshared", "slave", "rslave"];
 fn subpath(text: &str) -> Result<String> {
     match clean(text) {
         path if text.starts_with('/') || path.is_empty() || text.split('/').any(|part| part == "..") => {
-            Err(format!("invalid value for volume-subpath: '{text}' must be a path below the volume"))
+            Err(format!("invalid value for a subpath: '{text}' must be a path below the source"))
         }
         path => Ok(path),
     }
@@ -211,7 +293,8 @@ fn kind(text: &str) -> Result<MountKind> {
         "bind" => Ok(MountKind::Bind),
         "volume" => Ok(MountKind::Volume),
         "tmpfs" => Ok(MountKind::Tmpfs),
-        _ => Err(format!("mount type '{text}' is not supported: use bind, volume or tmpfs")),
+        "image" => Ok(MountKind::Image),
+        _ => Err(format!("mount type '{text}' is not supported: use bind, volume, tmpfs or image")),
     }
 }
 
@@ -327,35 +410,4 @@ pub fn clean(path: &str) -> String {
         }
     }
     format!("{}{}", if path.starts_with('/') { "/" } else { "" }, parts.join("/"))
-}
-
-/// `--device host[:inside][:rwm]`
-pub fn devices(specs: &[String]) -> Result<Vec<Device>> {
-    specs.iter().map(|spec| device(spec)).collect()
-}
-
-fn device(spec: &str) -> Result<Device> {
-    let parts: Vec<&str> = spec.split(':').collect();
-    let (source, target, access) = match parts.as_slice() {
-        [source] => (*source, *source, "rwm"),
-        [source, access] if is_access(access) => (*source, *source, *access),
-        [source, target] => (*source, *target, "rwm"),
-        [source, target, access] if is_access(access) => (*source, *target, *access),
-        [_, _, access] => return Err(format!("bad mode specified: {access}")),
-        _ => return Err(format!("bad format for path: {spec}")),
-    };
-    if source.is_empty() {
-        return Err(format!("bad format for path: {spec}"));
-    }
-    let target = if target.is_empty() { source } else { target };
-    if !source.starts_with('/') || !target.starts_with('/') {
-        let which = if source.starts_with('/') { target } else { source };
-        return Err(format!("{which} is not an absolute path"));
-    }
-    Ok(Device { source: clean(source), target: clean(target), access: access.to_owned() })
-}
-
-fn is_access(text: &str) -> bool {
-    let once = |c| text.matches(c).count() <= 1;
-    !text.is_empty() && text.chars().all(|c| "rwm".contains(c)) && once('r') && once('w') && once('m')
 }

@@ -181,7 +181,7 @@ fn mistakes_are_one_line() {
         ),
         (
             "--mount type=x,dst=/x busybox",
-            "invalid argument \"type=x,dst=/x\" for \"--mount\" flag: mount type 'x' is not supported: use bind, volume or tmpfs",
+            "invalid argument \"type=x,dst=/x\" for \"--mount\" flag: mount type 'x' is not supported: use bind, volume, tmpfs or image",
         ),
         ("--tmpfs /x:nope busybox", "invalid tmpfs option [\"nope\"]"),
         (
@@ -209,7 +209,7 @@ fn mistakes_are_one_line() {
             "--restart always:3 busybox",
             "invalid restart policy: maximum retry count can only be used with 'on-failure': always:3",
         ),
-        ("--gpus all busybox", "--gpus is not supported yet"),
+        ("--gpus x=1 busybox", "invalid argument \"x=1\" for \"--gpus\" flag: unexpected key 'x' in 'x=1'"),
         ("--mac-address 1 busybox", "1 is not a valid mac address"),
         ("--pid foo busybox", "--pid: invalid PID mode: foo"),
         ("--network= busybox", "no name set for network"),
@@ -266,10 +266,10 @@ fn the_help_of_run_can_be_read() {
     let head: String = help.lines().take(9).map(|line| line.to_owned() + "\n").collect();
     let expected = "Usage:  corten run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nCreate a container from an image and start it.\n";
     assert!(head.starts_with(expected), "{head}");
-    for flag in ["--memory", "--cap-add", "--explain", "--hostname", "--network"] {
+    for flag in ["--memory", "--cap-add", "--explain", "--hostname", "--network", "--gpus"] {
         assert!(help.contains(flag), "{flag}");
     }
-    assert!(!help.contains("--gpus"));
+    assert!(!help.contains("--kernel-memory"), "what is refused is no help");
 }
 
 proptest::proptest! {

@@ -157,6 +157,15 @@ pub fn labels(args: &ContainerArgs, config: &RunConfig) -> Result<BTreeMap<Strin
     Ok(labels)
 }
 
+/// `--annotation key=value`
+pub fn annotations(words: &[String]) -> Result<BTreeMap<String, String>> {
+    let pair = |word: &String| match word.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(bad_flag("--annotation", word, "it must be key=value")),
+    };
+    words.iter().map(pair).collect()
+}
+
 pub fn name_servers(words: &[String]) -> Result<Vec<String>> {
     for word in words {
         if word.trim().parse::<IpAddr>().is_err() {

@@ -138,7 +138,7 @@ impl Engine {
             }
         };
         let mut mounts: Vec<&crate::Mount> = container.settings.mounts.iter().collect();
-        mounts.retain(|m| view != View::Own && m.kind != MountKind::Tmpfs);
+        mounts.retain(|m| view != View::Own && !matches!(m.kind, MountKind::Tmpfs | MountKind::Image));
         mounts.sort_by_key(|m| m.target.matches('/').count());
         let mut volumes = Vec::new();
         for m in mounts {
@@ -246,7 +246,7 @@ impl Stopped {
 }
 
 /// What handling files of all owners takes; the rest goes, and doesn't come back.
-fn drop_rights() -> std::result::Result<(), Errno> {
+pub(crate) fn drop_rights() -> std::result::Result<(), Errno> {
     const KEPT: CapSet =
         CapSet::of(&[Cap::Chown, Cap::DacOverride, Cap::Fowner, Cap::Fsetid, Cap::Setfcap, Cap::Mknod]);
     let (_, permitted, _) = caps::current()?;

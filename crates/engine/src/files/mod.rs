@@ -7,7 +7,7 @@
 mod enter;
 mod helper;
 
-pub(crate) use enter::View;
+pub(crate) use enter::{View, drop_rights};
 pub(crate) use helper::Helper;
 
 use kernel::open::openat2;

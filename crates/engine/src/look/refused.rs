@@ -137,7 +137,7 @@ impl Engine {
             running,
             program: program(caps)?,
             with,
-            devices: crate::devices::device_rules(s).map_err(io::Error::other)?,
+            devices: crate::devices::all_rules(s).map_err(io::Error::other)?,
             masked: masked.iter().map(|path| (*path).to_owned()).collect(),
             found: Vec::new(),
         })

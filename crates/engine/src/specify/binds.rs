@@ -1,14 +1,25 @@
 //! What the user mounts: volumes, files and directories of the host with what is mounted below them, memory.
 
-use crate::{Container, Engine, Error, MountKind, Result, State, Volume};
+use crate::{Container, Engine, Error, MountKind, OwnerMap, Result, State, Volume};
 use kernel::mount::{Attr, Propagation};
-use runtime::{Extra, Idmap, Mount};
+use runtime::{Extra, Idmap, ImageMount, Mapping, Mount};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::path::{Path, PathBuf};
+use steps::IdRange;
 
 impl Engine {
     pub(super) fn user_mounts(&self, container: &Container, mounts: &mut Vec<Mount>) -> Result<()> {
-        let mut sorted: Vec<&crate::Mount> = container.settings.mounts.iter().collect();
+        self.mounts_from(container, &container.settings.mounts, mounts)
+    }
+
+    /// What some of its mounts are for the runtime.
+    pub(crate) fn mounts_from(
+        &self,
+        container: &Container,
+        from: &[crate::Mount],
+        mounts: &mut Vec<Mount>,
+    ) -> Result<()> {
+        let mut sorted: Vec<&crate::Mount> = from.iter().collect();
         let mut table = None;
         // A mount point inside another mount comes after it.
         sorted.sort_by_key(|m| m.target.matches('/').count());
@@ -16,6 +27,8 @@ impl Engine {
             let attr = Attr { read_only: m.read_only, ..Attr::default() };
             match m.kind {
                 MountKind::Tmpfs => mounts.push(tmpfs(m)),
+                // Made after all others: it covers nothing that is mounted below.
+                MountKind::Image => {}
                 MountKind::Volume => {
                     let bind = self.volume_bind(container, m, attr)?;
                     bind.mount(container, &mut table, mounts);
@@ -36,8 +49,11 @@ impl Engine {
                         }
                     };
                     let (source, target) = (m.source.clone(), m.target.clone());
-                    let extra = Extra { propagation: propagation(&m.propagation), ..Extra::default() };
-                    let bind = Bind { source, target, attr, recursive: !m.non_recursive, file, extra };
+                    let mapping = self.mapping(container, m, Path::new(&m.source))?;
+                    let extra =
+                        Extra { propagation: propagation(&m.propagation), mapping, ..Extra::default() };
+                    let below = !m.writable_below;
+                    let bind = Bind { source, target, attr, recursive: !m.non_recursive, below, file, extra };
                     bind.mount(container, &mut table, mounts);
                 }
             }
@@ -59,8 +75,41 @@ impl Engine {
             file = !is_directory(&path, &m.subpath)?;
             extra.subpath = m.subpath.clone();
         }
+        extra.mapping = self.mapping(container, m, &path)?;
         let source = path.display().to_string();
-        Ok(Bind { source, target: m.target.clone(), attr, recursive: true, file, extra })
+        Ok(Bind { source, target: m.target.clone(), attr, recursive: true, below: true, file, extra })
+    }
+
+    /// `map=`: one user and one group of the disk are the program's; nobody else has anything there.
+    fn mapping(&self, container: &Container, m: &crate::Mount, source: &Path) -> Result<Option<Mapping>> {
+        let (uid, gid) = match m.map {
+            None => return Ok(None),
+            Some(OwnerMap::Ids(uid, gid)) => (uid, gid),
+            Some(OwnerMap::Owner) => {
+                use std::os::unix::fs::MetadataExt;
+                let meta = std::fs::metadata(source).map_err(|e| Error::io("cannot mount", source, e))?;
+                (meta.uid(), meta.gid())
+            }
+        };
+        let user = self.user_of(container, &self.root_of(container))?;
+        let base = container.id_base;
+        let one = |disk: u32, seen: u32| vec![IdRange { inside: disk, outside: base + seen, count: 1 }];
+        Ok(Some(Mapping { uids: one(uid, user.uid), gids: one(gid, user.gid), recursive: false }))
+    }
+
+    /// The images that it mounts; what is mounted below another comes later.
+    pub(super) fn image_mounts(&self, container: &Container) -> Vec<ImageMount> {
+        let mut all: Vec<&crate::Mount> =
+            container.settings.mounts.iter().filter(|m| m.kind == MountKind::Image).collect();
+        all.sort_by_key(|m| m.target.matches('/').count());
+        let workshop = self.directory(container).join("images").display().to_string();
+        let one = |m: &crate::Mount| ImageMount {
+            layers: m.layers.clone(),
+            subpath: m.subpath.clone(),
+            target: m.target.clone(),
+            workshop: workshop.clone(),
+        };
+        all.into_iter().map(one).collect()
     }
 
     /// What is only explained has made nothing yet.
@@ -79,6 +128,32 @@ impl Engine {
             Ok(State::Created | State::Exited { started: None, .. }) | Err(Error::NoSuchContainer(_))
         )
     }
+}
+
+/// What the description of a device mounts.
+pub(super) fn described(
+    container: &Container,
+    all: &[crate::cdi::CdiMount],
+    mounts: &mut Vec<Mount>,
+) -> Result<()> {
+    let mut table = None;
+    for m in all {
+        let has = |word: &str| m.options.iter().any(|option| option == word);
+        let meta = std::fs::metadata(&m.host_path)
+            .map_err(|e| Error::io("cannot mount, as its CDI description says,", &m.host_path, e))?;
+        let attr = Attr {
+            read_only: has("ro"),
+            nosuid: has("nosuid"),
+            nodev: has("nodev"),
+            noexec: has("noexec"),
+            ..Attr::default()
+        };
+        let (source, target) = (m.host_path.clone(), m.container_path.clone());
+        let (recursive, file, extra) = (has("rbind"), !meta.is_dir(), Extra::default());
+        let bind = Bind { source, target, attr, recursive, below: true, file, extra };
+        bind.mount(container, &mut table, mounts);
+    }
+    Ok(())
 }
 
 /// What a place in a volume is: the volume is the container's to write, so no link out of it is followed.
@@ -139,6 +214,8 @@ struct Bind {
     target: String,
     attr: Attr,
     recursive: bool,
+    /// The flags are those of what is mounted below, too.
+    below: bool,
     file: bool,
     extra: Extra,
 }
@@ -147,8 +224,10 @@ impl Bind {
     /// A tree of mounts is mapped as a whole or not at all. So with ids of its own a container gets each mount of the tree by
     /// itself: what is mounted below may be a file system that knows no mapping, such as `/proc` below `/`.
     fn mount(self, container: &Container, table: &mut Option<Vec<Entry>>, mounts: &mut Vec<Mount>) {
-        let Bind { source, target, attr, recursive, file, extra } = self;
+        let Bind { source, target, attr, recursive, below, file, mut extra } = self;
         if container.id_base == 0 {
+            let (attr, top) = if below { (attr, Attr::default()) } else { (Attr::default(), attr) };
+            extra.top = top;
             return mounts.push(Mount::Bind {
                 source,
                 target,
@@ -163,6 +242,7 @@ impl Bind {
         let real = std::fs::canonicalize(&source).unwrap_or_else(|_| PathBuf::from(&source));
         let id = mount_of(&real);
         let idmap = match table.iter().find(|entry| Some(entry.id) == id) {
+            _ if extra.mapping.is_some() => Idmap::No,
             Some(entry) if KERNEL.contains(&entry.fstype.as_str()) => Idmap::No,
             _ => Idmap::Yes,
         };
@@ -181,7 +261,7 @@ impl Bind {
             mounts.push(Mount::Bind {
                 source: entry.at.display().to_string(),
                 target: format!("{}/{}", target.trim_end_matches('/'), rest.display()),
-                attr,
+                attr: if below { attr } else { Attr::default() },
                 recursive: false,
                 idmap,
                 file: !entry.at.is_dir(),

@@ -1,10 +1,11 @@
 //! Limits: from Docker's flags to what the kernel is told.
 
-use crate::{Error, Resources, Result, Settings};
+use crate::{DeviceRate, Error, RateKind, Resources, Result, Settings};
 
 pub(crate) fn resources(r: &Resources) -> Result<runtime::Resources> {
     check_list("CPUs", &r.cpuset_cpus, "/sys/devices/system/cpu/online")?;
     check_list("memory nodes", &r.cpuset_mems, "/sys/devices/system/node/online")?;
+    check_real_time(r)?;
     let memory = r.memory.filter(|m| *m != 0);
     // As Docker: as much swap as memory, unless told.
     let memory_swap = r.memory_swap.filter(|s| *s != 0).or_else(|| memory.map(|m| m.saturating_mul(2)));
@@ -25,8 +26,51 @@ pub(crate) fn resources(r: &Resources) -> Result<runtime::Resources> {
         cpuset_mems: r.cpuset_mems.clone(),
         pids: r.pids_limit.filter(|p| *p != 0),
         blkio_weight: r.blkio_weight.filter(|w| *w != 0),
+        cpu_realtime_period: r.cpu_rt_period,
+        cpu_realtime_runtime: r.cpu_rt_runtime,
+        blkio_weights: r.device_weights.iter().map(weight).collect::<Result<_>>()?,
+        blkio_throttles: r.device_rates.iter().map(throttle).collect::<Result<_>>()?,
         ..runtime::Resources::default()
     })
+}
+
+fn weight((path, weight): &(String, u16)) -> Result<runtime::BlockWeight> {
+    let (major, minor) = block_device(path)?;
+    Ok(runtime::BlockWeight { major, minor, weight: Some(*weight), leaf_weight: None })
+}
+
+fn throttle(rate: &DeviceRate) -> Result<runtime::Throttle> {
+    let what = match rate.kind {
+        RateKind::ReadBytes => runtime::Throttled::ReadBytes,
+        RateKind::WriteBytes => runtime::Throttled::WriteBytes,
+        RateKind::Reads => runtime::Throttled::Reads,
+        RateKind::Writes => runtime::Throttled::Writes,
+    };
+    let (major, minor) = block_device(&rate.path)?;
+    Ok(runtime::Throttle { what, major, minor, rate: rate.rate })
+}
+
+fn block_device(path: &str) -> Result<(u32, u32)> {
+    match crate::devices::device(path)? {
+        (true, major, minor) => Ok((major, minor)),
+        _ => Err(Error::Invalid(format!("not a block device: {path}"))),
+    }
+}
+
+/// The real-time scheduler knows groups only in few kernels.
+fn check_real_time(r: &Resources) -> Result<()> {
+    let flag = match (r.cpu_rt_period, r.cpu_rt_runtime) {
+        (None, None) => return Ok(()),
+        (Some(_), _) => "--cpu-rt-period",
+        _ => "--cpu-rt-runtime",
+    };
+    let known = |path: &String| std::path::Path::new(&format!("{path}/cpu.rt_runtime_us")).exists();
+    let host = runtime::Host::read();
+    let parent = runtime::GroupPaths::everywhere("", &host);
+    if parent.dirs().any(|path| known(&path.to_string())) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("{flag}: this kernel does not schedule real time by control groups")))
 }
 
 /// Limits that this machine cannot keep: a note for the user each.

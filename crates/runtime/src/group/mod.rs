@@ -67,7 +67,8 @@ impl GroupPaths {
     pub fn few(group: &str, host: &Host, limits: &Resources) -> GroupPaths {
         const HOLD: [&str; 6] = ["memory", "cpu", "cpuacct", "cpuset", "pids", "devices"];
         let v2 = matches!(host.cgroups, Cgroups::V2 { .. });
-        let io = limits.blkio_weight.is_some();
+        let on_devices = !limits.blkio_weights.is_empty() || !limits.blkio_throttles.is_empty();
+        let io = limits.blkio_weight.is_some() || on_devices;
         let holds = |c: &&str| HOLD.contains(c) || io && *c == "blkio";
         GroupPaths::each(host, |h| (v2 || h.controllers.iter().any(holds)).then(|| group.to_owned()))
     }

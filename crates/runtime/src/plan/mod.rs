@@ -1,6 +1,7 @@
 //! From a specification to a plan: a pure function, told all facts.
 
 mod cgroup;
+mod images;
 mod mounts;
 mod process;
 #[cfg(test)]
@@ -56,12 +57,14 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
     let idmaps_at = lists.joined.len();
     let covers = mounts::covers(&mut lists, spec);
     let root = root(&mut lists, spec, covers);
+    let images = images::assemble(&mut lists, spec);
     lists.joined.push(Release { point: ROOT_READY }.into());
 
     lists.inside.insert(0, Await { point: ROOT_READY }.into());
     lists.inside.push(EnterRoot { path: root.as_str().into() }.into());
     lists.inside.push(BecomeRoot {}.into());
     let proc = mounts::plan(&mut lists, spec, host, socket);
+    images::attach(&mut lists, spec, images);
     if spec.namespaces & kernel::process::CLONE_NEWUTS != 0
         && !(spec.hostname.is_empty() && spec.domainname.is_empty())
     {
@@ -121,6 +124,26 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
         exec,
         slots: lists.slots,
     }
+}
+
+/// What adds mounts to a container that runs.
+#[derive(Debug)]
+pub struct MoreMounts {
+    /// By the host's side.
+    pub host: Vec<Step>,
+    /// By a process in the container's namespaces, whose root is the present directory.
+    pub inside: Vec<Step>,
+    pub slots: u16,
+}
+
+/// The steps that add `mounts` to a container with these ids.
+pub fn more_mounts(mounts: Vec<crate::Mount>, ids: Vec<IdRange>, host: &Host) -> MoreMounts {
+    let mut lists = Lists::default();
+    let socket = lists.slot();
+    let spec = Spec { mounts, ids, ..Spec::default() };
+    mounts::plan(&mut lists, &spec, host, socket);
+    lists.host.append(&mut lists.idmaps);
+    MoreMounts { host: lists.host, inside: lists.inside, slots: lists.slots }
 }
 
 /// Whether the container has no user namespace of its own, but another's.

@@ -56,7 +56,7 @@ impl Engine {
             .lines()
             .filter_map(mount)
             .filter(|mount| mount.options.split(',').any(|option| option == "ro") && !open(&mount.at));
-        let rules = crate::devices::device_rules(s).map_err(io::Error::other)?;
+        let rules = crate::devices::all_rules(s).map_err(io::Error::other)?;
         let allowed = rules.iter().filter(|rule| rule.allow).map(kernel::bpf::DeviceRule::v1_line);
         Ok(Bounds {
             lacks: (CapSet::ALL - rights.bounding).iter().collect(),
