@@ -258,3 +258,17 @@ fn cve_2018_15664_links_that_change_while_files_are_copied() {
         s.end();
     }
 }
+
+#[test]
+fn files_that_the_kernel_makes_up_come_out_whole() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box busybox sleep 1000");
+    for path in ["/proc/version", "/proc/filesystems", "/sys/class/net/lo/mtu"] {
+        s.corten(&format!("cp -L box:{path} copy")).ok();
+        let copy = std::fs::read_to_string(s.dir.join("copy")).expect("it was copied");
+        assert_eq!(copy, s.corten(&format!("exec box cat {path}")).stdout, "{path}");
+    }
+    s.corten("cp box:/proc/self/status copy").fails(1, &["/proc/self/status", "corten exec box"]);
+    s.corten("rm -f box").ok();
+    s.end();
+}

@@ -24,6 +24,8 @@ pub struct Pack {
     pub across_mounts: bool,
 }
 
+/// No file of the kernel's is longer than anybody wants; some have no end.
+const MADE_UP: u64 = 16 << 20;
 /// Reads as little as SEEK_HOLE saves at least this many bytes.
 const HOLES: u64 = 1 << 20;
 /// As many extents as an unpacker takes.
@@ -210,6 +212,9 @@ impl<W: Write> Packer<W> {
         if self.how.whiteouts {
             not_elsewhere(&fd, &member.path)?;
         }
+        if matches!(stat.stx_size, 0 | 4096) && is_kernels(&fd) {
+            return self.made_up(File::from(fd), member);
+        }
         member.xattrs = xattrs(&fd)?;
         member.size = stat.stx_size;
         let mut file = File::from(fd);
@@ -218,6 +223,16 @@ impl<W: Write> Packer<W> {
         let mut data = Ranges { file: &file, ranges: sparse.extents.clone(), at: 0 };
         member.sparse = Some(sparse);
         self.tar.file(&member, &mut data)
+    }
+
+    /// A file of `/proc` or `/sys`: how long it is shows when it is read.
+    fn made_up(&mut self, file: File, mut member: Member) -> io::Result<()> {
+        let mut text = Vec::new();
+        file.take(MADE_UP).read_to_end(&mut text).map_err(|e| {
+            io::Error::other(format!("cannot read '{}': {}", show(&member.path), crate::error::words(&e)))
+        })?;
+        member.size = text.len() as u64;
+        self.tar.file(&member, &mut text.as_slice())
     }
 
     fn whiteout(&mut self, path: Vec<u8>, stat: &Statx) -> io::Result<()> {
