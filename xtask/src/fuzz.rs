@@ -22,7 +22,6 @@ const TARGETS: &[(&str, u32)] = &[
     ("words", 10),
     ("users", 10),
     ("netlink", 5),
-    ("templates", 15),
 ];
 
 const FLAGS: &[&str] = &[
