@@ -69,6 +69,20 @@ fn limits_of_a_bundle_are_in_the_kernels_files() {
     s.end();
 }
 
+/// Before version 1.3 of the specification a zero was what a field had that is not set.
+#[test]
+fn a_limit_of_zero_processes() {
+    let s = Sandbox::new();
+    for (version, expected) in [("1.0.2-dev", "max"), ("1.2.1", "max"), ("1.3.0", "1")] {
+        running(&s, |bundle| {
+            bundle.set("/ociVersion", json!(version)).set("/linux/resources/pids", json!({ "limit": 0 }));
+        });
+        assert_eq!(read(&group(&s, "box"), "pids.max", "pids.max"), expected, "{version}");
+        s.oci("delete --force box").ok();
+    }
+    s.end();
+}
+
 /// On v1 others read from hierarchies that the container itself would not need.
 #[test]
 fn a_container_is_in_every_hierarchy() {

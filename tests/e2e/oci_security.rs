@@ -127,6 +127,22 @@ fn cve_2025_31133_a_null_device_that_is_a_link() {
     s.end();
 }
 
+/// What stands in a list without its slash is not left open: it is meant from the root.
+#[test]
+fn paths_to_hide_without_a_slash() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["sh", "-c", "cat masked dir/../kept; touch kept"]);
+    fs::create_dir(rootfs(&bundle).join("dir")).unwrap();
+    fs::write(rootfs(&bundle).join("masked"), "visible").unwrap();
+    fs::write(rootfs(&bundle).join("kept"), "kept\n").unwrap();
+    bundle.set("/linux/maskedPaths", json!(["masked", "nosuch"]));
+    bundle.set("/linux/readonlyPaths", json!(["dir/../kept", "../nosuch"])).write();
+    let output = s.oci("run -b box box");
+    assert_eq!((output.code, output.stdout.as_str()), (1, "kept\n"), "{output}");
+    assert!(output.stderr.contains("kept: Read-only file system"), "{output}");
+    s.end();
+}
+
 #[test]
 fn cve_2025_52881_a_proc_that_is_covered() {
     let s = Sandbox::new();

@@ -129,6 +129,24 @@ fn version(text: &str) -> Config<()> {
     }
 }
 
+/// `y` of the version `1.y.z`.
+fn minor_version(text: &str) -> u32 {
+    text.split('.').nth(1).and_then(|n| n.parse().ok()).unwrap_or_default()
+}
+
+/// Paths of the container's. They have to be absolute; whoever writes them without their slash means no others.
+fn from_root(field: &str, paths: &mut [String]) -> Config<()> {
+    for path in paths {
+        if path.is_empty() {
+            return Err(ConfigError::new(field, "a path is empty"));
+        }
+        if !path.starts_with('/') {
+            path.insert(0, '/');
+        }
+    }
+    Ok(())
+}
+
 /// What is not in the file.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -196,14 +214,8 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
         oom_score_adj: converted.oom_score_adj,
         ..Spec::default()
     };
-    for (field, paths) in [("maskedPaths", &spec.masked), ("readonlyPaths", &spec.read_only_paths)] {
-        if let Some(bad) = paths.iter().find(|p| !p.starts_with('/')) {
-            return Err(ConfigError::new(
-                format!("linux.{field}"),
-                format!("'{bad}' is not an absolute path"),
-            ));
-        }
-    }
+    from_root("linux.maskedPaths", &mut spec.masked)?;
+    from_root("linux.readonlyPaths", &mut spec.read_only_paths)?;
     for (index, given) in config.mounts.iter().flatten().enumerate() {
         spec.mounts.push(mount(given, index, &bundle.dir, all & ns::CLONE_NEWUSER != 0)?);
     }
@@ -211,6 +223,10 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
     sysctls(&linux, all, &mut spec)?;
     // Also where the file says nothing of them: then only the usual devices may be used.
     (spec.resources, spec.device_rules) = super::resources(&linux.resources.clone().unwrap_or_default())?;
+    if spec.resources.pids == Some(0) && minor_version(&config.oci_version) < 3 {
+        // Zero has been a limit since 1.3; before, it was the value of a field that is not set.
+        spec.resources.pids = Some(-1);
+    }
     spec.group_owner = group_owner(&spec);
     links(&linux, all, &mut spec)?;
     if namespaces & ns::CLONE_NEWNET != 0 {
@@ -296,7 +312,8 @@ fn namespaces(linux: &Linux) -> Config<(u64, Vec<Join>)> {
             }
         }
     }
-    if seen & ns::CLONE_NEWNS == 0 {
+    // The caller's own is none either: its root would be changed.
+    if new & ns::CLONE_NEWNS == 0 && !join.iter().any(|join| join.flag == ns::CLONE_NEWNS) {
         return Err(ConfigError::new("linux.namespaces", "a container needs a mount namespace"));
     }
     Ok((new, join))

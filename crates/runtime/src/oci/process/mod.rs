@@ -117,7 +117,7 @@ pub fn process(from: &Document, linux: &LinuxPart, place: &Place<'_>, facts: &Fa
         seccomp,
         ..Credentials::default()
     };
-    rights::capabilities(from.capabilities.as_ref(), facts, &mut credentials, &mut warnings);
+    rights::capabilities(from.capabilities.as_ref(), facts, &mut credentials, &mut warnings)?;
     let (first_cpus, cpus) = priorities::affinity(from.exec_cpu_affinity.as_ref())?;
     let process = Process {
         argv: from.args.clone(),

@@ -87,8 +87,14 @@ pub(super) fn capabilities(
     facts: &Facts,
     to: &mut Credentials,
     warnings: &mut Vec<String>,
-) {
-    let Some(given) = given else { return };
+) -> Config<()> {
+    let Some(given) = given else { return Ok(()) };
+    // See capabilities(7): the file contradicts itself, and the kernel refuses it.
+    let known = |name: &String| Cap::parse(name).is_ok_and(|cap| cap.name() == name && facts.known.has(cap));
+    if let Some(name) = given.inheritable.iter().find(|name| !given.bounding.contains(name) && known(name)) {
+        let why = format!("{name} is not in the bounding set: operation not permitted");
+        return Err(ConfigError::new("process.capabilities.inheritable", why));
+    }
     let mut unknown = BTreeSet::new();
     let mut refused = CapSet::EMPTY;
     let mut set = |names: &[String], within: CapSet| {
@@ -116,6 +122,7 @@ pub(super) fn capabilities(
     if !refused.is_empty() {
         warnings.push(format!("ignoring capabilities that cannot be given: {refused}"));
     }
+    Ok(())
 }
 
 /// A keyring for the container, which its further processes join by its name.
