@@ -1,8 +1,9 @@
 //! `corten oci exec`: a further program in a container.
 
-use e2e::{Sandbox, wait_until};
+use e2e::{Cgroups, Sandbox, wait_until};
 use serde_json::json;
 use std::fs;
+use std::path::PathBuf;
 
 /// A container that sleeps.
 fn sleeping(s: &Sandbox) {
@@ -262,5 +263,25 @@ fn cve_2016_9962_nobody_looks_into_who_comes() {
     let of = |line: &str| line.split('/').nth(2).map(str::to_owned);
     let more = seen.windows(2).find(|pair| of(pair[0]) == of(pair[1]));
     assert!(more.is_none(), "{more:?}");
+    s.end();
+}
+
+/// The first process may go below its group, to give controllers on to others: only then its group takes nobody else.
+#[test]
+fn a_group_that_its_first_process_has_left() {
+    let s = Sandbox::new();
+    if Sandbox::cgroups() != Cgroups::V2 {
+        return s.end();
+    }
+    s.bundle("box", &["sleep", "1000"]);
+    s.oci_apart("run --detach --bundle box box");
+    let own = PathBuf::from(format!("/sys/fs/cgroup/{}/box", s.scope.cgroup_parent));
+    fs::create_dir(own.join("below")).expect("a group below");
+    fs::write(own.join("below/cgroup.procs"), s.oci_state("box")["pid"].to_string()).expect("it moves");
+    let group = || s.oci("exec box cat /proc/self/cgroup").ok().replace(&s.scope.cgroup_parent, "parent");
+    assert_eq!(group(), "0::/parent/box");
+    fs::write(own.join("cgroup.subtree_control"), "+memory").expect("nobody is in it");
+    assert_eq!(group(), "0::/parent/box/below");
+    s.oci("delete --force box").ok();
     s.end();
 }

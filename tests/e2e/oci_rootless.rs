@@ -72,6 +72,8 @@ fn a_container_of_an_ordinary_user() {
     user.program("sleep 1000");
     user.oci("create box >out 2>&1").ok();
     assert_eq!(user.state()["status"], "created");
+    // Until then it is a process of the runtime's, that its user may not look into.
+    user.oci("exec box id -u").fails(255, &["'box' is created", "when it is started"]);
     user.oci("start box").ok();
     assert_eq!(user.oci("exec box id -u").ok(), "0");
     assert_eq!(user.oci("exec box sh -c 'exit 7'").code, 7);

@@ -92,7 +92,8 @@ fn run(context: &Context, args: &ExecArgs) -> Outcome {
     let record = context.containers.load(&args.words[0])?;
     if oci::rootless::is_user() {
         engine::seal_as_user()?;
-        oci::rootless::enter(&record)?;
+        let waits = context.containers.status(&record) == oci::Status::Created;
+        oci::rootless::enter(&record, waits)?;
     } else if !record.has_own_ids() {
         engine::seal()?;
     }

@@ -125,15 +125,18 @@ impl GroupPaths {
         self
     }
 
-    /// Where a further process of the container belongs: in those groups that there are, and on v2 in that which its first
-    /// process is in. It may have moved below its own, to give controllers on, and then nobody can be born in the upper one
-    /// any more.
+    /// Where a further process of the container belongs: in those groups that there are. On v2 the first process may have moved
+    /// below its own, to give controllers on: then nobody can be born in the upper one any more, and it is where that one is.
     pub fn beside(&self, first: i32) -> GroupPaths {
         let text = std::fs::read_to_string(format!("/proc/{first}/cgroup")).unwrap_or_default();
         let now = text.lines().find_map(|line| line.strip_prefix("0::/"));
         let there = self.0.iter().filter(|path| std::path::Path::new(&path.dir()).is_dir());
+        let gives_on = |path: &GroupPath| {
+            std::fs::read_to_string(format!("{}/cgroup.subtree_control", path.dir()))
+                .is_ok_and(|controllers| !controllers.trim().is_empty())
+        };
         let moved = |path: &GroupPath| match now {
-            Some(now) if path.is_v2() && now.starts_with(&format!("{}/", path.group)) => {
+            Some(now) if path.is_v2() && now.starts_with(&format!("{}/", path.group)) && gives_on(path) => {
                 GroupPath { group: now.to_owned(), ..path.clone() }
             }
             _ => path.clone(),

@@ -65,8 +65,13 @@ fn check(bundle: &Bundle, uid: u32, gid: u32) -> Result<()> {
     Ok(())
 }
 
-/// Goes to the user namespace of a container that [`enter_new`] made.
-pub fn enter(record: &Record) -> Result<()> {
+/// Goes to the user namespace of a container that [`enter_new`] made. Before its start the container's process is one of the
+/// runtime's, into which only the machine's root may look (CVE-2016-9962): its namespaces cannot be opened either.
+pub fn enter(record: &Record, waits: bool) -> Result<()> {
+    if waits {
+        let why = "an ordinary user's container can be entered when it is started";
+        return Err(Error::new(format!("container '{}' is created: {why}", record.id)));
+    }
     let failed = |e: rustix::io::Errno| {
         Error::new(format!("cannot enter the user namespace of container '{}': {e}", record.id))
     };
