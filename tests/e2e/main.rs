@@ -42,6 +42,7 @@ mod oci_bad_bundles;
 mod oci_cgroup;
 mod oci_drivers;
 mod oci_exec;
+mod oci_flags;
 mod oci_process;
 mod oci_rootless;
 mod oci_security;
