@@ -10,6 +10,7 @@
 #
 # VM_KERNEL  the Debian suite whose kernel to boot: bookworm (6.1), bullseye (5.10), trixie (6.12), sid (7.x at the time of
 #            writing)
+# VM_SYSTEMD 1: systemd runs the machine, which has Podman. SCRIPT is a service of its.
 # VM_ACCEL   kvm or tcg; tcg where the processor does not virtualise. It is some 12 times slower than the host.
 # VM_TIMEOUT seconds, 1200
 #
@@ -20,8 +21,9 @@ shopt -s nullglob
 [ $# = 3 ] || { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 125; }
 mkdir -p "$1"
 cache=$(realpath "$1") dir=$(realpath "$2") script=$3
-suite=${VM_KERNEL:-bookworm}
+suite=${VM_KERNEL:-bookworm} systemd=${VM_SYSTEMD:-0}
 packages=kmod,procps,iproute2,iputils-ping,nftables,curl,busybox-static
+[ "$systemd" = 0 ] || packages+=,systemd,systemd-sysv,dbus,podman,netavark,conmon,crun,jq
 
 say() { echo "vm: $*" >&2; }
 die() { say "$*"; exit 125; }
@@ -61,7 +63,7 @@ build_emulator() {
 build_root() {
   say "making the root image"
   debian bookworm "$1.d" --variant=minbase --include="$packages" \
-    --customize-hook='mkdir -p "$1/test" "$1/usr/lib/modules"; rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*'
+    --customize-hook='mkdir -p "$1/test" "$1/usr/lib/modules"; : >"$1/etc/fstab"; rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*'
   tool mke2fs -q -t ext4 -E lazy_itable_init=1,lazy_journal_init=1 -m 0 -d "$1.d" "$1" 12G
   rm -rf "$1.d"
 }
@@ -140,10 +142,25 @@ trap 'exit 130' INT TERM
 
 cp -al "$dir" "$tmp/test" 2>/dev/null || cp -a "$dir" "$tmp/test"
 printf '%s\n' "$script" >"$tmp/test/.script"
-cat >"$tmp/test/.init" <<'END'
+cat >"$tmp/test/.init" <<END
 #!/bin/bash
-# Process 1: what an engine expects to be mounted, cgroup v2 with all controllers, then the script.
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb
+# Process 1, or what gives way to it.
+if [ $systemd = 1 ]; then
+  # Takes long where it is emulated, and nobody needs it.
+  for unit in tmp.mount systemd-udev-trigger.service systemd-random-seed.service systemd-journal-flush.service getty@tty1.service \
+    serial-getty@ttyS0.service podman.service podman.socket podman-auto-update.timer podman-restart.service apt-daily.timer; do
+    ln -sf /dev/null /etc/systemd/system/\$unit
+  done
+  mkdir -p /etc/systemd/system/multi-user.target.wants
+  printf '%s\n' '[Unit]' After=dbus.service '[Service]' Type=exec ExecStart=/test/.guest Delegate=yes TasksMax=infinity \
+    LimitNOFILE=1048576 >/etc/systemd/system/test.service
+  ln -sf ../test.service /etc/systemd/system/multi-user.target.wants/
+  exec /lib/systemd/systemd
+fi
+END
+cat >>"$tmp/test/.init" <<'END'
+# What an engine expects to be mounted, cgroup v2 with all controllers, then the script.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 mkdir -p /dev/pts /dev/shm /dev/mqueue
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o mode=1777,nosuid,nodev shm /dev/shm
@@ -157,6 +174,12 @@ hostname vm
 ip link set lo up
 mount --make-rshared /
 for c in $(cat /sys/fs/cgroup/cgroup.controllers); do echo +$c >/sys/fs/cgroup/cgroup.subtree_control; done
+exec /test/.guest
+END
+cat >"$tmp/test/.guest" <<'END'
+#!/bin/bash
+# Runs the script, tells what it prints and how it ends, and ends the machine.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb
 modprobe -a -q overlay veth bridge nf_tables
 port() { for p in /sys/class/virtio-ports/*; do [ "$(cat $p/name)" != $1 ] || echo /dev/${p##*/}; done; }
 cd /test
@@ -165,7 +188,7 @@ echo $? >$(port status)
 busybox poweroff -f
 sleep 60
 END
-chmod 755 "$tmp/test/.init"
+chmod 755 "$tmp"/test/{.init,.guest}
 tool mke2fs -q -t ext4 -O ^has_journal -E lazy_itable_init=1 -m 0 -d "$tmp/test" "$tmp/test.img" 2G
 
 accel=${VM_ACCEL:-}

@@ -3,6 +3,7 @@
 
 use e2e::{Background, Sandbox, binary};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Runs a script as process 1 of a pid namespace, which takes in the orphans of daemons, and compares what it prints.
@@ -35,6 +36,38 @@ fn session(name: &str, script: &str, expected: &str) {
 #[test]
 fn podman() {
     session("podman", include_str!("drivers/podman.sh"), include_str!("drivers/podman.out"));
+}
+
+/// What systemd says of the unit of a container.
+const UNIT: &str = "ActiveState=active
+CPUQuotaPerSecUSec=500ms
+Delegate=yes
+MemoryMax=67108864
+Slice=corten.slice
+TasksMax=50
+";
+
+/// On a machine that systemd runs, and that is thrown away afterwards: `cargo xtask test --systemd`.
+#[test]
+fn podman_beside_systemd() {
+    if std::env::var_os("CORTEN_TEST_THROWAWAY").is_none() || !Path::new("/run/systemd/private").exists() {
+        return;
+    }
+    let s = Sandbox::with(&["busybox"]);
+    let archive = s.dir.join("image.tar");
+    s.corten(&format!("save -o {} busybox", archive.display())).ok();
+    let runtime = s.dir.join("corten-runtime");
+    symlink(binary(), &runtime).expect("the sandbox is writable");
+    std::fs::write(s.dir.join("session"), include_str!("drivers/podman_systemd.sh")).expect("it is writable");
+    for (manager, unit) in [("systemd", UNIT), ("cgroupfs", "")] {
+        let mut command = Command::new("bash");
+        command.arg("session").current_dir(&s.dir).stdin(Stdio::null());
+        command.env("DIR", &s.dir).env("RUNTIME", &runtime).env("IMAGE", &archive).env("MANAGER", manager);
+        let output = Background::start(manager, &mut command).wait_for(120);
+        let expected = include_str!("drivers/podman_systemd.out").replace("@unit@\n", unit);
+        assert!(output.code == 0 && output.stdout == expected, "{output}");
+    }
+    s.end();
 }
 
 #[test]

@@ -15,9 +15,10 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
 tasks:
-  test [--no-vm | --only-vm | --kernel=SUITE] [FILTER…]
+  test [--no-vm | --only-vm | --kernel=SUITE | --systemd] [FILTER…]
                                         install what tests need, make their images, run all of them; --kernel:
-                                        in the virtual machine alone, with the kernel of that Debian suite
+                                        in the virtual machine alone, with the kernel of that Debian suite;
+                                        --systemd: with systemd and Podman, those of the OCI runtime
   bench [SECTION…]                      measure beside crun, runc, podman, docker and the bare system calls
   fuzz [TARGET…] [--seconds N]          run the fuzz targets, each for its time or for N seconds
   man [DIR]                             write the manual pages (target/man/man1)

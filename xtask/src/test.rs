@@ -99,8 +99,29 @@ const KERNELS: [&str; 2] = ["bookworm", "trixie"];
 /// What leans on the kernel most: groups, rights, priorities, mounts.
 const NEWER_TESTS: &[&str] = &["oci::", "oci_cgroup::", "oci_process::", "oci_security::"];
 
+/// What is another matter where systemd runs the machine: these are what `--systemd` runs.
+const SYSTEMD_TESTS: &[&str] = &[
+    "oci::",
+    "oci_cgroup::",
+    "oci_systemd::",
+    "oci_process::",
+    "oci_exec::",
+    "oci_security::",
+    "oci_rootless::",
+    "oci_drivers::podman_beside_systemd",
+];
+
+/// Which machine the tests run in.
+#[derive(Clone, Copy, Default)]
+struct Machine<'a> {
+    /// The Debian suite of its kernel, instead of [`KERNELS`].
+    kernel: Option<&'a str>,
+    /// It is systemd's, and has Podman.
+    systemd: bool,
+}
+
 /// In the small machine: runs the tests with so many at a time, and what failed once more, alone, as nextest does on the host.
-const VM_TESTS: &str = r#"export CORTEN_BIN=/test/corten CORTEN_TEST_CACHE=/test/images CORTEN_TEST_SLOW=12 RUST_BACKTRACE=0
+const VM_TESTS: &str = r#"export CORTEN_BIN=/test/corten CORTEN_TEST_CACHE=/test/images CORTEN_TEST_SLOW=12 CORTEN_TEST_THROWAWAY=1 RUST_BACKTRACE=0
 uname -sr
 tests() {
     threads=$1; shift
@@ -115,12 +136,13 @@ tests() {
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let start = Instant::now();
     let (options, filters): (Vec<_>, Vec<_>) = arguments.iter().partition(|a| a.starts_with('-'));
-    let (mut host, mut vm, mut kernel) = (true, true, None);
+    let (mut host, mut vm, mut machine) = (true, true, Machine::default());
     for option in options {
         match option.split_once('=').unwrap_or((option, "")) {
             ("--no-vm", "") => vm = false,
             ("--only-vm", "") => host = false,
-            ("--kernel", suite) if !suite.is_empty() => (host, kernel) = (false, Some(suite)),
+            ("--kernel", suite) if !suite.is_empty() => (host, machine.kernel) = (false, Some(suite)),
+            ("--systemd", "") => (host, machine.systemd) = (false, true),
             _ => bail!("unknown option {option}"),
         }
     }
@@ -144,7 +166,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         }
     }
     if vm {
-        look(vm_tests(&corten, &images, &filters, kernel));
+        look(vm_tests(&corten, &images, &filters, machine));
     }
     if !failures.is_empty() {
         bail!("{}", failures.join("\n"));
@@ -206,7 +228,7 @@ fn tests(corten: &Path, images: &Path, filters: &[&String]) -> anyhow::Result<()
 
 /// The end-to-end tests once more, where there is cgroup v2 alone: on an older kernel all, on a newer one some of them; or
 /// all on the kernel of the suite that was asked for.
-fn vm_tests(corten: &Path, images: &Path, filters: &[&String], kernel: Option<&str>) -> anyhow::Result<()> {
+fn vm_tests(corten: &Path, images: &Path, filters: &[&String], machine: Machine<'_>) -> anyhow::Result<()> {
     stage("a virtual machine with cgroup v2");
     let tests = e2e_binary()?;
     let directory = target().join("test-vm");
@@ -223,7 +245,13 @@ fn vm_tests(corten: &Path, images: &Path, filters: &[&String], kernel: Option<&s
     let skip: String = NOT_IN_VM.iter().map(|name| format!(" --skip {name}")).collect();
     let all = format!("tests 2 --skip alone{skip}; first=$?; tests 1 alone{skip} && exit $first");
     let some = |names: &[&str]| format!("tests 2 {} --skip alone{skip}", names.join(" "));
+    let (kernel, systemd) = (machine.kernel, machine.systemd);
     let runs = match (kernel, filters.is_empty()) {
+        (kernel, true) if systemd => vec![(
+            kernel.unwrap_or(KERNELS[0]),
+            // One at a time: systemd and its tests are slow where they are emulated.
+            format!("tests 1 {}", SYSTEMD_TESTS.join(" ")),
+        )],
         (None, true) => vec![(KERNELS[0], all), (KERNELS[1], some(NEWER_TESTS))],
         (kernel, true) => vec![(kernel.unwrap_or(KERNELS[0]), all)],
         (kernel, false) => vec![(kernel.unwrap_or(KERNELS[0]), format!("tests 2 {}", filters.join(" ")))],
@@ -233,7 +261,8 @@ fn vm_tests(corten: &Path, images: &Path, filters: &[&String], kernel: Option<&s
         stage(&format!("end-to-end tests with the kernel of Debian's {kernel}"));
         let mut vm = Command::new("bash");
         vm.arg("xtask/vm.sh").args([&directory, &share]).arg(format!("{VM_TESTS}\n{tests}"));
-        match vm.env("VM_KERNEL", kernel).status()?.code() {
+        vm.env("VM_KERNEL", kernel).env("VM_SYSTEMD", if systemd { "1" } else { "0" });
+        match vm.status()?.code() {
             Some(0) => {}
             code => failed.push(format!(
                 "the tests in the virtual machine with the kernel of {kernel} failed: {code:?}"
