@@ -89,9 +89,10 @@ pub(super) fn capabilities(
     warnings: &mut Vec<String>,
 ) -> Config<()> {
     let Some(given) = given else { return Ok(()) };
-    // See capabilities(7): the file contradicts itself, and the kernel refuses it.
+    // See capabilities(7): the file contradicts itself, and the kernel refuses it. Not so a file with names of other kernels.
     let known = |name: &String| Cap::parse(name).is_ok_and(|cap| cap.name() == name && facts.known.has(cap));
-    if let Some(name) = given.inheritable.iter().find(|name| !given.bounding.contains(name) && known(name)) {
+    let mut beyond = given.inheritable.iter().filter(|name| !given.bounding.contains(name) && known(name));
+    if let Some(name) = beyond.next().filter(|_| given.bounding.iter().all(known)) {
         let why = format!("{name} is not in the bounding set: operation not permitted");
         return Err(ConfigError::new("process.capabilities.inheritable", why));
     }

@@ -125,7 +125,7 @@ fn capabilities_that_cannot_be_given_are_named() {
             "bounding": ["CAP_KILL", "CAP_FLY", "KILL", "cap_chown", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"],
             "permitted": ["CAP_KILL"],
             "effective": ["CAP_KILL", "CAP_NET_RAW"],
-            "inheritable": ["CAP_FLY"],
+            "inheritable": ["CAP_NET_RAW"],
             "ambient": ["CAP_KILL"]
         }}))
         .to_string()
