@@ -4,6 +4,8 @@
 pub mod bpf;
 pub mod caps;
 pub mod clock;
+#[cfg(target_arch = "x86_64")]
+mod early;
 pub mod keys;
 pub mod landlock;
 pub mod mount;
