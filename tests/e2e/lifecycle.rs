@@ -208,3 +208,51 @@ fn logs_do_not_grow_for_ever() {
     s.corten("rm -f box").ok();
     s.end();
 }
+
+#[test]
+fn what_nothing_uses_is_removed_at_once() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name busy busybox sleep 1000");
+    s.corten("create --name idle -v /anonymous busybox true").ok();
+    s.corten("network create net").ok();
+    s.corten("volume create named").ok();
+    s.corten("commit -m more idle made").ok();
+    let images = s.corten("images -q").ok().lines().count();
+    let asked = s.corten_fed("system prune", "n\n");
+    assert_eq!(asked.code, 1, "{asked}");
+    let lines = ["WARNING! This will remove:", "  - all stopped containers", "  - all dangling images"];
+    assert!(lines.iter().all(|line| asked.stdout.lines().any(|l| l == *line)), "{asked}");
+    let told = s.corten("system prune -f --volumes");
+    for line in
+        ["Deleted Containers:", "Deleted Networks:\nnet\n", "Deleted Volumes:", "Total reclaimed space: "]
+    {
+        assert!(told.ok().contains(line), "{line}: {told}");
+    }
+    assert_eq!(s.corten("ps -a --format '{{.Names}}'").ok(), "busy");
+    assert_eq!(s.corten("volume ls -q").ok(), "named", "what has a name stays");
+    assert_eq!(s.corten("images -q").ok().lines().count(), images, "so do images");
+    assert!(s.corten("system prune -f -a").ok().contains("Deleted Images:\n"));
+    assert_eq!(s.corten("images --format '{{.Repository}}'").ok(), "busybox", "the one that is used");
+    s.corten("system prune -f --volumes --filter until=1h").fails(1, &["until", "--volumes"]);
+    s.corten("rm -f busy").ok();
+    s.corten("volume rm named").ok();
+    s.end();
+}
+
+#[test]
+fn inspect_knows_all_kinds() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("network create net").ok();
+    s.corten("volume create data").ok();
+    s.corten("create --name box busybox true").ok();
+    assert_eq!(s.corten("inspect -f '{{.Name}}' box net data").ok(), "/box\nnet\ndata");
+    assert_eq!(s.corten("inspect --type network -f '{{.Driver}}' net").ok(), "bridge");
+    assert_eq!(s.corten("inspect --type volume -f '{{.Driver}}' data").ok(), "local");
+    s.corten("inspect --type volume net").exits(1);
+    s.corten("inspect nothing").exits(1);
+    s.corten("rename box box").fails(1, &["same name"]);
+    s.corten("rm box").ok();
+    s.corten("network rm net").ok();
+    s.corten("volume rm data").ok();
+    s.end();
+}

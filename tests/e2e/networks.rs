@@ -27,7 +27,7 @@ fn a_network_is_made_shown_and_removed() {
     assert_eq!(show("{{.Id}} {{.Driver}} {{.Scope}} {{.EnableIPv6}}"), format!("{id} bridge local false"));
     assert_eq!(show("{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}{{end}}"), "10.78.0.0/24 10.78.0.1");
     assert_eq!(show("{{json .Labels}}"), r#"{"tier":"front","x":""}"#);
-    let bridge = format!("ct-{}", &id[..12]);
+    let bridge = format!("br-{}", &id[..12]);
     assert!(s.host(&format!("ip -4 -o addr show {bridge}")).ok().contains("10.78.0.1/24"));
     s.corten("network create web").fails(1, &["network with name web already exists"]);
     s.corten("network create host").fails(1, &["not permitted", "host"]);
@@ -208,7 +208,7 @@ fn ipv6_inside_out_and_in() {
     // Nothing of IPv6 in a network that has none (CVE-2024-32473), and no routers made up by containers (CVE-2020-13401).
     assert!(!s.corten("run --rm busybox ip -6 addr show eth0").ok().contains("inet6"));
     assert_eq!(s.host("cat /proc/sys/net/ipv6/conf/corten0/disable_ipv6").ok(), "1");
-    assert_eq!(s.host("cat /proc/sys/net/ipv6/conf/ct-*/accept_ra").ok(), "0");
+    assert_eq!(s.host("cat /proc/sys/net/ipv6/conf/br-*/accept_ra").ok(), "0");
     s.corten("rm -f web").ok();
     s.corten("network rm web").ok();
     s.end();

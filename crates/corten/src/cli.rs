@@ -60,6 +60,7 @@ mod stop;
 mod system;
 mod system_check;
 mod system_df;
+mod system_prune;
 mod tag;
 mod top;
 mod ui;
@@ -303,6 +304,7 @@ const SYSTEM: &[Command] = &[
     command("ui", "Watch containers in the terminal, and act on them by keys", ui::main),
     command("events", "Show what happens, now and earlier", events::main),
     command("info", "Show what the engine uses and holds", system::info),
+    command("prune", "Remove all that nothing uses", system_prune::main),
 ];
 
 const VOLUME: &[Command] = &[

@@ -3,6 +3,7 @@
 mod devices;
 mod health;
 mod limits;
+mod log;
 mod mounts;
 mod names;
 mod networks;
@@ -17,7 +18,7 @@ pub use texts::{exec_environment, parse_size};
 pub use times::{parse_moment, parse_time};
 
 use crate::cli::{ContainerArgs, Failure};
-use engine::{Engine, LogOptions, Network, Restart, Security, Settings, Share};
+use engine::{Engine, Network, Restart, Security, Settings, Share};
 use image::{Image, RunConfig};
 use kernel::caps::CapSet;
 
@@ -128,7 +129,7 @@ pub fn resolve(args: &ContainerArgs, image: Option<&Image>) -> Result<(Settings,
         cgroup_parent: limits::cgroup_parent(args.more.cgroup_parent.as_deref())?,
         annotations: texts::annotations(&args.more.annotation)?,
         mounts: mounts::mounts(args, config)?,
-        log: log(args)?,
+        log: log::options(args)?,
         resources: limits::resources(args)?,
         cap_add: capabilities("CapAdd", &args.cap_add)?,
         cap_drop: capabilities("CapDrop", &args.cap_drop)?,
@@ -311,37 +312,6 @@ fn security(options: &[String]) -> Result<Security> {
         }
     }
     Ok(security)
-}
-
-fn log(args: &ContainerArgs) -> Result<LogOptions> {
-    let mut log = LogOptions::default();
-    match args.log_driver.as_deref() {
-        None | Some("json-file" | "local" | "") => {}
-        Some("none") if args.log_opt.is_empty() => log.driver = "none".to_owned(),
-        Some("none") => return Err("invalid logging opts for driver none".to_owned()),
-        Some(driver) => {
-            return Err(format!("logging driver '{driver}' is not supported: use json-file or none"));
-        }
-    }
-    for option in &args.log_opt {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        match key {
-            "max-size" if value == "-1" => log.max_size = 0,
-            "max-size" => {
-                log.max_size =
-                    texts::parse_size(value, 1000).map_err(|e| texts::bad_flag("--log-opt", option, &e))?;
-            }
-            "max-file" => {
-                log.max_files = value.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
-                    texts::bad_flag("--log-opt", option, "max-file must be a number from 1")
-                })?;
-            }
-            // Only what they would add to each line is not written.
-            "tag" | "labels" | "labels-regex" | "env" | "env-regex" | "compress" => {}
-            _ => return Err(format!("unknown log opt '{key}' for json-file log driver")),
-        }
-    }
-    Ok(log)
 }
 
 #[cfg(test)]

@@ -187,6 +187,11 @@ impl Engine {
         Ok(())
     }
 
+    /// The file that is written.
+    pub(crate) fn log_path(&self, container: &Container) -> std::path::PathBuf {
+        self.directory(container).join(crate::logs::file(&container.settings))
+    }
+
     /// Writes its log to the two streams, in the way that `query` asks for.
     pub fn logs(
         &self,
@@ -195,7 +200,7 @@ impl Engine {
         out: &mut dyn Write,
         err: &mut dyn Write,
     ) -> Result<()> {
-        let path = self.directory(container).join("log.json");
+        let path = self.log_path(container);
         if !path.exists() && !query.follow {
             return Ok(());
         }
@@ -205,6 +210,11 @@ impl Engine {
 
     /// Gives a container another name.
     pub fn rename(&self, container: &Container, name: &str) -> Result<()> {
+        if name == container.name {
+            return Err(Error::Invalid(
+                "Renaming a container with the same name as its current name".to_owned(),
+            ));
+        }
         let names = self.root.join("names");
         let path = names.join(name);
         // The file stays the one that claims the ids, see `Engine::release_ids`.

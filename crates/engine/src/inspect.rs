@@ -34,7 +34,7 @@ impl Engine {
             "ResolvConfPath": file(&run, "resolv.conf"),
             "HostnamePath": file(&run, "hostname"),
             "HostsPath": file(&run, "hosts"),
-            "LogPath": if s.log.driver == "none" { String::new() } else { file(&dir, "log.json") },
+            "LogPath": if s.log.driver == "json-file" { file(&dir, "log.json") } else { String::new() },
             "Name": format!("/{}", container.name),
             "RestartCount": restarts(&state),
             "Driver": "overlay2",
@@ -391,7 +391,12 @@ fn log_config(s: &Settings) -> Value {
     if s.log.driver == "none" {
         return json!({});
     }
-    json!({ "max-file": s.log.max_files.to_string(), "max-size": s.log.max_size.to_string() })
+    let mut config =
+        json!({ "max-file": s.log.max_files.to_string(), "max-size": s.log.max_size.to_string() });
+    for (name, value) in &s.log.options {
+        config[name] = json!(value);
+    }
+    config
 }
 
 fn port_bindings(s: &Settings) -> Value {

@@ -3,7 +3,7 @@
 
 use crate::events::{self, Event};
 use crate::health::Watch;
-use crate::logs::LogWriter;
+use crate::logs::Log;
 use crate::monitor::{self, Clients, Names, Supervision};
 use crate::net::Keeper;
 use crate::{Container, Engine, Error, Result, State, Time};
@@ -111,9 +111,13 @@ impl Engine {
         let run = self.run_directory(container);
         let Birth { plan, reserved, held, report, creator, trace, restarts, lock } = birth;
         // Before the program can write anything that would be lost.
-        let path = self.directory(container).join("log.json");
-        let started = LogWriter::open(&path, &container.settings.log)
-            .map_err(|e| Error::io("cannot open the log", &path, e))
+        let started = Log::open(&self.directory(container), container)
+            .map_err(|e| match e.kind() {
+                std::io::ErrorKind::Other => {
+                    Error::Invalid(format!("failed to initialize logging driver: {e}"))
+                }
+                _ => Error::io("cannot open the log", self.log_path(container), e),
+            })
             .and_then(|log| Ok((self.launch(container, &plan, trace)?, log)));
         let ((launched, io, listener), log) = match started {
             Ok(started) => started,
@@ -321,7 +325,7 @@ fn lock(run: &std::path::Path) -> Option<File> {
 }
 
 /// The monitor lets go of the terminal and of whatever else it was started with.
-fn quiet() {
+pub(crate) fn quiet() {
     let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
         return;
     };

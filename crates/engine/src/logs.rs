@@ -1,23 +1,34 @@
-//! A container's output on disk: Docker's JSON lines, in files that take turns (`json-file`).
+//! A container's output on disk: Docker's JSON lines (`json-file`) or short lines of our own (`local`), in files that take turns.
 //!
-//! One entry is one line, `{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}`. A line longer
+//! One entry of the first is one line, `{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}`. A line longer
 //! than 16 KiB is several entries, all but the last without `\n`. `log.json` is written; when it would outgrow its
-//! limit it becomes `log.json.1`, that one `log.json.2`, and so on.
+//! limit it becomes `log.json.1`, that one `log.json.2`, and so on, compressed where that is wanted.
 
+mod apart;
 mod escape;
+mod format;
+mod gzip;
+mod journal;
 pub(crate) mod lines;
+mod open;
 mod reader;
 
+pub use apart::Apart;
+pub use open::Log;
+pub(crate) use open::file;
 pub use reader::{LogQuery, read};
 
+use crate::LogOptions;
 use crate::monitor::Stream;
-use crate::{LogOptions, Time};
+use format::{Format, Stamp};
+use gzip::Compressing;
+use journal::Journal;
 use lines::rotated;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The longest piece of a line in one entry, as in Docker.
 const PIECE: usize = 16 * 1024;
@@ -28,11 +39,16 @@ const BATCH: usize = 48 * 1024;
 /// no room for are dropped, whole.
 #[derive(Debug)]
 pub struct LogWriter {
-    path: PathBuf,
+    path: std::path::PathBuf,
     file: OwnedFd,
     size: u64,
     max_size: u64,
     max_files: u32,
+    /// Wanted, and the one that is at work.
+    compress: bool,
+    compressing: Option<Compressing>,
+    format: Format,
+    journal: Option<Journal>,
     /// The beginning of a line whose end has not been seen, of each stream.
     partial: [Vec<u8>; 2],
     /// Entries not yet written.
@@ -60,6 +76,13 @@ impl LogWriter {
             size,
             max_size: options.max_size,
             max_files: options.max_files.max(1),
+            compress: options.compress && options.max_files > 1,
+            compressing: None,
+            format: match options.driver.as_str() {
+                "json-file" => Format::Json { more: String::new() },
+                _ => Format::Local,
+            },
+            journal: None,
             partial: [Vec::new(), Vec::new()],
             batch: Vec::new(),
         }))
@@ -67,7 +90,7 @@ impl LogWriter {
 
     /// Logs what was read at once: all its whole lines, by one write(2) unless they are many.
     pub fn append(&mut self, stream: Stream, bytes: &[u8]) {
-        let tail = entry_tail(stream);
+        let stamp = (stream, self.format.stamp(stream));
         let mut rest = bytes;
         let mut partial = std::mem::take(&mut self.partial[stream as usize]);
         while !partial.is_empty() && !rest.is_empty() {
@@ -78,11 +101,11 @@ impl LogWriter {
             if partial.last() != Some(&b'\n') && partial.len() < PIECE {
                 break;
             }
-            let used = self.entry(&partial, &tail, true);
+            let used = self.entry(&partial, &stamp, true);
             partial.drain(..used);
         }
         while !rest.is_empty() {
-            let used = self.entry(rest, &tail, false);
+            let used = self.entry(rest, &stamp, false);
             if used == 0 {
                 partial.extend_from_slice(rest);
                 break;
@@ -98,19 +121,23 @@ impl LogWriter {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let partial = std::mem::take(&mut self.partial[stream as usize]);
             if !partial.is_empty() {
-                self.entry(&partial, &entry_tail(stream), true);
+                let stamp = (stream, self.format.stamp(stream));
+                self.entry(&partial, &stamp, true);
             }
         }
         self.write_batch(self.batch.len());
+        if let Some(compressing) = self.compressing.take() {
+            compressing.is_over(10);
+        }
     }
 
     /// Adds one entry, up to and with the next newline; returns how many bytes of `text` it holds. Without a newline in
     /// the first 16 KiB it is a piece; of less than that nothing is used, unless `whole` says that this is all.
-    fn entry(&mut self, text: &[u8], tail: &[u8], whole: bool) -> usize {
+    fn entry(&mut self, text: &[u8], stamp: &(Stream, Stamp), whole: bool) -> usize {
         let start = self.batch.len();
-        self.batch.extend_from_slice(b"{\"log\":\"");
+        let (stream, stamp) = stamp;
         let piece = &text[..text.len().min(PIECE)];
-        let mut used = escape::line(piece, &mut self.batch);
+        let mut used = self.format.entry(piece, stamp, &mut self.batch);
         if !piece[..used].ends_with(b"\n") {
             if piece.len() < PIECE && !whole {
                 self.batch.truncate(start);
@@ -119,11 +146,13 @@ impl LogWriter {
             // Not through the middle of a character.
             let cut = if piece.len() == PIECE { escape::incomplete_end(piece) } else { 0 };
             if cut > 0 {
-                self.batch.truncate(start + 8);
-                used = escape::line(&piece[..PIECE - cut], &mut self.batch);
+                self.batch.truncate(start);
+                used = self.format.entry(&piece[..PIECE - cut], stamp, &mut self.batch);
             }
         }
-        self.batch.extend_from_slice(tail);
+        if let Some(journal) = &self.journal {
+            journal.send(*stream, &piece[..used]);
+        }
         if self.max_size > 0 && self.size + self.batch.len() as u64 > self.max_size {
             self.write_batch(start);
             if self.size > 0 {
@@ -158,7 +187,7 @@ impl LogWriter {
         }
     }
 
-    /// Begins a new file. When that fails the old one just grows on.
+    /// Begins a new file. When that fails the old one just grows on, as it does while the one before it is being compressed.
     fn rotate(&mut self) {
         if self.max_files == 1 {
             if rustix::fs::ftruncate(&self.file, 0).is_ok() {
@@ -166,15 +195,28 @@ impl LogWriter {
             }
             return;
         }
+        if self.compressing.as_ref().is_some_and(|compressing| !compressing.is_over(0)) {
+            return;
+        }
+        self.compressing = None;
         // Renaming onto a file would make ext4 write the renamed one to the disk at once (auto_da_alloc).
-        let _ = rustix::fs::unlink(rotated(&self.path, self.max_files - 1));
+        let last = rotated(&self.path, self.max_files - 1);
+        let _ = rustix::fs::unlink(gzip::name(&last));
+        let _ = rustix::fs::unlink(&last);
         for number in (1..self.max_files).rev() {
             // What is not there cannot be moved, and need not.
-            let _ = rustix::fs::rename(rotated(&self.path, number - 1), rotated(&self.path, number));
+            let (from, to) = (rotated(&self.path, number - 1), rotated(&self.path, number));
+            let _ = rustix::fs::rename(&from, &to);
+            if self.compress && number > 1 {
+                let _ = rustix::fs::rename(gzip::name(&from), gzip::name(&to));
+            }
         }
         if let Ok(file) = create(&self.path, OFlags::EXCL) {
             self.file = file;
             self.size = 0;
+            if self.compress {
+                self.compressing = Compressing::start(&rotated(&self.path, 1));
+            }
         }
     }
 }
@@ -184,16 +226,11 @@ fn create(path: &Path, more: OFlags) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?)
 }
 
-/// What ends an entry made now.
-fn entry_tail(stream: Stream) -> Vec<u8> {
-    let stream = if stream == Stream::Stdout { "stdout" } else { "stderr" };
-    format!("\",\"stream\":\"{stream}\",\"time\":\"{}\"}}\n", Time::now().rfc3339()).into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::PathBuf;
 
     pub(super) fn place(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("corten-log-{}-{name}", std::process::id()));
@@ -280,6 +317,42 @@ mod tests {
         (0..50).for_each(|i| log.append(Stream::Stdout, format!("{i}\n").as_bytes()));
         assert!(fs::metadata(&single).unwrap().len() <= 500);
         assert_eq!(entries(&single).last().unwrap(), "49\n");
+    }
+
+    #[test]
+    fn a_local_log_is_shorter_and_says_the_same() {
+        let path = place("local");
+        let options = LogOptions { driver: "local".to_owned(), ..LogOptions::default() };
+        let mut log = LogWriter::open(&path, &options).unwrap().unwrap();
+        log.append(Stream::Stdout, b"one \"\xff\"\ntw");
+        log.append(Stream::Stdout, b"o\n");
+        log.append(Stream::Stderr, b"no end");
+        log.finish();
+        let query = LogQuery { stdout: true, stderr: true, ..LogQuery::default() };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        read(&path, &query, &mut out, &mut err, &|| false).unwrap();
+        assert_eq!(out, b"one \"\xff\"\ntwo\n");
+        assert_eq!(err, b"no end");
+        assert!(fs::metadata(&path).unwrap().len() < 80);
+    }
+
+    #[test]
+    fn compressed_files_are_read_like_others() {
+        let path = place("gzip");
+        let mut log = writer(&path, 1000, 4);
+        (0..25).for_each(|i| log.append(Stream::Stdout, format!("line {i}\n").as_bytes()));
+        gzip::compress(&rotated(&path, 1)).unwrap();
+        gzip::compress(&rotated(&path, 2)).unwrap();
+        assert!(!rotated(&path, 1).exists() && gzip::name(&rotated(&path, 2)).exists());
+        let shown = |tail| {
+            let query = LogQuery { stdout: true, tail, ..LogQuery::default() };
+            let mut out = Vec::new();
+            read(&path, &query, &mut out, &mut Vec::new(), &|| false).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let lines = |from: u32| (from..25).map(|i| format!("line {i}\n")).collect::<String>();
+        assert_eq!(shown(None), lines(0));
+        assert_eq!(shown(Some(20)), lines(5));
     }
 
     #[test]

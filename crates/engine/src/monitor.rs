@@ -14,7 +14,7 @@ pub use clients::{Clients, QUEUE, connect, listen};
 pub use names::Names;
 pub use protocol::Stream;
 
-use crate::logs::LogWriter;
+use crate::logs::Log;
 use clients::Request;
 use kernel::{process, pty};
 use names::{NAMES, NameServer};
@@ -65,7 +65,7 @@ pub struct Supervision<'a> {
     pub pidfd: OwnedFd,
     pub pid: i32,
     pub io: ContainerIo,
-    pub log: Option<LogWriter>,
+    pub log: Option<Log>,
     /// From [`listen`], called before the container is reported as running: `attach` may follow at once.
     pub listener: Option<OwnedFd>,
     /// Our end of the socket pair (SOCK_SEQPACKET) to the command that started the container and stays attached.
@@ -138,7 +138,7 @@ struct Monitor<'a> {
     slave: Option<OwnedFd>,
     tty: bool,
     stdin: Stdin,
-    log: Option<LogWriter>,
+    log: Option<Log>,
     clients: Clients,
     /// A header, then what is read: the packet for clients, without a copy.
     buffer: Vec<u8>,

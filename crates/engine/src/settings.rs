@@ -284,16 +284,29 @@ pub struct Device {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogOptions {
-    /// `json-file` or `none`.
+    /// `json-file`, `local`, `journald` or `none`.
     pub driver: String,
     /// Bytes after which a new file is begun; 0 never.
     pub max_size: u64,
     /// How many files are kept.
     pub max_files: u32,
+    /// Those that have had their turn.
+    pub compress: bool,
+    /// Bytes that may wait for the log before lines are lost; 0: the container waits.
+    pub max_buffer: u64,
+    /// As typed, by name.
+    pub options: BTreeMap<String, String>,
 }
 
 impl Default for LogOptions {
     fn default() -> LogOptions {
-        LogOptions { driver: "json-file".to_owned(), max_size: 10_000_000, max_files: 3 }
+        LogOptions {
+            driver: "json-file".to_owned(),
+            max_size: 10_000_000,
+            max_files: 3,
+            compress: false,
+            max_buffer: 0,
+            options: BTreeMap::new(),
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::args::Shape;
 use super::prune::{Filters, PruneArgs, report};
-use super::{Context, Outcome, parse, say};
-use engine::{Event, State};
+use super::{Context, Failure, Outcome, parse, say};
+use engine::{Engine, Event, State};
 
 const SHAPE: Shape =
     Shape { usage: "[OPTIONS]", about: "Remove all containers that do not run", words: (0, 0) };
@@ -16,6 +16,13 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let filters = Filters::parse(&args.filter)?;
     args.ask(context, "This will remove all stopped containers.")?;
     let engine = context.engine()?;
+    let (removed, bytes) = prune(&engine, &filters)?;
+    report("Containers", &removed, bytes)?;
+    Ok(0)
+}
+
+/// The ids of those that were removed, and the bytes that they had written.
+pub fn prune(engine: &Engine, filters: &Filters) -> Result<(Vec<String>, u64), Failure> {
     let (mut removed, mut bytes) = (Vec::new(), 0);
     for (container, state) in engine.list()? {
         let idle = matches!(state, State::Created | State::Exited { .. });
@@ -34,6 +41,5 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         }
     }
     engine.tell(&[Event::new("container", "prune", "").with("reclaimed", bytes)]);
-    report("Containers", &removed, bytes)?;
-    Ok(0)
+    Ok((removed, bytes))
 }

@@ -4,9 +4,9 @@ use super::args::Shape;
 use super::images::filter::{self, Filters};
 use super::prune::{PruneArgs, report};
 use super::rmi::event;
-use super::{Context, Outcome, parse};
+use super::{Context, Failure, Outcome, parse};
 use clap::Args;
-use engine::Event;
+use engine::{Engine, Event};
 use image::Removed;
 
 const SHAPE: Shape = Shape { usage: "[OPTIONS]", about: "Remove images that nothing uses", words: (0, 0) };
@@ -32,7 +32,13 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         false => "This will remove all dangling images.",
     };
     args.prune.ask(context, warning)?;
-    let engine = context.engine()?;
+    let (removed, bytes) = prune(&context.engine()?, &filters, all)?;
+    report("Images", &removed, bytes)?;
+    Ok(0)
+}
+
+/// What was removed, a line each, and the bytes that it had. Without `all`, only what has no name.
+pub fn prune(engine: &Engine, filters: &Filters, all: bool) -> Result<(Vec<String>, u64), Failure> {
     // No container is made of an image that goes at this moment.
     let _still = engine.hold_containers(engine::check::Holding::Still)?;
     let containers = engine.list()?;
@@ -41,14 +47,12 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         let id = &summary.image.id;
         (all || summary.tags.is_empty()) && !used.contains(&id.as_str()) && filters.accepts(&summary.image)
     })?;
-    let events: Vec<Event> = pruned.removed.iter().map(event).collect();
+    let mut events: Vec<Event> = pruned.removed.iter().map(event).collect();
+    events.push(Event::new("image", "prune", "").with("reclaimed", pruned.bytes));
     engine.tell(&events);
     let line = |removed: &Removed| match removed {
         Removed::Untagged(name) => format!("untagged: {name}"),
         Removed::Deleted(id) => format!("deleted: {id}"),
     };
-    let lines: Vec<String> = pruned.removed.iter().map(line).collect();
-    report("Images", &lines, pruned.bytes)?;
-    engine.tell(&[Event::new("image", "prune", "").with("reclaimed", pruned.bytes)]);
-    Ok(0)
+    Ok((pruned.removed.iter().map(line).collect(), pruned.bytes))
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const SHAPE: Shape = Shape {
     usage: "[OPTIONS] NAME|ID [NAME|ID...]",
-    about: "Show everything about containers and images, as JSON",
+    about: "Show everything about containers, images, networks and volumes, as JSON",
     words: (1, usize::MAX),
 };
 const CONTAINER: Shape = Shape {
@@ -33,7 +33,7 @@ pub struct InspectArgs {
     /// Print a compose file that makes them
     #[arg(long)]
     as_compose: bool,
-    /// container or image
+    /// container, image, network or volume
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     words: Vec<String>,
@@ -54,9 +54,9 @@ fn inspect(context: &Context, shape: &Shape, words: Vec<String>, only: Option<&s
         Err(outcome) => return outcome,
     };
     let kind = only.or(args.kind.as_deref()).unwrap_or_default().to_owned();
-    if !matches!(kind.as_str(), "" | "container" | "image") {
+    if !matches!(kind.as_str(), "" | "container" | "image" | "network" | "volume") {
         return Err(Failure::new(format!(
-            "\"{kind}\" is not a valid value for --type: use container or image"
+            "\"{kind}\" is not a valid value for --type: use container, image, network or volume"
         )));
     }
     let engine = context.engine()?;
@@ -74,7 +74,7 @@ fn inspect(context: &Context, shape: &Shape, words: Vec<String>, only: Option<&s
 
 /// `Ok(None)` where nothing has that name.
 fn look_up(engine: &Engine, name: &str, kind: &str, size: bool) -> Result<Option<Value>, String> {
-    if kind != "image" {
+    if matches!(kind, "" | "container") {
         match engine.find(name) {
             Ok(container) => {
                 let mut value = engine.inspect(&container).map_err(|e| e.to_string())?;
@@ -89,11 +89,22 @@ fn look_up(engine: &Engine, name: &str, kind: &str, size: bool) -> Result<Option
             Err(_) => {}
         }
     }
-    match engine.images().inspect(name) {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.is_not_found() && kind == "image" => Err(format!("No such image: {name}")),
-        Err(_) if kind.is_empty() => Ok(None),
-        Err(error) => Err(error.to_string()),
+    if matches!(kind, "" | "image") {
+        match engine.images().inspect(name) {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) if error.is_not_found() && kind == "image" => {
+                return Err(format!("No such image: {name}"));
+            }
+            Err(_) if kind.is_empty() => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    let network = || super::network::inspect::object(engine, name);
+    let volume = || engine.volume(name).map(|volume| super::volume::inspect::object(engine, &volume));
+    match kind {
+        "network" => network().map(Some),
+        "volume" => volume().map(Some).map_err(|e| e.to_string()),
+        _ => Ok(network().ok().or_else(|| volume().ok())),
     }
 }
 

@@ -12,7 +12,7 @@ const SHAPE: Shape =
 
 #[derive(Debug, Args)]
 struct LogsArgs {
-    /// Accepted: there are no details
+    /// Show what the log's options add to each line (tag, labels, env)
     #[arg(long)]
     details: bool,
     /// Go on with what it writes from now on
@@ -52,6 +52,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         since: moment("since", &args.since)?,
         until: moment("until", &args.until)?,
         timestamps: args.timestamps,
+        details: args.details,
         stdout: true,
         stderr: true,
     };

@@ -127,10 +127,10 @@ pub struct ContainerArgs {
     /// Give another container a name here (container:name)
     #[arg(long, value_name = "CONTAINER:NAME")]
     pub link: Vec<String>,
-    /// Where its output goes: json-file or none
+    /// Where its output goes: json-file, local, journald or none
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,
-    /// Options of the log: max-size=10m, max-file=3
+    /// Options of the log: max-size=10m, max-file=3, compress=true, mode=non-blocking, tag=, labels=, env=
     #[arg(long, value_name = "NAME=VALUE")]
     pub log_opt: Vec<String>,
     /// Hardware address in its first network (02:42:ac:11:00:02)

@@ -83,7 +83,7 @@ fn facts(context: &Context) -> Result<Value, Failure> {
         "Volumes": engine.volumes()?.len(),
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "Driver": "overlay2",
-        "Plugins": { "Volume": ["local"], "Network": networks, "Log": ["json-file", "none"] },
+        "Plugins": { "Volume": ["local"], "Network": networks, "Log": ["journald", "json-file", "local", "none"] },
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": cgroups,

@@ -232,7 +232,10 @@ fn mistakes_are_one_line() {
         ),
         ("--device x busybox", "x is not an absolute path"),
         ("--stop-signal NOPE busybox", "invalid signal: NOPE"),
-        ("--log-driver syslog busybox", "logging driver 'syslog' is not supported: use json-file or none"),
+        (
+            "--log-driver syslog busybox",
+            "logging driver 'syslog' is not supported: use json-file, local, journald or none",
+        ),
         ("-l =x busybox", "invalid argument \"=x\" for \"-l, --label\" flag: invalid label '=x': empty name"),
     ];
     for (line, expected) in table {

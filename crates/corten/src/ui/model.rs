@@ -107,6 +107,7 @@ impl Model {
             since: None,
             until: None,
             timestamps: false,
+            details: false,
             stdout: true,
             stderr: true,
         };

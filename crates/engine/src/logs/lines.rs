@@ -1,5 +1,6 @@
 //! Lines in files that take turns: the last ones without reading all, over all files, and on while they are written.
 
+use super::gzip::{self, Compressed};
 use crate::Time;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -88,7 +89,7 @@ pub fn rotated(path: &Path, number: u32) -> PathBuf {
 
 /// One of the files.
 struct LogFile {
-    file: File,
+    source: Source,
     inode: (u64, u64),
     /// Where to read on.
     at: u64,
@@ -96,28 +97,51 @@ struct LogFile {
     rest: Vec<u8>,
 }
 
+enum Source {
+    Plain(File),
+    /// Unpacked when it is read.
+    Compressed(Option<Box<Compressed>>),
+}
+
 impl LogFile {
     fn open(path: &Path) -> io::Result<Option<LogFile>> {
+        let new = |source, inode| LogFile { source, inode, at: 0, rest: Vec::new() };
         match File::open(path) {
             Ok(file) => {
                 let meta = file.metadata()?;
-                Ok(Some(LogFile { file, inode: (meta.dev(), meta.ino()), at: 0, rest: Vec::new() }))
+                Ok(Some(new(Source::Plain(file), (meta.dev(), meta.ino()))))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => match Compressed::open(&gzip::name(path)) {
+                Ok((file, inode)) => Ok(Some(new(Source::Compressed(Some(Box::new(file))), inode))),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
+        }
+    }
+
+    fn file(&mut self) -> io::Result<&File> {
+        if let Source::Compressed(file) = &mut self.source {
+            let file = file.take().ok_or(ErrorKind::UnexpectedEof)?;
+            self.source = Source::Plain(file.unpack()?);
+        }
+        match &self.source {
+            Source::Plain(file) => Ok(file),
+            Source::Compressed(_) => Err(ErrorKind::UnexpectedEof.into()),
         }
     }
 
     /// Prints all whole lines to the file's present end; false when no later line is wanted.
     fn print(&mut self, printer: &mut dyn Lines) -> io::Result<bool> {
         // The writer takes half a line back when the disk is full, and begins again when it may have one file only.
-        if self.file.metadata()?.len() < self.at {
+        if self.file()?.metadata()?.len() < self.at {
             self.at = if self.rest.is_empty() { 0 } else { self.at - self.rest.len() as u64 };
             self.rest.clear();
         }
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            let read = match self.file.read_at(&mut buffer, self.at) {
+            let at = self.at;
+            let read = match self.file()?.read_at(&mut buffer, at) {
                 Ok(0) => return Ok(true),
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -180,11 +204,11 @@ fn successor(path: &Path, current: Option<&LogFile>) -> io::Result<Option<LogFil
 fn seek_to_tail(files: &mut Vec<LogFile>, mut lines: u64) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     for index in (0..files.len()).rev() {
-        let LogFile { file, at, .. } = &mut files[index];
+        let file = files[index].file()?;
         let size = file.metadata()?.len();
         let mut position = size;
         if lines == 0 {
-            *at = size;
+            files[index].at = size;
             files.drain(..index);
             return Ok(());
         }
@@ -200,7 +224,7 @@ fn seek_to_tail(files: &mut Vec<LogFile>, mut lines: u64) -> io::Result<()> {
                 }
                 lines -= 1;
                 if lines == 0 {
-                    *at = line_start;
+                    files[index].at = line_start;
                     files.drain(..index);
                     return Ok(());
                 }

@@ -1,9 +1,11 @@
 //! Showing a container's log.
 
+use super::format::Local;
 use super::lines::{self, Lines, Span};
 use crate::Time;
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -20,6 +22,8 @@ pub struct LogQuery {
     pub until: Option<Time>,
     /// Each line begins with its time.
     pub timestamps: bool,
+    /// And with what the log's options add to each entry.
+    pub details: bool,
     pub stdout: bool,
     pub stderr: bool,
 }
@@ -45,8 +49,41 @@ struct Entry<'a> {
     log: Cow<'a, str>,
     #[serde(borrow, default)]
     stream: Cow<'a, str>,
+    #[serde(default)]
+    attrs: BTreeMap<String, String>,
     #[serde(borrow, default)]
     time: Cow<'a, str>,
+}
+
+/// An entry of either form.
+struct Said<'a> {
+    which: usize,
+    time: Cow<'a, str>,
+    attrs: BTreeMap<String, String>,
+    text: Cow<'a, [u8]>,
+    ends: bool,
+}
+
+impl<'a> Said<'a> {
+    fn parse(line: &'a [u8]) -> Option<Said<'a>> {
+        if line.first() != Some(&b'{') {
+            let local = Local::parse(line)?;
+            return Some(Said {
+                which: local.stream as usize,
+                time: local.time.rfc3339().into(),
+                attrs: BTreeMap::new(),
+                text: local.text.into(),
+                ends: !local.partial,
+            });
+        }
+        let entry: Entry<'a> = serde_json::from_slice(line).ok()?;
+        let text = match entry.log {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        let which = usize::from(entry.stream == "stderr");
+        Some(Said { which, time: entry.time, attrs: entry.attrs, text, ends: false })
+    }
 }
 
 struct Printer<'a> {
@@ -70,12 +107,12 @@ impl<'a> Printer<'a> {
 impl Lines for Printer<'_> {
     /// Prints one line of the file. What is no entry (damage after a crash) is passed over.
     fn line(&mut self, line: &[u8]) -> io::Result<bool> {
-        let Ok(entry) = serde_json::from_slice::<Entry<'_>>(line) else { return Ok(true) };
+        let Some(entry) = Said::parse(line) else { return Ok(true) };
         // Times in UTC are ordered like their texts.
         if self.until.as_deref().is_some_and(|until| &*entry.time > until) {
             return Ok(false);
         }
-        let which = usize::from(entry.stream == "stderr");
+        let which = entry.which;
         let wanted = if which == 0 { self.query.stdout } else { self.query.stderr };
         if !wanted || self.since.as_deref().is_some_and(|since| &*entry.time < since) {
             return Ok(true);
@@ -88,7 +125,16 @@ impl Lines for Printer<'_> {
             self.buffer.extend_from_slice(entry.time.as_bytes());
             self.buffer.push(b' ');
         }
-        self.buffer.extend_from_slice(entry.log.as_bytes());
+        if self.query.details {
+            let pairs: Vec<String> =
+                entry.attrs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            self.buffer.extend_from_slice(pairs.join(",").as_bytes());
+            self.buffer.push(b' ');
+        }
+        self.buffer.extend_from_slice(&entry.text);
+        if entry.ends {
+            self.buffer.push(b'\n');
+        }
         Ok(true)
     }
 

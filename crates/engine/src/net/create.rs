@@ -43,7 +43,8 @@ impl Engine {
         let id: String = random().iter().map(|byte| format!("{byte:02x}")).collect();
         let mut new = Network {
             name: settings.name.clone(),
-            link: format!("ct-{}", &id[..12]),
+            // Docker's names: scripts look for them.
+            link: format!("br-{}", &id[..12]),
             id,
             created: Time::now().0,
             driver: settings.driver,

@@ -2,7 +2,7 @@
 
 use engine::LogOptions;
 use engine::attach::{AttachEnd, AttachError};
-use engine::logs::{LogQuery, LogWriter};
+use engine::logs::{Log, LogQuery, LogWriter};
 use engine::monitor::protocol::{PACKET, Stream, ToClient, ToMonitor};
 use engine::monitor::{self, ContainerIo, Supervision};
 use kernel::process::{self, Side, Strings};
@@ -52,7 +52,7 @@ pub fn start(name: &str, script: &str, how: How) -> Running {
                 pidfd,
                 pid,
                 io,
-                log: LogWriter::open(&log, &options).unwrap(),
+                log: LogWriter::open(&log, &options).unwrap().map(Log::Here),
                 listener: Some(listener),
                 creator: how.attached.then_some(theirs),
                 keep_stdin_open: how.stdin,

@@ -3,6 +3,8 @@
 use super::super::args::Shape;
 use super::super::inspect::{InspectArgs, show};
 use super::super::{Context, Outcome, parse};
+use engine::Engine;
+use serde_json::Value;
 
 const SHAPE: Shape = Shape {
     usage: "[OPTIONS] NETWORK [NETWORK...]",
@@ -16,11 +18,14 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
-    show(&args, |name| {
-        if matches!(name, "host" | "none") {
-            return Ok(Some(engine::predefined(name)));
-        }
-        let network = engine.networks().find(name).map_err(|e| e.to_string())?;
-        engine.inspect_network(&network).map(Some).map_err(|e| e.to_string())
-    })
+    show(&args, |name| object(&engine, name).map(Some))
+}
+
+/// The network of that name, as it is shown.
+pub fn object(engine: &Engine, name: &str) -> Result<Value, String> {
+    if matches!(name, "host" | "none") {
+        return Ok(engine::predefined(name));
+    }
+    let network = engine.networks().find(name).map_err(|e| e.to_string())?;
+    engine.inspect_network(&network).map_err(|e| e.to_string())
 }

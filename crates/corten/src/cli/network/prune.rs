@@ -2,9 +2,9 @@
 
 use super::super::args::Shape;
 use super::super::prune::{Filters, PruneArgs};
-use super::super::{Context, Outcome, parse, print, say};
+use super::super::{Context, Failure, Outcome, parse, print, say};
 use super::ls;
-use engine::{Event, Time};
+use engine::{Engine, Event, Time};
 
 const SHAPE: Shape =
     Shape { usage: "[OPTIONS]", about: "Remove all networks that no container is in", words: (0, 0) };
@@ -16,8 +16,16 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let filters = Filters::parse(&args.filter)?;
     args.ask(context, "This will remove all custom networks not used by at least one container.")?;
-    let engine = context.engine()?;
-    let used = ls::users(&engine)?;
+    let removed = prune(&context.engine()?, &filters)?;
+    if !removed.is_empty() {
+        print(&format!("Deleted Networks:\n{}\n\n", removed.join("\n")))?;
+    }
+    Ok(0)
+}
+
+/// The names of those that were removed.
+pub fn prune(engine: &Engine, filters: &Filters) -> Result<Vec<String>, Failure> {
+    let used = ls::users(engine)?;
     let mut removed = Vec::new();
     for network in engine.networks().list().map_err(engine::Error::from)? {
         let in_use = network.is_default() || used.contains(&network.name);
@@ -30,8 +38,5 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         }
     }
     engine.tell(&[Event::new("network", "prune", "").with("reclaimed", 0)]);
-    if !removed.is_empty() {
-        print(&format!("Deleted Networks:\n{}\n\n", removed.join("\n")))?;
-    }
-    Ok(0)
+    Ok(removed)
 }

@@ -6,7 +6,7 @@ use super::super::prune::report;
 use super::super::{Context, Failure, Outcome, parse, say};
 use super::ls::{Filters, PRUNE_KEYS};
 use clap::Args;
-use engine::{Error, Event};
+use engine::{Engine, Error, Event};
 
 const SHAPE: Shape =
     Shape { usage: "[OPTIONS]", about: "Remove volumes that no container has", words: (0, 0) };
@@ -39,10 +39,16 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             &format!("This will remove {kind}local volumes not used by at least one container."),
         )?;
     }
-    let engine = context.engine()?;
+    let (removed, bytes) = prune(&context.engine()?, &filters, all)?;
+    report("Volumes", &removed, bytes)?;
+    Ok(0)
+}
+
+/// The names of those that were removed (without `all`, anonymous ones), and the bytes that they had.
+pub fn prune(engine: &Engine, filters: &Filters, all: bool) -> Result<(Vec<String>, u64), Failure> {
     engine.sweep_volumes();
     let (mut removed, mut bytes) = (Vec::new(), 0);
-    for volume in filters.keep(&engine)?.into_iter().filter(|volume| all || volume.anonymous) {
+    for volume in filters.keep(engine)?.into_iter().filter(|volume| all || volume.anonymous) {
         let size = match volume.options.contains_key("device") {
             true => 0,
             false => engine::tree_size(&engine.mountpoint(&volume)),
@@ -57,6 +63,5 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         }
     }
     engine.tell(&[Event::new("volume", "prune", "").with("reclaimed", bytes)]);
-    report("Volumes", &removed, bytes)?;
-    Ok(0)
+    Ok((removed, bytes))
 }
