@@ -10,6 +10,8 @@ pub const FIELD: &str = "\0field";
 pub const SHOW: &str = "\0show";
 /// A value that gotmpl's own functions can format.
 pub const PLAIN: &str = "\0plain";
+/// The format of a printf, with precisions that gotmpl can do.
+pub const FORMAT: &str = "\0format";
 /// Under this key an object keeps the order of its fields.
 pub const ORDER: &str = "\0order";
 
@@ -70,6 +72,10 @@ fn hidden() -> FuncMap {
             value => value.clone(),
         })
     });
+    add(&mut map, FORMAT, |args| match one("format", args)? {
+        Value::String(format) => Ok(string(&bounded(format)?)),
+        value => Ok(string(&show(value))),
+    });
     add(&mut map, "pad", |args| {
         let [text, before, after] = args else { return Err(wrong_count("pad", 3, args.len())) };
         let text = show(text);
@@ -87,6 +93,33 @@ fn hidden() -> FuncMap {
         Ok(string(&format!("{}\n", words.join(" "))))
     });
     map
+}
+
+/// No precision beyond 1000 digits: gotmpl fails at 65535.
+fn bounded(format: &str) -> Result<String> {
+    let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (mut bounded, mut rest) = (String::new(), format);
+    while let Some(at) = rest.find('%') {
+        let after = &rest[at + 1..];
+        let width =
+            after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit() || "+-# *".contains(c)).len();
+        bounded.push_str(&rest[..at + 1 + width]);
+        rest = &after[width..];
+        if let Some(tail) = rest.strip_prefix('.') {
+            if tail.starts_with('*') {
+                return Err(TemplateError::Exec("printf: a precision has to be a number".to_owned()));
+            }
+            let (number, tail) = tail.split_at(digits(tail));
+            let number = if number.is_empty() { 0 } else { number.parse().unwrap_or(1000).min(1000) };
+            bounded.push_str(&format!(".{number}"));
+            rest = tail;
+        } else if let Some(tail) = rest.strip_prefix('%') {
+            bounded.push('%');
+            rest = tail;
+        }
+    }
+    bounded.push_str(rest);
+    Ok(bounded)
 }
 
 fn add(map: &mut FuncMap, name: &str, function: impl Fn(&[Value]) -> Result + Send + Sync + 'static) {

@@ -137,8 +137,11 @@ impl Rewriter<'_> {
         }
         let pos = command.pos;
         if formats {
-            for arg in command.args.iter_mut().skip(1) {
-                *arg = call(pos, functions::PLAIN, vec![std::mem::replace(arg, Expr::Nil(pos))]);
+            let is_printf =
+                matches!(&command.args[0], Expr::Identifier(_, name) if name.as_str() == "printf");
+            for (number, arg) in command.args.iter_mut().enumerate().skip(1) {
+                let function = if is_printf && number == 1 { functions::FORMAT } else { functions::PLAIN };
+                *arg = call(pos, function, vec![std::mem::replace(arg, Expr::Nil(pos))]);
             }
         }
         // `.Label "x"`: what the field gives is called.

@@ -88,6 +88,21 @@ fn methods_take_arguments() {
     assert_eq!(run("{{json .}}").as_deref(), Ok("{\"ID\":1}"));
 }
 
+#[test]
+fn precisions_are_bounded() {
+    let run = |text: &str| Template::parse(text).unwrap().execute(&Value::Nil);
+    assert_eq!(
+        run(r#"{{printf "%.2e|%5.1f|%.f|%d%%" 1.5 1.25 2.0 3}}"#).as_deref(),
+        Ok("1.50e+00|  1.2|2|3%")
+    );
+    for precision in ["1001", "65535", "99999999999999999999999"] {
+        let long = run(&format!("{{{{printf \"%.{precision}E\" 1.5}}}}")).unwrap();
+        assert_eq!(long.len(), "1.E+00".len() + 1000, "{precision}");
+    }
+    assert!(run(r#"{{printf "%.*e" 65535 1.5}}"#).is_err());
+    assert_eq!(run(r#"{{printf "%.3s %-4d|" "abcdef" 7}}"#).as_deref(), Ok("abc 7   |"));
+}
+
 proptest::proptest! {
     #[test]
     fn no_template_panics(text in "[{}.a-zA \"|$:=()0-9]{0,40}") {
