@@ -146,10 +146,11 @@ pub fn unpack_all(
     let mut done: Vec<Option<Done>> = jobs.iter().map(|_| None).collect();
     let mut failure = None;
     std::thread::scope(|scope| {
+        let mut working = 0;
         for _ in 0..threads {
             let report = report.clone();
             let (jobs, order, next, counters) = (&jobs, &order, &next, &counters);
-            scope.spawn(move || {
+            let work = move || {
                 while let Some(job) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let result = pipe::unpack_one(&jobs[*job], limits, umask, &counters[*job]);
                     if result.is_err() {
@@ -159,12 +160,21 @@ pub fn unpack_all(
                         return;
                     }
                 }
-            });
+            };
+            match std::thread::Builder::new().spawn_scoped(scope, work) {
+                Ok(_) => working += 1,
+                // Fewer do it too.
+                Err(_) if working > 0 => {}
+                Err(e) => failure = Some((0, crate::error::io("start a thread")(e))),
+            }
+        }
+        if working > 0 {
+            failure = None;
         }
         drop(report);
         let store = jobs.iter().find_map(|job| job.layer.as_ref()?.try_clone().ok());
         let (flushing, stop) = mpsc::channel();
-        scope.spawn(|| flush(store, stop));
+        let _ = std::thread::Builder::new().spawn_scoped(scope, || flush(store, stop));
         let mut shown = vec![0; jobs.len()];
         loop {
             let message = reports.recv_timeout(Duration::from_millis(100));

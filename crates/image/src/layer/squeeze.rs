@@ -25,17 +25,22 @@ pub fn squeeze(input: &mut dyn Read, out: &mut File) -> io::Result<(Digest, u64)
     let queue = std::sync::Mutex::new(queue);
     let (order, results) = sync_channel::<Receiver<io::Result<Vec<u8>>>>(threads * AHEAD);
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let task = queue.lock().map(|queue| queue.recv());
-                    let Ok(Ok((bytes, result))) = task else { return };
-                    // Nobody waits for it any more: the writer has failed.
-                    let _ = result.send(member(&bytes));
-                }
-            });
+        let work = || {
+            loop {
+                let task = queue.lock().map(|queue| queue.recv());
+                let Ok(Ok((bytes, result))) = task else { return };
+                // Nobody waits for it any more: the writer has failed.
+                let _ = result.send(member(&bytes));
+            }
+        };
+        for number in 0..threads {
+            match std::thread::Builder::new().spawn_scoped(scope, work) {
+                Err(e) if number == 0 => return Err(e),
+                // Fewer do it too.
+                _ => {}
+            }
         }
-        let writer = scope.spawn(move || write(out, results));
+        let writer = std::thread::Builder::new().spawn_scoped(scope, move || write(out, results))?;
         let fed = feed(input, tasks, order);
         let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("the compression panicked")));
         fed.and(written)
