@@ -1,6 +1,8 @@
 //! Whether what is on disk fits together: images and layers ([`image::Store::check`]), containers, and what they hold: names, ids, addresses,
 //! directories of their runs.
 
+mod leftovers;
+
 use crate::{Container, Engine, Error, Network, Result, Share, State};
 use image::{Fault, Report};
 use rustix::fd::OwnedFd;
@@ -47,13 +49,17 @@ impl Engine {
         let still = self.hold_containers(Holding::Still)?;
         let mut checked = Checked::default();
         let mut found = Found { engine: self, repair, faults: Vec::new() };
-        let (containers, strangers) = found.containers()?;
+        let (mut containers, strangers) = found.containers()?;
         checked.containers = containers.len();
         found.directories(strangers);
+        found.volumes();
+        found.networks()?;
+        found.changes(&mut containers)?;
         found.names(&containers)?;
         found.ids(&containers)?;
         found.leases(&containers)?;
         found.runs(&containers)?;
+        found.forgotten(&containers);
         // Layers of containers that run stay, even where they are wrong.
         let running = |(_, c): &(&String, &Container)| matches!(self.state(c), Ok(State::Running { .. }));
         let busy: BTreeSet<PathBuf> =
@@ -100,24 +106,15 @@ impl Found<'_> {
             let id = name_of(&entry);
             match self.engine.read(&id) {
                 Ok(container) if container.id == id => _ = containers.insert(id, container),
-                _ if !entry.join("config.json").exists() => strangers.push(entry),
+                // Not there, or not written when the power failed.
+                _ if fs::metadata(entry.join("config.json")).map_or(0, |m| m.len()) == 0 => {
+                    strangers.push(entry)
+                }
                 Ok(_) => self.tell(format!("container {id}: its config.json is another's")),
                 Err(_) => self.tell(format!("container {id}: its config.json is damaged")),
             }
         }
         Ok((containers, strangers))
-    }
-
-    fn directories(&mut self, strangers: Vec<PathBuf>) {
-        for dir in strangers {
-            let what = format!(
-                "container {}: a process that was killed left it half made or removed",
-                name_of(&dir)
-            );
-            self.report(what, "removed", || {
-                if dir.is_dir() { fs::remove_dir_all(&dir) } else { fs::remove_file(&dir) }
-            });
-        }
     }
 
     fn exists(&self, id: &str) -> bool {
@@ -189,7 +186,11 @@ impl Found<'_> {
         let root = &self.engine.root;
         let leases: BTreeMap<_, _> = network::lease::all(root)?.into_iter().collect();
         for (address, id) in &leases {
-            if !self.exists(id) {
+            if let Some(container) = containers.get(id) {
+                if !container.endpoints.iter().flat_map(addresses_of).any(|a| a == *address) {
+                    self.lease_without_place(container, *address)?;
+                }
+            } else if !self.exists(id) {
                 let what = format!("address {address}: its container {} is missing", short(id));
                 self.report(what, "released", || {
                     network::lease::release(root, *address, id).map_err(std::io::Error::other)

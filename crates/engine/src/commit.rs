@@ -45,7 +45,7 @@ impl Engine {
         };
         let running = self.handle(container)?.is_some();
         let _frozen = if running && options.pause && !self.is_paused(container) {
-            Some(Still::new(container)?)
+            Some(Still::new(container, &self.run_directory(container).join("journal"))?)
         } else {
             None
         };

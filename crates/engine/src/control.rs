@@ -98,10 +98,10 @@ impl Engine {
 
     /// Waits until the monitor has put everything away.
     fn settle(&self, container: &Container, waiter: Option<Connection>) {
-        if let Some(waiter) = waiter {
-            let _ = waiter.wait();
+        if waiter.is_some_and(|waiter| waiter.wait().is_ok()) {
             return;
         }
+        // The monitor was killed, and may still be ending.
         for _ in 0..2000 {
             match self.state(container) {
                 Ok(State::Running { .. }) => std::thread::sleep(std::time::Duration::from_millis(1)),
@@ -176,15 +176,12 @@ impl Engine {
         let journal = run.join("journal");
         steps::Journal::replay(&journal).map_err(|e| Error::io("cannot replay", &journal, e))?;
         let _ = std::fs::remove_dir_all(&run);
-        let removed = self.directory(container).exists();
-        self.discard(container);
-        if volumes {
-            self.remove_anonymous(container);
-        }
-        if removed {
+        let there = self.directory(container).exists();
+        let removed = self.discard(container, volumes);
+        if there {
             self.tell(&[Event::of(container, "destroy")]);
         }
-        Ok(())
+        removed
     }
 
     /// The file that is written.

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::net::SendFlags;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::fs::File;
 use std::time::Duration;
 use steps::{Journal, Plan};
@@ -95,7 +96,7 @@ impl Engine {
         let state = State::Exited { code, started, at: Time::now(), oom_killed, error };
         if container.settings.auto_remove {
             let event = Event::of(&self.now(container), "destroy");
-            self.discard(container);
+            let _ = self.discard(container, true);
             self.tell(&[event]);
         } else {
             let _ = self.set_state(container, &state);
@@ -129,7 +130,13 @@ impl Engine {
         let monitor = rustix::process::getpid().as_raw_nonzero().get();
         let state =
             State::Running { pid: launched.pid, start_ticks, monitor, since, restarts, paused: false };
-        let _ = self.set_state(container, &state);
+        if let Err(error) = self.set_state(container, &state) {
+            // It would run, and nobody would know.
+            let _ = rustix::process::pidfd_send_signal(&launched.pidfd, rustix::process::Signal::KILL);
+            let _ = waitid(WaitId::PidFd(launched.pidfd.as_fd()), WaitIdOptions::EXITED);
+            let _ = Journal::replay(&run.join("journal"));
+            return self.stillborn(container, &error, report);
+        }
         self.tell(&beginning(container, &held, creator.is_some()));
         if let Some(report) = report {
             let mut message = vec![READY];

@@ -1,5 +1,6 @@
 //! Networks as users know them: which there are, who is in them, and what a container has in each.
 
+mod change;
 mod connect;
 mod create;
 mod inspect;
@@ -113,10 +114,11 @@ impl Engine {
         Ok(lease::collect(&self.root, exists)?)
     }
 
-    pub(crate) fn release_endpoint(&self, id: &str, endpoint: &Endpoint) {
+    pub(crate) fn release_endpoint(&self, id: &str, endpoint: &Endpoint) -> Result<()> {
         for address in endpoint.addresses() {
-            let _ = lease::release(&self.root, address, id);
+            crate::store::twice(|| lease::release(&self.root, address, id))?;
         }
+        Ok(())
     }
 
     /// The networks of a container, in the order of its places, kept from being removed.
@@ -136,7 +138,7 @@ impl Engine {
         let mut now = self.read(&container.id)?;
         for (endpoint, held) in now.endpoints.iter_mut().zip(held) {
             if endpoint.network_id != held.network.id {
-                self.release_endpoint(&container.id, endpoint);
+                self.release_endpoint(&container.id, endpoint)?;
                 *endpoint = self.lease_endpoint(&container.id, endpoint.wish.clone())?;
             }
         }

@@ -17,13 +17,17 @@ pub(crate) struct Frozen {
 }
 
 impl Frozen {
-    pub fn new(container: &Container) -> Result<Frozen> {
+    /// `journal`: of the container's run.
+    pub fn new(container: &Container, journal: &mut Journal) -> Result<Frozen> {
         let failed = |cause: String| Error::Invalid(format!("cannot pause {}: {cause}", container.name));
         let groups = GroupPaths::everywhere(&group::of(container), &Host::read());
         let mut frozen = Frozen { groups, made: None, top: PathBuf::new() };
         if let Some(path) = frozen.groups.of("freezer").map(runtime::GroupPath::dir).map(PathBuf::from) {
             frozen.top = frozen.groups.of("freezer").map(|p| p.mount.clone().into()).unwrap_or_default();
             if !path.is_dir() {
+                // Its end takes the group away where we are killed.
+                let group = path.to_string_lossy().as_ref().into();
+                journal.note(&steps::MakeCgroup { path: group }.into()).map_err(|e| failed(e.to_string()))?;
                 std::fs::create_dir_all(&path).map_err(|e| failed(e.to_string()))?;
                 frozen.made = Some(path.clone());
                 frozen.enroll(&path).map_err(|e| failed(e.to_string()))?;
@@ -68,20 +72,13 @@ impl Engine {
         let run = self.run_directory(container);
         let note = run.join("paused");
         let failed = |e: std::io::Error| Error::io("cannot pause", &container.name, e);
-        // What an end or the next start takes back: the mark, and the group of v1 that others do not have.
+        // What an end or the next start takes back.
         let mut journal = Journal::open(&run.join("journal")).map_err(failed)?;
         let mark = WriteFile { path: note.into(), content: String::new(), mode: 0o600, owner: None };
         let mark: steps::Step = mark.into();
         journal.note(&mark).map_err(failed)?;
-        let groups = GroupPaths::everywhere(&group::of(container), &Host::read());
-        if let Some(path) = groups.of("freezer").filter(|path| !path.is_v2()).map(runtime::GroupPath::dir)
-            && !Path::new(&path).is_dir()
-        {
-            let path = path.as_str().into();
-            journal.note(&steps::MakeCgroup { path }.into()).map_err(failed)?;
-        }
         mark.perform(&steps::Live::new(0)).map_err(|f| failed(f.errno.into()))?;
-        match Frozen::new(container) {
+        match Frozen::new(container, &mut journal) {
             Ok(frozen) => {
                 std::mem::forget(frozen);
                 self.tell(&[Event::of(container, "pause")]);
@@ -111,11 +108,28 @@ impl Engine {
         Ok(())
     }
 
-    /// The same for one that may not be paused.
+    /// The same for one that may not be paused, or was by somebody who was killed.
     pub(crate) fn thaw(&self, container: &Container) {
         if self.is_paused(container) {
             let _ = self.unpause(container);
+        } else if self.is_forgotten(container) {
+            let _ = self.let_go_on(container);
         }
+    }
+
+    /// Whether its processes stand still, though nobody has paused it and nobody is looking at it: who did was killed.
+    pub(crate) fn is_forgotten(&self, container: &Container) -> bool {
+        let free = || Journal::open(&self.run_directory(container).join("journal"))?.try_lock();
+        let groups = GroupPaths::everywhere(&group::of(container), &Host::read());
+        !self.is_paused(container)
+            && runtime::group::is_frozen(&groups).unwrap_or_default()
+            && free().unwrap_or_default()
+    }
+
+    /// Lets its processes go on, whoever stopped them.
+    pub(crate) fn let_go_on(&self, container: &Container) -> std::io::Result<()> {
+        let groups = GroupPaths::everywhere(&group::of(container), &Host::read());
+        runtime::group::thaw(&groups).map_err(|e| std::io::Error::other(e.to_string()))
     }
 
     pub(crate) fn is_paused(&self, container: &Container) -> bool {

@@ -9,6 +9,8 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use steps::Journal;
 
 /// A process that keeps the container frozen. It ends, and lets the container go on, with the pipe to us: when this is dropped, and when
 /// we are killed.
@@ -20,14 +22,15 @@ pub(crate) struct Still {
 }
 
 impl Still {
-    pub fn new(container: &Container) -> Result<Still> {
+    /// `journal`: where that of the container's run is.
+    pub fn new(container: &Container, journal: &Path) -> Result<Still> {
         let failed = |e| Error::io("cannot pause", &container.name, e);
         let (held, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         let (report, reporter) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         match process::clone(0, None).map_err(failed)? {
             Side::Child => {
                 drop((pipe, report));
-                keep(container, held, reporter)
+                keep(container, journal, held, reporter)
             }
             Side::Parent { pidfd, .. } => {
                 drop((held, reporter));
@@ -52,11 +55,15 @@ impl Drop for Still {
 }
 
 /// The process' life. A signal to the terminal's group is not its end.
-fn keep(container: &Container, held: OwnedFd, reporter: OwnedFd) -> ! {
+fn keep(container: &Container, journal: &Path, held: OwnedFd, reporter: OwnedFd) -> ! {
     let kept = catch_unwind(AssertUnwindSafe(|| {
         let _ = rustix::process::setsid();
         process::block_all_signals(true);
-        let frozen = Frozen::new(container);
+        // Who finds it frozen, and the lock free, knows that we were killed.
+        let held_journal = Journal::open(journal).and_then(|journal| journal.try_lock().map(|_| journal));
+        let frozen = held_journal
+            .map_err(|e| Error::io("cannot open", journal, e))
+            .and_then(|mut journal| Ok((Frozen::new(container, &mut journal)?, journal)));
         let said = match &frozen {
             Ok(_) => "frozen".to_owned(),
             Err(error) => error.to_string(),

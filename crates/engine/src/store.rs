@@ -3,7 +3,7 @@
 use crate::{Container, Error, MountKind, Network, Result, Settings, Share, State, Time};
 use std::borrow::Cow;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,9 @@ pub struct Engine {
     pub state: PathBuf,
     images: image::Store,
 }
+
+/// What the configuration of a container is called that is being removed with its anonymous volumes.
+const WITH_VOLUMES: &str = "removed-with-volumes.json";
 
 /// The first id of the first container; each has 65,536.
 const ID_FIRST: u32 = 0x0010_0000;
@@ -146,7 +149,7 @@ impl Engine {
         let made = self.fill(&mut container);
         match &made {
             Ok(()) => self.tell(&[crate::Event::of(&container, "create")]),
-            Err(_) => self.discard(&container),
+            Err(_) => _ = self.discard(&container, true),
         }
         made.map(|()| container)
     }
@@ -176,8 +179,17 @@ impl Engine {
         if container.upper_in_memory {
             make_dir(&dir.join("lower"))?;
         }
+        let mark = dir.join(WITH_VOLUMES);
+        let anonymous = container.settings.mounts.iter().any(|mount| mount.anonymous);
+        if anonymous {
+            write_json(&mark, container, false)?;
+        }
         let _volumes = self.hold_volumes(container)?;
-        self.write_config(container)
+        self.write_config(container)?;
+        if anonymous {
+            let _ = fs::remove_file(mark);
+        }
+        Ok(())
     }
 
     /// A container that shares another's processes, network or IPC has that one's ids: the namespace is owned by them.
@@ -244,39 +256,68 @@ impl Engine {
     }
 
     /// Gives the range of ids back, unless who claimed it is there or others share it: then the last of them does.
-    fn release_ids(&self, container: &Container) {
-        let Some([range, ours]) = self.shared_range(container) else { return };
-        let _ = fs::remove_file(ours);
-        let Ok(owner) = fs::read_link(&range) else { return };
+    fn release_ids(&self, container: &Container) -> Result<()> {
+        let Some([range, ours]) = self.shared_range(container) else { return Ok(()) };
+        let failed = |e| Error::io("cannot release the ids", &range, e);
+        twice(|| missing_is_fine(fs::remove_file(&ours))).map_err(failed)?;
+        let Ok(owner) = twice(|| fs::read_link(&range)) else { return Ok(()) };
         let claimed = self.root.join("containers").join(owner).exists();
-        if !claimed && fs::symlink_metadata(&range).is_ok_and(|meta| meta.nlink() == 1) {
-            let _ = fs::remove_file(range);
+        if !claimed && twice(|| fs::symlink_metadata(&range)).is_ok_and(|meta| meta.nlink() == 1) {
+            twice(|| missing_is_fine(fs::remove_file(&range))).map_err(failed)?;
         }
+        Ok(())
     }
 
-    /// Removes all that `create` made. What is not there is removed already.
-    pub(crate) fn discard(&self, container: &Container) {
+    /// Removes all that `create` made, and with `volumes` (or `--rm`) its anonymous volumes. What is not there is removed
+    /// already. From the first moment on there is no such container any more: who is killed meanwhile leaves a directory
+    /// that says what is still to be done.
+    pub(crate) fn discard(&self, container: &Container, volumes: bool) -> Result<()> {
         // Failing to lock is no reason to leave anything.
         let _held = self.hold_containers(crate::check::Holding::Changing);
-        let ours = |path: &Path| fs::read_link(path).is_ok_and(|id| id == Path::new(&container.id));
         // It may have been renamed, or connected to networks, since it was read.
         let lock = self.lock_briefly(container);
         let now = self.now(container);
         let (container, endpoints) = (&*now, now.endpoints.clone());
-        let _ = fs::remove_dir_all(self.directory(container));
-        if container.settings.auto_remove {
-            self.remove_anonymous(container);
+        let changing = self.changing(container);
+        let dir = self.directory(container);
+        let volumes = volumes || container.settings.auto_remove;
+        let mark = if volumes { WITH_VOLUMES } else { "removed.json" };
+        match fs::rename(dir.join("config.json"), dir.join(mark)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("cannot remove", dir, e));
+            }
+            _ => {}
         }
-        for endpoint in &endpoints {
-            self.release_endpoint(&container.id, endpoint);
+        // What is not taken away is told, and is a check's to take away; an error that comes once is not worth telling.
+        let mut told = Ok(());
+        let mut tell = |result: Result<()>| told = std::mem::replace(&mut told, Ok(())).and(result);
+        let with_volumes = if volumes { self.remove_anonymous(container) } else { Ok(()) };
+        let unmarked = with_volumes.is_ok();
+        tell(with_volumes);
+        if unmarked {
+            let failed = |e| Error::io("cannot remove all of the container's files in", &dir, e);
+            tell(twice(|| missing_is_fine(fs::remove_dir_all(&dir))).map_err(failed));
+        }
+        for endpoint in endpoints.iter().chain(&changing) {
+            tell(self.release_endpoint(&container.id, endpoint));
         }
         drop(lock);
         let name = self.root.join("names").join(&container.name);
-        if ours(&name) {
-            let _ = fs::remove_file(name);
+        if twice(|| fs::read_link(&name)).is_ok_and(|id| id == Path::new(&container.id)) {
+            let failed = |e| Error::io("cannot remove the name", &name, e);
+            tell(twice(|| missing_is_fine(fs::remove_file(&name))).map_err(failed));
         }
         // It may be another name of the same file: the last one.
-        self.release_ids(container);
+        tell(self.release_ids(container));
+        told
+    }
+
+    /// Removes the anonymous volumes of a container that is half removed or half made, if they shall go with it.
+    pub(crate) fn remove_marked_volumes(&self, dir: &Path) {
+        let text = fs::read(dir.join(WITH_VOLUMES)).unwrap_or_default();
+        if let Ok(container) = serde_json::from_slice(&text) {
+            let _ = self.remove_anonymous(&container);
+        }
     }
 
     /// One who changes a container's `config.json` at a time: read it again, change it, write it, within this lock.
@@ -329,6 +370,8 @@ impl Engine {
         let read = |file: &str| -> Result<Option<State>> {
             let path = dir.join(file);
             match fs::read(&path) {
+                // Not written yet when the power failed.
+                Ok(text) if text.is_empty() => Ok(None),
                 Ok(text) => {
                     serde_json::from_slice(&text).map(Some).map_err(|e| Error::io("cannot read", &path, e))
                 }
@@ -366,7 +409,10 @@ impl Engine {
 
     pub(crate) fn read(&self, id: &str) -> Result<Container> {
         let path = self.root.join("containers").join(id).join("config.json");
-        let text = fs::read(&path).map_err(|_| Error::NoSuchContainer(id.to_owned()))?;
+        let text = fs::read(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::NoSuchContainer(id.to_owned()),
+            _ => Error::io("cannot read", &path, e),
+        })?;
         serde_json::from_slice(&text).map_err(|e| Error::io("cannot read", &path, e))
     }
 
@@ -377,16 +423,21 @@ impl Engine {
         if name.is_empty() || name.contains('/') {
             return Err(missing());
         }
-        if let Ok(id) = fs::read_link(self.root.join("names").join(name)) {
-            return self.read(&id.to_string_lossy()).map_err(|_| missing());
+        let found = |id: &str| self.read(id).map_err(|e| if e.is_not_found() { missing() } else { e });
+        let link = self.root.join("names").join(name);
+        match fs::read_link(&link) {
+            Ok(id) => return found(&id.to_string_lossy()),
+            // What cannot be read is not missing.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => {}
+            Err(e) => return Err(Error::io("cannot read the name", link, e)),
         }
-        let mut found = None;
+        let mut one = None;
         for id in self.ids()?.into_iter().filter(|id| id.starts_with(word)) {
-            if found.replace(id).is_some() {
+            if one.replace(id).is_some() {
                 return Err(Error::Ambiguous(word.to_owned()));
             }
         }
-        self.read(&found.ok_or_else(missing)?).map_err(|_| missing())
+        found(&one.ok_or_else(missing)?)
     }
 
     /// That nobody is called so, and who is nearly.
@@ -416,6 +467,20 @@ impl Engine {
         }
         all.sort_by_key(|(container, _)| std::cmp::Reverse(container.created));
         Ok(all)
+    }
+}
+
+/// Once more where it failed.
+pub(crate) fn twice<T, E>(
+    mut attempt: impl FnMut() -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    attempt().or_else(|_| attempt())
+}
+
+fn missing_is_fine(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
@@ -452,7 +517,8 @@ pub(crate) fn make_dir(path: &Path) -> Result<()> {
     }
 }
 
-/// Whole or not at all: written beside, then renamed.
+/// Whole or not at all: written beside, then renamed. With `sync` it is on the disk when this returns: what it replaces is there until
+/// then; what is new, and was not written when the power failed, is an empty file.
 pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize, sync: bool) -> Result<()> {
     let failed = |e: std::io::Error| Error::io("cannot write", path, e);
     let text = serde_json::to_vec(value).map_err(|e| failed(e.into()))?;
@@ -465,8 +531,13 @@ pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize, sync: bool)
         .open(&beside)
         .map_err(failed)?;
     file.write_all(&text).map_err(failed)?;
-    if sync {
+    if sync && path.exists() {
         file.sync_data().map_err(failed)?;
     }
-    fs::rename(&beside, path).map_err(failed)
+    fs::rename(&beside, path).map_err(failed)?;
+    if sync {
+        // With its new name: that is part of the file, and all that was done before is in the file system's journal before it.
+        file.sync_all().map_err(failed)?;
+    }
+    Ok(())
 }

@@ -1,12 +1,13 @@
 //! Volumes: directories that outlive the containers they are mounted in. `volumes/NAME` has `volume.json` and the files, in
 //! `_data`. One appears whole, by a rename, and goes away whole.
 
-use crate::store::{make_dir, random};
+use crate::store::{make_dir, random, twice};
 use crate::{Container, Engine, Error, Event, Mount, MountKind, Result, Time};
 use rustix::fs::{FlockOperation, RenameFlags, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,7 @@ impl Engine {
         };
         let volumes = self.root.join("volumes");
         make_dir(&volumes)?;
+        let _changing = self.change_volumes()?;
         let beside = volumes.join(format!("{UNFINISHED}{}", anonymous_name()));
         let failed = |e: std::io::Error| Error::io("cannot make the volume", &name, e);
         let make = || -> std::io::Result<()> {
@@ -88,15 +90,16 @@ impl Engine {
                 chown(&data, Some(wish.uid.unwrap_or(0)), Some(wish.gid.unwrap_or(0)))?;
             }
             fs::set_permissions(&data, Permissions::from_mode(wish.mode.unwrap_or(0o755)))?;
-            fs::write(beside.join("volume.json"), serde_json::to_vec(&volume)?)?;
+            let mut file = File::create(beside.join("volume.json"))?;
+            file.write_all(&serde_json::to_vec(&volume)?)?;
+            file.sync_data()?;
             let (from, to) = (&beside, self.volume_dir(&name));
-            Ok(rustix::fs::renameat_with(
-                rustix::fs::CWD,
-                from,
-                rustix::fs::CWD,
-                &to,
-                RenameFlags::NOREPLACE,
-            )?)
+            rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, &to, RenameFlags::NOREPLACE)?;
+            // One that comes with a container is on the disk before that is.
+            if !wish.anonymous {
+                File::open(&to)?.sync_all()?;
+            }
+            Ok(())
         };
         match make() {
             Ok(()) => {
@@ -159,23 +162,43 @@ impl Engine {
         if let Some(users) = self.volume_users()?.get(name) {
             return Err(Error::VolumeInUse { name: name.to_owned(), users: users.join(", ") });
         }
+        let _changing = self.change_volumes()?;
         let away = self.volume_dir(&format!("{UNFINISHED}{}", anonymous_name()));
         fs::rename(&dir, &away).map_err(|e| Error::io("cannot remove the volume", name, e))?;
         drop(lock);
-        fs::remove_dir_all(&away).map_err(|e| Error::io("cannot remove the volume", name, e))?;
+        twice(|| fs::remove_dir_all(&away)).map_err(|e| Error::io("cannot remove the volume", name, e))?;
         self.tell(&[Event::new("volume", "destroy", name).with("driver", "local")]);
         Ok(())
     }
 
+    /// Held by who makes or removes a volume: what is half made or half removed is his.
+    fn change_volumes(&self) -> Result<File> {
+        let path = self.root.join("volumes");
+        let failed = |e: std::io::Error| Error::io("cannot lock", &path, e);
+        let file = File::open(&path).map_err(failed)?;
+        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockShared))
+            .map_err(|e| failed(e.into()))?;
+        Ok(file)
+    }
+
+    /// What a killed command has left half made or half removed, and what keeps others from making more of it. Nothing is
+    /// told while somebody makes or removes a volume.
+    pub(crate) fn unfinished_volumes(&self) -> (Vec<PathBuf>, Option<File>) {
+        let path = self.root.join("volumes");
+        let Ok(file) = File::open(&path) else { return Default::default() };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Default::default();
+        }
+        let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+        let unfinished = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED));
+        (unfinished.map(|entry| entry.path()).collect(), Some(file))
+    }
+
     /// Removes what a killed command has left half made or half removed.
     pub fn sweep_volumes(&self) {
-        let entries = fs::read_dir(self.root.join("volumes")).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
-            // One that is being made is younger.
-            let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
-            if age.is_some_and(|age| age.as_secs() > 60) {
-                let _ = fs::remove_dir_all(entry.path());
-            }
+        let (unfinished, _still) = self.unfinished_volumes();
+        for path in unfinished {
+            let _ = fs::remove_dir_all(path);
         }
     }
 
@@ -228,10 +251,14 @@ impl Engine {
     }
 
     /// Removes the anonymous volumes that came with a container and that no other has.
-    pub(crate) fn remove_anonymous(&self, container: &Container) {
+    pub(crate) fn remove_anonymous(&self, container: &Container) -> Result<()> {
         for mount in container.settings.mounts.iter().filter(|m| m.anonymous) {
-            let _ = self.remove_volume(&mount.source);
+            match twice(|| self.remove_volume(&mount.source)) {
+                Err(Error::NoSuchVolume(_) | Error::VolumeInUse { .. }) | Ok(()) => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
 }
 

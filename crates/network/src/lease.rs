@@ -77,13 +77,15 @@ fn lease_of(leases: &Path, pool: &Pool, container: &str, last: Option<IpAddr>) -
 /// Gives an address back. Releasing what is not leased, or is another container's, does nothing.
 pub fn release(root: &Path, address: IpAddr, container: &str) -> Result<()> {
     let path = root.join("leases").join(address.to_string());
-    if fs::read_link(&path).is_ok_and(|target| target == Path::new(container)) {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::File(path, error)),
-            _ => {}
+    match fs::read_link(&path).and_then(|target| match target == Path::new(container) {
+        true => fs::remove_file(&path),
+        false => Ok(()),
+    }) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
+            Err(Error::File(path, error))
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Forgets all of a network that is no more.

@@ -108,7 +108,8 @@ impl Networks {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 Err(Error::Exists(network.name.clone()))
             }
-            made => made.map_err(failed),
+            // With its name.
+            made => made.and_then(|()| file.sync_all()).map_err(failed),
         }
     }
 
@@ -130,8 +131,10 @@ impl Networks {
         }
     }
 
-    /// Takes the file away; false when a container is in the network. The caller has the [`Networks::lock`].
-    pub fn remove(&self, network: &Network) -> Result<bool> {
+    /// Takes the file away, after `before` has taken away all else: whoever is killed between them leaves a network that is
+    /// there, and whose things are made again when they are needed. False when a container is in the network. The caller
+    /// has the [`Networks::lock`].
+    pub fn remove(&self, network: &Network, before: impl FnOnce() -> Result<()>) -> Result<bool> {
         let path = self.file(&network.name);
         let failed = |error: std::io::Error| Error::File(path.clone(), error);
         let file = match File::open(&path) {
@@ -146,8 +149,16 @@ impl Networks {
             Err(Errno::WOULDBLOCK) => return Ok(false),
             Err(errno) => return Err(failed(errno.into())),
         }
+        before()?;
         fs::remove_file(&path).map_err(failed)?;
         Ok(true)
+    }
+
+    /// What a killed command has left beside the files; the caller has the [`Networks::lock`].
+    pub fn unfinished(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let unfinished = |name: &str| name.starts_with('.') && name.ends_with(".new");
+        entries.filter(|e| e.file_name().to_str().is_some_and(unfinished)).map(|e| e.path()).collect()
     }
 }
 
@@ -183,9 +194,9 @@ mod tests {
             assert_eq!(networks.find(word).unwrap_err().to_string(), format!("network {word} not found"));
         }
         let held = networks.hold("web").unwrap();
-        assert!(!networks.remove(&web).unwrap());
+        assert!(!networks.remove(&web, || Ok(())).unwrap());
         drop(held);
-        assert!(networks.remove(&web).unwrap());
+        assert!(networks.remove(&web, || Ok(())).unwrap());
         assert!(networks.hold("web").is_err());
         assert!(networks.hold("bridge").unwrap().lock.is_none());
         fs::remove_dir_all(&root).unwrap();

@@ -55,6 +55,15 @@ impl Journal {
         Ok(failed)
     }
 
+    /// Locks it against others who do the same, until it is dropped; false when somebody has it. Who only notes needs no lock.
+    pub fn try_lock(&self) -> io::Result<bool> {
+        match rustix::fs::flock(&self.file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

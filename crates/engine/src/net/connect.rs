@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use steps::{ConfigureLinks, Forward, Journal, Live, Publish, Step, Unpublish};
 
 /// A running container, as far as its links are concerned.
-struct Running {
+pub(super) struct Running {
     pid: i32,
     /// Its network.
     namespace: OwnedFd,
@@ -35,6 +35,7 @@ impl Engine {
         }
         let _lock = self.lock_container(container)?;
         let mut now = self.read(&container.id)?;
+        self.finish_change(&now)?;
         if now.endpoints.iter().any(|e| e.network == network.name) {
             return Err(Error::Invalid(format!(
                 "endpoint with name {} already exists in network {}",
@@ -45,27 +46,34 @@ impl Engine {
         let old = self.targets_of(&now)?;
         let endpoint = self.lease_endpoint(&now.id, Wish { network: network.name.clone(), ..wish })?;
         now.endpoints.push(endpoint.clone());
-        let running = self.running(&now)?;
-        let done = match &running {
-            Some(running) => self.plug_in(&now, running),
-            None => Ok(()),
+        let plug = || -> Result<bool> {
+            self.begin_change(&now, &endpoint)?;
+            let running = self.running(&now)?;
+            running.as_ref().map(|running| self.plug_in(&now, running)).transpose()?;
+            self.write_config(&now)?;
+            Ok(running.is_some())
         };
-        let done = done.and_then(|()| self.write_config(&now));
-        if done.is_err() {
-            self.release_endpoint(&now.id, &endpoint);
-            return done;
-        }
-        if running.is_some() {
-            self.follow(&now, &before, &old)?;
+        let runs = match plug() {
+            Ok(runs) => runs,
+            Err(error) => {
+                let _ = self.release_endpoint(&now.id, &endpoint);
+                self.end_change(&now);
+                return Err(error);
+            }
+        };
+        let followed = if runs { self.follow(&now, &before, &old) } else { Ok(()) };
+        self.end_change(&now);
+        if runs && followed.is_ok() {
             self.tell(&[events::of_network(&network, "connect").with("container", &now.id)]);
         }
-        Ok(())
+        followed
     }
 
     /// Takes a container out of a network.
     pub fn disconnect(&self, container: &Container, name: &str) -> Result<()> {
         let _lock = self.lock_container(container)?;
         let mut now = self.read(&container.id)?;
+        self.finish_change(&now)?;
         // The network itself may be no more.
         let place = |e: &Endpoint| e.network == name || (name.len() > 2 && e.network_id.starts_with(name));
         let Some(at) = now.endpoints.iter().position(place) else {
@@ -81,6 +89,7 @@ impl Engine {
         let held = if running.is_some() { self.hold(&now)? } else { Vec::new() };
         let all = now.clone();
         let endpoint = now.endpoints.remove(at);
+        self.begin_change(&now, &endpoint)?;
         self.write_config(&now)?;
         if let Some(running) = &running {
             // Its ports first lead elsewhere, then nowhere.
@@ -91,11 +100,12 @@ impl Engine {
                 self.tell(&[events::of_network(&held.network, "disconnect").with("container", &now.id)]);
             }
         }
-        self.release_endpoint(&now.id, &endpoint);
+        self.release_endpoint(&now.id, &endpoint)?;
+        self.end_change(&now);
         Ok(())
     }
 
-    fn running(&self, container: &Container) -> Result<Option<Running>> {
+    pub(super) fn running(&self, container: &Container) -> Result<Option<Running>> {
         let Some((pid, _)) = self.handle(container)? else { return Ok(None) };
         let failed =
             |errno| Error::io("cannot enter the network of", &container.name, std::io::Error::from(errno));
@@ -158,7 +168,13 @@ impl Engine {
     }
 
     /// The link of the place at `at` goes, and what it led to the world by another.
-    fn pull_out(&self, container: &Container, held: &[Held], at: usize, running: &Running) -> Result<()> {
+    pub(super) fn pull_out(
+        &self,
+        container: &Container,
+        held: &[Held],
+        at: usize,
+        running: &Running,
+    ) -> Result<()> {
         let all = running.plugs(container, held);
         if let Some(names) = self.publish_names(container, all[at].endpoint).and_then(|names| names.undo()) {
             perform(&names, &Live::new(0), None)?;
@@ -188,7 +204,12 @@ impl Engine {
     }
 
     /// Files, names and published ports follow the container's places.
-    fn follow(&self, container: &Container, before: &[(&'static str, String)], old: &[IpAddr]) -> Result<()> {
+    pub(super) fn follow(
+        &self,
+        container: &Container,
+        before: &[(&'static str, String)],
+        old: &[IpAddr],
+    ) -> Result<()> {
         let run = self.run_directory(container);
         for ((name, now), (_, then)) in self.own_texts(container)?.iter().zip(before) {
             let path = run.join(name);
@@ -268,7 +289,7 @@ impl Running {
     }
 
     /// The number of an endpoint's link.
-    fn link(&self, endpoint: &Endpoint) -> Option<u32> {
+    pub(super) fn link(&self, endpoint: &Endpoint) -> Option<u32> {
         let link = self.links.iter().find(|link| link.mac == Some(endpoint.mac))?;
         link.name.strip_prefix("eth")?.parse().ok()
     }
@@ -278,7 +299,7 @@ impl Running {
         Some((plug.index(), plug.gateway(ipv4)?))
     }
 
-    fn delete_link(&self, name: &str) -> Result<()> {
+    pub(super) fn delete_link(&self, name: &str) -> Result<()> {
         let delete = || {
             let mut batch = Batch::new();
             route::delete_link(&mut batch, name);

@@ -70,7 +70,7 @@ impl Engine {
         networks.create(&new)?;
         if let Err(error) = make_bridge(&new) {
             let _ = network::remove::bridge(&new);
-            let _ = networks.remove(&new);
+            let _ = networks.remove(&new, || Ok(()));
             return Err(error);
         }
         self.tell(&[events::of_network(&new, "create")]);
@@ -96,18 +96,22 @@ impl Engine {
         let names: Vec<String> =
             running.iter().map(|c| format!("name:\"{}\" id:\"{}\"", c.name, c.short_id())).collect();
         // Without a running container, somebody who is just starting one may hold it.
-        if !names.is_empty() || !networks.remove(network)? {
+        let names_directory = self.names_directory(&network.name);
+        let others = || {
+            network::lease::forget(&self.root, network)?;
+            network::remove::from_table(network)?;
+            network::remove::from_others(network)?;
+            network::remove::bridge(network)?;
+            let _ = std::fs::remove_dir_all(names_directory);
+            Ok(())
+        };
+        if !names.is_empty() || !networks.remove(network, others)? {
             return Err(Error::Invalid(format!(
                 "error while removing network: network {} has active endpoints ({})",
                 network.name,
                 names.join(", ")
             )));
         }
-        network::lease::forget(&self.root, network)?;
-        network::remove::from_table(network)?;
-        network::remove::from_others(network)?;
-        network::remove::bridge(network)?;
-        let _ = std::fs::remove_dir_all(self.names_directory(&network.name));
         self.tell(&[events::of_network(network, "destroy")]);
         Ok(())
     }
