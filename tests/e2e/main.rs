@@ -1,5 +1,6 @@
 //! The end-to-end tests, one file a theme. Each test runs the `corten` binary in a sandbox of its own.
 
+mod attacks;
 mod bad_input;
 mod book;
 mod cdi;
@@ -11,12 +12,14 @@ mod completion;
 mod connect;
 mod corpus;
 mod corpus_oci;
+mod crash;
 mod denied;
 mod differential;
 mod disk;
 mod docker_flags;
 mod events;
 mod explain;
+mod faults;
 mod files;
 mod firewalls;
 mod harness;
@@ -49,8 +52,10 @@ mod oci_rootless;
 mod oci_security;
 mod oci_systemd;
 mod ports;
+mod power;
 mod probe;
 mod ps;
+mod races;
 mod registry;
 mod registry_auth;
 mod registry_push;

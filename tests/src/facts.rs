@@ -163,7 +163,10 @@ pub fn processes(scope: &Scope) -> Vec<(u32, String)> {
             let theirs = link(format!("/proc/{pid}/ns/{n}"));
             theirs.is_some() && theirs == *m
         });
-        let grouped = String::from_utf8_lossy(&read("cgroup")).contains(&format!("/{}", scope.cgroup_parent));
+        // As a whole word: the name of another sandbox may begin with it.
+        let mut groups = String::from_utf8_lossy(&read("cgroup")).replace('\n', "/");
+        groups.push('/');
+        let grouped = groups.contains(&format!("/{}/", scope.cgroup_parent));
         let told = read("environ").split(|b| *b == 0).any(|v| v == state);
         if inside || grouped || told {
             let name = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");

@@ -4,6 +4,7 @@
 mod bench;
 mod fuzz;
 mod packages;
+mod reliability;
 mod shell;
 mod test;
 mod tidy;
@@ -22,6 +23,7 @@ tasks:
   bench [SECTION…]                      measure beside crun, runc, podman, docker and the bare system calls
   fuzz [TARGET…] [--seconds N]          run the fuzz targets, each for its time or for N seconds
   man [DIR]                             write the manual pages (target/man/man1)
+  reliability [crash|faults|power…]     kill and fail every command at every point, write docs/reliability.md
   tidy                                  check the house rules: file lengths, import direction, …
 ";
 
@@ -42,6 +44,7 @@ fn run() -> anyhow::Result<()> {
         Some(("test", rest)) => test::run(rest),
         Some(("bench", rest)) => bench::run(rest),
         Some(("fuzz", rest)) => fuzz::run(rest),
+        Some(("reliability", rest)) => reliability::run(rest),
         Some(("tidy", [])) => tidy::run(),
         Some(("man", [])) => man("target/man/man1"),
         Some(("man", [dir])) => man(dir),

@@ -1,0 +1,93 @@
+//! Which points of a command are tried: some by chance, with the seed in the output, or all of them; and what is written down of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// How long a sample of one command's points may take; a slow machine tries fewer of them.
+const TIME: Duration = Duration::from_millis(1000);
+
+/// The points of one command, one after the other.
+#[derive(Debug)]
+pub struct Points {
+    line: String,
+    number: usize,
+    all: bool,
+    next: usize,
+    tried: usize,
+    random: u64,
+    start: Instant,
+    processes: BTreeMap<String, usize>,
+}
+
+impl Points {
+    /// All of them with `CORTEN_TEST_POINTS=all`; with a number, so many by that seed; else some, by chance.
+    pub fn new(line: &str, number: usize) -> Points {
+        let wish = std::env::var("CORTEN_TEST_POINTS").unwrap_or_default();
+        let mut bytes = [0; 8];
+        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        let random = wish.parse().unwrap_or(u64::from_ne_bytes(bytes) >> 16) | 1;
+        // Shown where the test fails.
+        println!("`{line}`: {number} points; CORTEN_TEST_POINTS={random} tries the same ones again");
+        Points {
+            line: line.into(),
+            number,
+            all: wish == "all",
+            next: 0,
+            tried: 0,
+            random,
+            start: Instant::now(),
+            processes: BTreeMap::new(),
+        }
+    }
+
+    /// Told of where the fault was, and of there having been none: the command had fewer points this time.
+    pub fn hit(&mut self, what: Option<&str>) {
+        let Some(what) = what else { return };
+        println!("{}: tried at {what}", self.line);
+        let process = what.split(':').next().unwrap_or_default();
+        *self.processes.entry(process.into()).or_default() += 1;
+    }
+
+    /// At how many points there was a fault.
+    pub fn tried(&self) -> usize {
+        self.processes.values().sum()
+    }
+
+    /// `command 12, monitor 30`.
+    pub fn processes(&self) -> String {
+        self.processes.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Iterator for Points {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.number == 0 {
+            return None;
+        }
+        if self.all {
+            self.next += 1;
+            return (self.next <= self.number).then(|| self.next - 1);
+        }
+        if self.tried > 0 && self.start.elapsed() > TIME || self.tried >= 12 {
+            return None;
+        }
+        self.tried += 1;
+        // xorshift64
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        Some((self.random % self.number as u64) as usize)
+    }
+}
+
+/// Keeps a row of a table for whoever asked for it by `CORTEN_TEST_TABLES`, a directory.
+pub fn row(table: &str, line: &str, rest: &str) {
+    println!("{table}: `{line}` | {rest}");
+    let Some(directory) = std::env::var_os("CORTEN_TEST_TABLES") else { return };
+    let name: String = line.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let path = std::path::Path::new(&directory).join(format!("{table}-{name}"));
+    fs::write(path, format!("| `{}` | {rest} |\n", line.replace('|', "\\|"))).expect("tables can be written");
+}
