@@ -16,6 +16,7 @@ mod diff;
 mod events;
 mod examples;
 mod exec;
+mod explain;
 mod export;
 mod help;
 mod history;
@@ -215,6 +216,7 @@ const COMMANDS: &[Command] = &[
     command("layers", "Show which layer gives which file, and what is hidden", layers::main),
     command("compare", "Show what the kernel treats differently in two containers", compare::main),
     command("lab", "Learn what a container is made of, step by step", lab::main),
+    command("explain", "Print what a command would do, or prove that it is true", explain::main),
     command("version", "Show the version", version::main),
     command("info", "Show what the engine uses and holds", system::info),
     command("completion", "Let a shell complete commands, flags and names", completion::main),

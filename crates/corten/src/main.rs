@@ -8,6 +8,7 @@ mod map;
 mod oci;
 mod resolve;
 mod ui;
+mod verify;
 mod why;
 
 fn main() -> std::process::ExitCode {

@@ -1,5 +1,6 @@
 //! What the kernel says of containers that run: the ground on which `ns`, `compare` and `why` stand.
 
+pub mod deep;
 pub mod facts;
 pub mod groups;
 pub mod layers;
@@ -41,6 +42,11 @@ impl Engine {
             .collect();
         all.sort_by(|a, b| a.container.name.cmp(&b.container.name));
         Ok(all)
+    }
+
+    /// The processes in a container's control group, which may have been made by somebody else.
+    pub fn processes_of(&self, container: &Container) -> Vec<i32> {
+        runtime::group::processes(&group_paths(container)).unwrap_or_default()
     }
 
     /// What a running container has used until now, and the directory where its memory is counted.

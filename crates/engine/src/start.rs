@@ -29,6 +29,8 @@ pub struct Started {
     pub pid: i32,
     /// To its monitor, when the caller stays attached.
     pub connection: Option<Connection>,
+    /// What has been performed; `None` when it ran already.
+    pub plan: Option<Plan>,
 }
 
 impl Started {
@@ -54,9 +56,13 @@ impl Engine {
         let facts = self.facts(container, &held, &ports.collect::<Vec<_>>())?;
         let host = Host::read();
         let mut plan = runtime::plan(&self.specify(container, facts, &host)?, &host);
-        // What `create` makes comes before what a start makes.
-        plan.host.splice(0..0, self.shared_files().into_iter().chain(self.directories(container)));
+        plan.host.splice(0..0, self.first_steps(container));
         Ok(plan)
+    }
+
+    /// What is made before the first start: by `create`, and once for all containers.
+    pub fn first_steps(&self, container: &Container) -> Vec<steps::Step> {
+        self.shared_files().into_iter().chain(self.directories(container)).collect()
     }
 
     /// The container's directories, as steps.
@@ -138,9 +144,9 @@ impl Engine {
     /// Starts a container that was created or has ended.
     pub fn start(&self, container: &Container, options: StartOptions) -> Result<Started> {
         match self.state(container)? {
-            State::Running { pid, .. } => return Ok(Started { pid, connection: None }),
+            State::Running { pid, .. } => return Ok(Started { pid, connection: None, plan: None }),
             // Its monitor does that.
-            State::Restarting { .. } => return Ok(Started { pid: 0, connection: None }),
+            State::Restarting { .. } => return Ok(Started { pid: 0, connection: None, plan: None }),
             State::Created | State::Exited { .. } => {}
         }
         self.set_stopped(container, false);
@@ -183,6 +189,7 @@ impl Engine {
                     READY if n > 1 => Ok(Started {
                         pid: text.parse().unwrap_or_default(),
                         connection: client.map(Connection::from_fd),
+                        plan: Some(plan),
                     }),
                     _ if n == 0 => Err(Error::Invalid(format!(
                         "the monitor of '{}' ended before its container ran",

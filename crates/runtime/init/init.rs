@@ -26,6 +26,10 @@ const PATH_MAX: usize = 4096;
 /// Where a program is looked for when the environment has no `PATH`.
 const PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0";
 
+/// Under this name it runs nothing, but is there to be looked at, for so many seconds.
+const WAIT: &[u8] = b"/.corten-wait";
+const SECONDS: usize = 60;
+
 type Word = *const u8;
 
 /// `stack` is what the kernel left: the count of arguments, the arguments, null, the environment, null.
@@ -37,6 +41,10 @@ extern "C" fn begin(stack: *const usize) -> ! {
         let argv = stack.add(1).cast::<Word>();
         (argv, argv.add(count + 1), count)
     };
+    // SAFETY: the first argument is there when one is.
+    if count > 0 && text(unsafe { *argv }).ends_with(WAIT) {
+        wait();
+    }
     if count < 3 {
         say(b"usage: corten-init -- PROGRAM [ARG...]\n");
         exit(127);
@@ -56,6 +64,13 @@ extern "C" fn begin(stack: *const usize) -> ! {
             exit(125)
         }
     }
+}
+
+/// Waits for the time that somebody needs to look at it.
+fn wait() -> ! {
+    let (none, time) = (0u64, [SECONDS, 0]);
+    call(SIGTIMEDWAIT, [&raw const none as usize, 0, &raw const time as usize, SET]);
+    exit(0)
 }
 
 /// Waits for signals, which are blocked and so are never lost, until the child has ended.

@@ -95,10 +95,7 @@ impl DevTmpfs {
         let mut options = vec![self.attr.options()];
         options.extend(self.options.iter().map(|(k, v)| format!("{k}={v}")));
         let options = options.join(",");
-        let mut lines = vec![
-            format!("mkdir {place}"),
-            format!("mount -t tmpfs -o {options},uid={},gid={} tmpfs {place}", self.uid, self.gid),
-        ];
+        let mut lines = vec![format!("mkdir {place}"), format!("mount -t tmpfs -o {options} tmpfs {place}")];
         lines.extend(self.dirs.iter().map(|name| format!("mkdir {place}/{name}")));
         for node in &self.nodes {
             let numbers = match (node.fifo, node.block) {
@@ -119,7 +116,7 @@ impl DevTmpfs {
             .chain(&self.dirs)
             .chain(&self.files)
             .collect();
-        lines.push(format!("chown -h {}:{} {}", self.uid, self.gid, all(names)));
+        lines.push(format!("chown -h {}:{} {place} {}", self.uid, self.gid, all(names)));
         for node in self.nodes.iter().filter(|n| (n.uid, n.gid) != (0, 0)) {
             let (uid, gid) = (self.uid + node.uid, self.gid + node.gid);
             lines.push(format!("chown {uid}:{gid} {place}/{}", node.name));

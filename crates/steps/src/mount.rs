@@ -146,8 +146,9 @@ impl MountFs {
 pub struct Seal {
     /// Kept by [`MountFs`].
     pub mount: Slot,
-    /// Where it is, for the shell.
+    /// Where it is, and the flags that it has, for the shell.
     pub target: Text,
+    pub attr: Attr,
 }
 
 impl Seal {
@@ -157,7 +158,8 @@ impl Seal {
     }
 
     pub fn shell(&self) -> Shell {
-        let line = format!("mount -o remount,bind,ro {}", quote(&format!(".{}", self.target)));
+        let options = Attr { read_only: true, ..self.attr }.options();
+        let line = format!("mount -o remount,bind,{options} {}", quote(&format!(".{}", self.target)));
         Shell::exact(line, format!("{} is complete: read-only from now on", self.target), "mount_setattr(2)")
     }
 

@@ -86,9 +86,12 @@ impl Overlay {
         let as_owner = if owner == 0 {
             String::new()
         } else {
-            format!(
-                "setpriv --reuid={owner} --regid={owner} --clear-groups --inh-caps=+all --ambient-caps=+all "
-            )
+            // All that the overlay does for the container later on, it does with the rights that it is made with. mount(8) is
+            // setuid root, and would give them away again.
+            let caps =
+                "-all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid,+mknod,+setfcap,+sys_admin";
+            let rights = format!("--inh-caps={caps} --ambient-caps={caps} --no-new-privs");
+            format!("setpriv --reuid={owner} --regid={owner} --clear-groups {rights} ")
         };
         Shell::exact(
             format!("{as_owner}mount -t overlay -o {} overlay {}", quote(&options), quote(self.at.as_str())),

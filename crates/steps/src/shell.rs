@@ -130,7 +130,8 @@ pub fn script(plan: &Plan) -> String {
         if shell.later { later.push((number, shell)) } else { say(&mut out, number, &shell) }
     }
     out.push_str("\n### inside the container (starts when the host's second part is done)\ncat >$T/inside <<'INSIDE'\n");
-    out.push_str("set -euo pipefail\n");
+    let head = if plan.spawn.namespaces & kernel::process::CLONE_NEWUSER != 0 { INSIDE_USER } else { INSIDE };
+    out.push_str(head);
     let mut inside_number = number + plan.joined.len();
     let mut part = 0;
     for step in &plan.inside {
@@ -141,7 +142,7 @@ pub fn script(plan: &Plan) -> String {
             part += 1;
             let _ =
                 writeln!(out, "exec {command} bash $T/inside{part}\nINSIDE\ncat >$T/inside{part} <<'INSIDE'");
-            out.push_str("set -euo pipefail\n");
+            out.push_str(head);
         }
     }
     let _ =
@@ -150,6 +151,8 @@ pub fn script(plan: &Plan) -> String {
     out.push_str("until PID=$(cat /proc/$(cat $T/pid)/task/*/children) && [ \"$PID\" ]; do sleep 0.01; done 2>/dev/null\nPID=${PID% }\n");
     // The namespaces are there once the process has left this one's.
     out.push_str("until [ \"$(readlink /proc/$PID/ns/mnt)\" != \"$(readlink /proc/self/ns/mnt)\" ]; do sleep 0.01; done\n");
+    // Without the host's part the other would wait for ever.
+    out.push_str("trap '[ $? = 0 ] || kill -KILL $(cat $T/pid)' EXIT\n");
     out.push_str("export PID T\n");
     for step in &plan.host {
         if let Step::OpenCgroup(open) = step
@@ -172,6 +175,12 @@ pub fn script(plan: &Plan) -> String {
                 out.push_str(
                     "mount -t tmpfs -o mode=755 tmpfs $T/t  # where a shell keeps detached mounts\n",
                 );
+                if later
+                    .iter()
+                    .any(|(_, shell)| shell.lines.iter().any(|line| line.contains("X-mount.idmap=")))
+                {
+                    out.push_str(IDMAP);
+                }
                 for (number, shell) in later.drain(..) {
                     say(&mut out, number, &shell);
                 }
@@ -193,6 +202,33 @@ pub fn script(plan: &Plan) -> String {
     );
     out
 }
+
+const INSIDE: &str = "set -euo pipefail\n";
+/// Root of a user namespace may neither note mounts in /run/mount nor walk the host's directories to the names of its own.
+const INSIDE_USER: &str = r#"set -euo pipefail
+mount() { case "$*" in *' .'|*' . /') command mount -n -c "$@" ;; *) command mount -n "$@" ;; esac; }
+"#;
+
+/// The option of mount(8) for machines whose mount(8) has none: Perl can make system calls, and Debian is never without it.
+const IDMAP: &str = r#"# X-mount.idmap came with util-linux 2.39; before, these are the system calls that it stands for
+if [ "$(printf '%s\n' 2.39 "$(mount --version | grep -o '[0-9][0-9.]*' | head -1)" | sort -V | head -1)" != 2.39 ]; then
+mount() {
+  case "${3-}" in X-mount.idmap=/*) ;; *) command mount "$@"; return ;; esac
+  perl -e '
+    my ($kind, $user, $at) = @ARGV;
+    my ($cwd, $none, $all) = (-100, "", $kind eq "--rbind" ? 0x8000 : 0);  # AT_FDCWD, AT_RECURSIVE
+    open(my $ns, "<", $user) or die "$user: $!\n";
+    my $tree = syscall(428, $cwd, $at, 1 | $all);                          # open_tree(2), OPEN_TREE_CLONE
+    $tree >= 0 or die "open_tree $at: $!\n";
+    my $attr = pack("QQQQ", 0x100000, 0, 0, fileno($ns));                  # MOUNT_ATTR_IDMAP
+    syscall(442, $tree, $none, 0x1000 | $all, $attr, 32) == 0              # mount_setattr(2), AT_EMPTY_PATH
+      or die "mount_setattr $at: $!\n";
+    syscall(429, $tree, $none, $cwd, $at, 4) == 0                          # move_mount(2), MOVE_MOUNT_F_EMPTY_PATH
+      or die "move_mount $at: $!\n";
+  ' -- "$1" "${3#X-mount.idmap=}" "$5"
+}
+fi
+"#;
 
 /// The undo of every step on the host, newest first, as the script's exit trap.
 fn cleanup(plan: &Plan) -> String {

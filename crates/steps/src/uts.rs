@@ -23,7 +23,7 @@ impl SetHostname {
     pub fn shell(&self) -> Shell {
         let mut lines = vec![format!("hostname {}", quote(self.name.as_str()))];
         if !self.domain.is_empty() {
-            lines.push(format!("echo {} >/proc/sys/kernel/domainname", quote(self.domain.as_str())));
+            lines.push(format!("domainname {}", quote(self.domain.as_str())));
         }
         Shell::lines(lines, "its host name", "sethostname(2)")
     }

@@ -5,7 +5,8 @@ use super::{Context, Failure, Outcome, parse, print};
 use crate::fmt::table;
 use clap::Args;
 use engine::Engine;
-use engine::look::facts::{self, Fact};
+use engine::look::deep;
+use engine::look::facts::{self, Fact, Pair, pairs};
 use serde_json::{Value, json};
 
 const SHAPE: Shape = Shape {
@@ -19,6 +20,9 @@ struct CompareArgs {
     /// What is equal, too
     #[arg(short, long)]
     all: bool,
+    /// Each mount, file of a control group, device, link, route and kernel parameter, too
+    #[arg(short, long)]
+    deep: bool,
     /// Add the commands that show each fact by hand
     #[arg(long)]
     by_hand: bool,
@@ -26,13 +30,6 @@ struct CompareArgs {
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: String,
     words: Vec<String>,
-}
-
-/// A fact of both; nothing where one has no such fact.
-struct Pair {
-    fact: Fact,
-    left: String,
-    right: String,
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
@@ -44,9 +41,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let left = &args.words[0];
     let right = args.words.get(1).map_or("@host", String::as_str);
     let pids = (pid(&engine, left)?, pid(&engine, right)?);
-    let pairs = pairs(of(left, pids.0)?, of(right, pids.1)?);
-    let (equal, all) = (pairs.iter().filter(|pair| pair.left == pair.right).count(), pairs.len());
-    let shown: Vec<&Pair> = pairs.iter().filter(|pair| args.all || pair.left != pair.right).collect();
+    let pairs = pairs(of(left, pids.0, args.deep)?, of(right, pids.1, args.deep)?);
+    let (equal, all) = (pairs.iter().filter(|pair| pair.is_equal()).count(), pairs.len());
+    let shown: Vec<&Pair> = pairs.iter().filter(|pair| args.all || !pair.is_equal()).collect();
     let text = match args.format.as_str() {
         "json" => format!("{:#}\n", as_json(&shown, left, right)),
         "table" => {
@@ -71,24 +68,10 @@ fn pid(engine: &Engine, name: &str) -> Result<i32, Failure> {
     Ok(engine.find_running(name)?.pid)
 }
 
-fn of(name: &str, pid: i32) -> Result<Vec<Fact>, Failure> {
-    facts::of(pid).map_err(|e| Failure::new(format!("cannot look at {name}, process {pid}: {e}")))
+fn of(name: &str, pid: i32, in_depth: bool) -> Result<Vec<Fact>, Failure> {
+    let facts = if in_depth { deep::of(pid) } else { facts::of(pid) };
+    facts.map_err(|e| Failure::new(format!("cannot look at {name}, process {pid}: {e}")))
 }
-
-fn pairs(left: Vec<Fact>, mut right: Vec<Fact>) -> Vec<Pair> {
-    let mut pairs: Vec<Pair> = Vec::new();
-    for fact in left {
-        let same = right.iter().position(|other| (other.group, &other.name) == (fact.group, &fact.name));
-        let other = same.map(|at| right.remove(at).value).unwrap_or_default();
-        pairs.push(Pair { left: fact.value.clone(), right: other, fact });
-    }
-    pairs.extend(right.into_iter().map(|fact| Pair { left: String::new(), right: fact.value.clone(), fact }));
-    pairs.sort_by_key(|pair| GROUPS.iter().position(|group| *group == pair.fact.group));
-    pairs
-}
-
-/// The order of the table.
-const GROUPS: [&str; 4] = ["namespaces", "rights", "limits", "files"];
 
 fn as_table(pairs: &[&Pair], left: &str, right: &str, by_hand: bool) -> String {
     let last = by_hand.then(|| "BY HAND".to_owned());

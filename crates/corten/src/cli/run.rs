@@ -17,7 +17,7 @@ pub const SHAPE: Shape = Shape {
 
 /// What only `run` takes.
 #[derive(Debug, Args)]
-struct RunArgs {
+pub struct RunArgs {
     /// Run in the background and print the container's id
     #[arg(short, long)]
     detach: bool,
@@ -35,7 +35,7 @@ struct RunArgs {
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
     #[command(flatten)]
-    container: ContainerArgs,
+    pub container: ContainerArgs,
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {

@@ -2,13 +2,15 @@
 
 use super::spaces::{self, KINDS};
 use kernel::caps::CapSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
 /// One fact about a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is about: `namespaces`, `rights`, `limits`, `files`, `network`, `names`.
+    /// What it is about: `namespaces`, `rights`, `limits`, `files`; in depth also `process`, `environment`, `mounts`, `groups`,
+    /// `devices`, `network`, `kernel`.
     pub group: &'static str,
     pub name: String,
     pub value: String,
@@ -32,10 +34,60 @@ pub fn of(pid: i32) -> io::Result<Vec<Fact>> {
     Ok(facts.0)
 }
 
-struct Facts(Vec<Fact>);
+/// A fact of two that are compared; an empty value where one has no such fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    pub fact: Fact,
+    pub left: String,
+    pub right: String,
+}
+
+impl Pair {
+    pub fn is_equal(&self) -> bool {
+        self.left == self.right
+    }
+}
+
+/// The groups, in the order in which they are shown.
+pub const GROUPS: [&str; 11] = [
+    "namespaces",
+    "process",
+    "rights",
+    "limits",
+    "groups",
+    "files",
+    "mounts",
+    "devices",
+    "environment",
+    "network",
+    "kernel",
+];
+
+/// The facts of two, side by side.
+pub fn pairs(left: Vec<Fact>, right: Vec<Fact>) -> Vec<Pair> {
+    let key = |fact: &Fact| (fact.group, fact.name.clone());
+    let mut others: BTreeMap<(&str, String), Fact> =
+        right.into_iter().map(|fact| (key(&fact), fact)).collect();
+    let mut pairs: Vec<Pair> = Vec::new();
+    for fact in left {
+        let right = others.remove(&key(&fact)).map(|other| other.value).unwrap_or_default();
+        pairs.push(Pair { left: fact.value.clone(), right, fact });
+    }
+    pairs.extend(others.into_values().map(|fact| Pair {
+        left: String::new(),
+        right: fact.value.clone(),
+        fact,
+    }));
+    pairs.sort_by_key(|pair| {
+        GROUPS.iter().position(|group| *group == pair.fact.group).unwrap_or(GROUPS.len())
+    });
+    pairs
+}
+
+pub(super) struct Facts(pub(super) Vec<Fact>);
 
 impl Facts {
-    fn add(
+    pub(super) fn add(
         &mut self,
         group: &'static str,
         name: impl Into<String>,
@@ -44,9 +96,18 @@ impl Facts {
     ) {
         self.0.push(Fact { group, name: name.into(), value, by_hand: by_hand.into() });
     }
+
+    /// One of several of that name.
+    pub(super) fn add_again(&mut self, group: &'static str, name: &str, value: String, by_hand: &str) {
+        let mut name = name.to_owned();
+        while self.0.iter().any(|fact| fact.group == group && fact.name == name) {
+            name.push_str(" (again)");
+        }
+        self.add(group, name, value, by_hand);
+    }
 }
 
-fn read(pid: i32, file: &str) -> io::Result<String> {
+pub(super) fn read(pid: i32, file: &str) -> io::Result<String> {
     fs::read_to_string(format!("/proc/{pid}/{file}"))
 }
 

@@ -255,7 +255,7 @@ fn cgroup(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr, base: &str) {
                 }
             }
             if attr.read_only {
-                lists.inside.push(Seal { mount, target: base.into() }.into());
+                lists.inside.push(Seal { mount, target: base.into(), attr }.into());
             }
         }
     }

@@ -8,8 +8,10 @@ use steps::{Content, Credentials, Exec, MemoryFile, OpenProc, RaiseLimits, Sched
 /// Used where the environment has no `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The init of `--init`, from init/init.rs.
-const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+/// The init of `--init`, from init/init.rs. Called by a path that ends in [`WAIT`], it only waits to be looked at.
+pub const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+
+pub const WAIT: &str = "/.corten-wait";
 
 pub(super) fn plan(lists: &mut Lists, spec: &Spec, slave: Option<Slot>) -> Exec {
     let process = &spec.process;
