@@ -62,14 +62,14 @@ const LIMITS: &[&str] = &[
     "--init",
 ];
 
-/// Each set, or, on a machine that is slow by far, every seventh.
+/// Each set, or, on a machine that is slow by far, the first.
 fn verify(sets: &[&str]) {
     let s = Sandbox::with(&["busybox"]);
     for (name, options) in [("mine", "--subnet 10.99.0.0/24"), ("six", "--ipv6"), ("shut", "--internal")] {
         s.corten(&format!("network create {options} {name}")).ok();
     }
     let mut wrong = String::new();
-    for options in sets.iter().step_by(if slowness() > 4 { 7 } else { 1 }) {
+    for options in sets.iter().take(if slowness() > 4 { 1 } else { sets.len() }) {
         // A script takes somebody else's init, where there is one.
         if options.contains("--init") && s.host("command -v tini-static docker-init; true").stdout.is_empty()
         {

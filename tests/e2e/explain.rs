@@ -1,6 +1,6 @@
 //! `--explain` says what would be done, and does nothing; `--trace` says it while it is done.
 
-use e2e::Sandbox;
+use e2e::{Facts, Sandbox};
 
 const RUN: &str = "-m 64m -p 8080:80 -v /etc:/e:ro busybox true";
 
@@ -29,5 +29,119 @@ fn tracing_tells_each_step() {
     assert_eq!(traced.ok(), "hello");
     assert!(traced.stderr.contains("mount") && traced.stderr.contains("overlay"), "{traced}");
     assert!(traced.stderr.lines().count() > 10, "{traced}");
+    s.end();
+}
+
+/// Command lines that change the machine, and a word of what they say instead.
+const COMMANDS: &[(&str, &str)] = &[
+    ("create {} busybox true", "ln -s"),
+    ("start {} still", "mount -t overlay"),
+    ("stop {} box", "kill -s TERM"),
+    ("stop {} -t -1 box", "tail --pid="),
+    ("kill {} -s HUP box", "kill -s HUP"),
+    ("restart {} box", "unshare"),
+    ("rm {} still", "rm -rf"),
+    ("rm {} -f box", "kill -s KILL"),
+    ("pause {} box", "cgroup"),
+    ("rename {} box other", "ln -P"),
+    ("exec {} -e A=b box echo 'two words'", "nsenter -t"),
+    ("update {} -m 100m box", "echo 104857600"),
+    ("update {} --publish 8081:81 box", "nft"),
+    ("network create {} --subnet 10.98.0.0/24 other", "ip link add"),
+    ("network connect {} mine box", "ip address add 10.99.0."),
+    ("network disconnect {} bridge box", "ip link delete eth0"),
+    ("network rm {} mine", "ip link delete br-"),
+    ("volume create {} --mode 750 files", "install -d -m 0750"),
+    ("volume rm {} kept", "rm -r"),
+    ("commit {} box made:1", "tar --xattrs"),
+    ("tag {} busybox other:2", "other:2"),
+    ("rmi {} -f busybox", "rm "),
+    ("load {} -i /not/there.tar", "tar -xf /not/there.tar"),
+    ("pull {} -q registry.test/some/image:3", "https://registry.test/v2/some/image/manifests/3"),
+    ("cp {} box:/etc/passwd here", "/root/etc/passwd"),
+];
+
+#[test]
+fn every_command_says_what_it_would_do_and_does_nothing() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("network create --subnet 10.99.0.0/24 mine").ok();
+    s.corten("volume create kept").ok();
+    s.detached("--name box --stop-signal TERM busybox sleep 1000");
+    s.corten("create --name still busybox true").ok();
+    let before = Facts::read(&s.scope);
+    for (line, word) in COMMANDS {
+        let text = s.corten(&line.replace("{}", "--explain"));
+        assert!(text.ok().contains("Nothing of this has been done") && text.stdout.contains(word), "{text}");
+        let script = s.corten(&line.replace("{}", "--explain=sh"));
+        assert!(script.ok().contains(word) && script.stdout.contains("# 1. "), "{script}");
+        std::fs::write(s.dir.join("script"), &script.stdout).expect("writable");
+        s.host("bash -n script").ok();
+        let json = s.corten(&line.replace("{}", "--explain=json"));
+        let steps: serde_json::Value = serde_json::from_str(json.ok()).expect("JSON");
+        assert!(steps.is_object(), "{json}");
+    }
+    let changed = Facts::read(&s.scope).since(&before);
+    assert_eq!(changed, "");
+    s.corten("stop --explain nobody").fails(1, &["nobody"]);
+    s.corten("pause --explain=poem box").fails(125, &["poem"]);
+    s.corten("rm -f box still").ok();
+    s.corten("network rm mine").ok();
+    s.corten("volume rm kept").ok();
+    s.end();
+}
+
+#[test]
+fn what_is_said_can_be_done_by_hand() {
+    let s = Sandbox::with(&["busybox"]);
+    let by_hand = |line: &str| {
+        let script = s.corten(line);
+        std::fs::write(s.dir.join("script"), script.ok()).expect("writable");
+        s.host("bash script").ok().to_owned()
+    };
+    s.detached("--name box -p 8080:80 busybox sh -c 'trap exit TERM; while :; do sleep 1; done'");
+    assert_eq!(by_hand("exec --explain=sh -e A=b -w /etc box sh -c 'echo $A; pwd; id -u; hostname'"), {
+        let id = s.inspect("box", "{{.Id}}");
+        format!("b\n/etc\n0\n{}", &id[..12])
+    });
+    by_hand("pause --explain=sh box");
+    assert_eq!(s.inspect("box", "{{.State.Status}}"), "paused");
+    by_hand("unpause --explain=sh box");
+    assert_eq!(s.inspect("box", "{{.State.Status}}"), "running");
+    by_hand("update --explain=sh -m 100m box");
+    by_hand("tag --explain=sh busybox mine:2");
+    assert_eq!(s.inspect("mine:2", "{{.Id}}"), s.inspect("busybox", "{{.Id}}"));
+    by_hand("rmi --explain=sh mine:2");
+    assert_eq!(s.corten("images -q mine:2").ok(), "");
+    by_hand("cp --explain=sh box:/etc/passwd here");
+    assert!(s.host("cat here").ok().contains("root"));
+    by_hand("stop --explain=sh box");
+    e2e::wait_until("its end", 20, || s.inspect("box", "{{.State.Status}}") == "exited");
+    by_hand("rm --explain=sh box");
+    assert_eq!(s.corten("ps -aq").ok(), "");
+    s.host("rm -f here script").ok();
+    s.end();
+}
+
+#[test]
+fn a_container_that_runs_can_be_made_again_by_hand() {
+    let s = Sandbox::with(&["busybox"]);
+    // The first writes, and waits; one like it finds what it has written, and tells.
+    let program = "[ ! -e /written ] || { cat /written; cat /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max; \
+        ip -o -4 addr show eth0; exit; } 2>/dev/null; echo said >/written; exec sleep 1000";
+    s.detached(&format!("--name box -m 64m busybox sh -c '{program}'"));
+    e2e::wait_until("its file", 20, || s.corten("exec box test -e /written").code == 0);
+    s.corten("update -m 80m --memory-swap 80m box").ok();
+    let text = s.corten("explain box");
+    assert!(text.ok().contains("mount -t overlay") && text.stdout.contains("box-again"), "{text}");
+    let script = s.corten("explain --format sh box");
+    std::fs::write(s.dir.join("script"), script.ok()).expect("writable");
+    let said = s.host("bash script");
+    let said: Vec<&str> = said.ok().lines().collect();
+    assert_eq!(said[..2], ["said", "83886080"]);
+    let address = s.inspect("box", "{{.NetworkSettings.IPAddress}}");
+    assert!(said[2].contains("inet ") && !said[2].contains(&format!(" {address}/")), "{said:?}, {address}");
+    s.corten("explain --format sh nobody").fails(1, &["nobody"]);
+    s.corten("rm -f box").ok();
+    s.host("rm script").ok();
     s.end();
 }

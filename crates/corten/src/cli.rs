@@ -439,6 +439,11 @@ fn find_and_run(context: &mut Context, name: String, mut rest: Vec<String>) -> O
     (command.run)(context, rest)
 }
 
+/// Whether there is a command, or a family of them, of that name.
+fn is_command(name: &str) -> bool {
+    COMMANDS.iter().any(|c| c.name == name) || GROUPS.iter().any(|(group, ..)| *group == name)
+}
+
 /// `corten help [command]`
 fn help(context: &mut Context, words: Vec<String>) -> Outcome {
     let mut words = words.into_iter();

@@ -1,5 +1,9 @@
 //! `--explain`: a plan as something to read (text), to run (sh) or to work on (json).
 
+mod acts;
+
+pub use acts::{ExplainArg, show as show_acts};
+
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -23,16 +27,26 @@ impl Form {
     }
 }
 
+fn paint() -> &'static Paint {
+    let colours =
+        std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    if colours { &COLOURED } else { &PLAIN }
+}
+
 /// The plan in that form, with colours where a person sees them.
 pub fn show(plan: &Plan, form: Form) -> String {
     match form {
         Form::Sh => steps::script(plan),
         Form::Json => format!("{:#}\n", as_json(plan)),
-        Form::Text => {
-            let colours =
-                std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            as_text(plan, if colours { &COLOURED } else { &PLAIN })
-        }
+        Form::Text => as_text(plan, paint()),
+    }
+}
+
+/// The end of one life and the beginning of the next.
+pub fn show_restart(title: &str, stop: &[Shell], plan: &Plan, form: Form) -> String {
+    match form {
+        Form::Json => format!("{:#}\n", json!({ "stop": acts::as_json(stop), "start": as_json(plan) })),
+        form => format!("{}\n{}", acts::show(title, stop, form), show(plan, form)),
     }
 }
 
@@ -140,7 +154,7 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
 }
 
-fn as_json(plan: &Plan) -> Value {
+pub fn as_json(plan: &Plan) -> Value {
     let steps: Vec<Value> = steps::numbered(plan)
         .into_iter()
         .map(|(number, phase, step, shell)| {

@@ -5,6 +5,7 @@ use crate::{Container, Engine, Error, MountKind, Result, Time, error};
 use image::layer::pack::{Pack, pack};
 use image::{Image, Recipe, Reference, RunConfig};
 use std::path::{Path, PathBuf};
+use steps::Shell;
 
 /// `commit`'s options.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +20,35 @@ pub struct CommitOptions {
 }
 
 impl Engine {
+    /// [`Engine::commit`] as commands; nothing is done.
+    pub fn commit_by_hand(&self, container: &Container, options: &CommitOptions) -> Result<Vec<Shell>> {
+        let upper = steps::quote(&self.directory(container).join("rw/upper").display().to_string());
+        let mut all = Vec::new();
+        let pause = options.pause && self.handle(container)?.is_some() && !self.is_paused(container);
+        if pause {
+            all.extend(self.pause_by_hand(container)?);
+        }
+        all.push(
+            Shell::lines(
+                vec![
+                    format!("tar --xattrs --xattrs-include='*' --numeric-owner -C {upper} -cf layer.tar ."),
+                    "sha256sum layer.tar".to_owned(),
+                ],
+                "what it has written becomes a layer, which is named by its digest",
+                "tar(1)",
+            )
+            .near("what was removed is a device 0:0 here, and a file '.wh.NAME' in a layer; owners are the container's"),
+        );
+        if pause {
+            all.push(Shell::comment("its processes go on (as 'unpause --explain' says)", "cgroups(7)"));
+        }
+        all.push(Shell::comment(
+            "a configuration with the layer added, named by its digest, is the image",
+            "",
+        ));
+        Ok(all)
+    }
+
     /// Gives the new image's id, 64 hexadecimal digits.
     pub fn commit(&self, container: &Container, options: &CommitOptions) -> Result<String> {
         let name = &container.name;

@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io::Write;
+use steps::Shell;
 
 impl Engine {
     /// A hand on the container's first process; `None` when it does not run.
@@ -254,6 +255,124 @@ impl Engine {
         crate::group::remove();
         Ok(())
     }
+}
+
+/// The same as commands; nothing is done.
+impl Engine {
+    pub fn kill_by_hand(&self, container: &Container, signal: i32) -> Result<Vec<Shell>> {
+        let Some((pid, _)) = self.handle(container)? else {
+            return Err(Error::NotRunning(container.id.clone()));
+        };
+        let mut all = vec![send(pid, signal, "its first process gets the signal")];
+        if signal == Signal::KILL.as_raw() {
+            all.extend(self.end_by_hand(container)?);
+        }
+        Ok(all)
+    }
+
+    pub fn stop_by_hand(&self, container: &Container, timeout: Option<i64>) -> Result<Vec<Shell>> {
+        let Some((pid, _)) = self.handle(container)? else {
+            return Ok(vec![Shell::comment(format!("'{}' does not run", container.name), "")]);
+        };
+        let signal = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
+        let mut all = vec![send(pid, signal, "its first process is asked to end")];
+        if self.is_paused(container) {
+            all.extend(self.unpause_by_hand(container)?);
+        }
+        let gone = format!("tail --pid={pid} -f /dev/null");
+        let wait = match timeout.or(container.settings.stop_timeout).unwrap_or(10) {
+            seconds @ 0.. => format!("timeout {seconds} {gone} || kill -s KILL {pid}"),
+            _ => gone,
+        };
+        all.push(
+            Shell::exact(wait, "wait for its end; in the end, make it end", "tail(1)")
+                .near("waited for by a descriptor of the process, which tells of its end at once"),
+        );
+        all.extend(self.end_by_hand(container)?);
+        Ok(all)
+    }
+
+    /// What its monitor does when it has ended: the journal, from its end to its beginning.
+    fn end_by_hand(&self, container: &Container) -> Result<Vec<Shell>> {
+        let path = self.run_directory(container).join("journal");
+        let steps = steps::Journal::read(&path).map_err(|e| Error::io("cannot read", &path, e))?;
+        let said = steps.iter().map(|step| step.shell().near("the container's monitor does it"));
+        let mut all: Vec<Shell> = said.filter(|shell| !shell.lines.is_empty()).collect();
+        let run = steps::quote(&self.run_directory(container).display().to_string());
+        all.push(
+            Shell::exact(format!("rm -rf {run}"), "what is there only while it runs", "rm(1)")
+                .near("the container's monitor does it"),
+        );
+        Ok(all)
+    }
+
+    pub fn remove_by_hand(&self, container: &Container, force: bool, volumes: bool) -> Result<Vec<Shell>> {
+        let runs = self.handle(container)?.is_some();
+        if runs && !force {
+            return Err(Error::Running(container.name.clone()));
+        }
+        let mut all = if runs { self.kill_by_hand(container, Signal::KILL.as_raw())? } else { Vec::new() };
+        let word = |path: std::path::PathBuf| steps::quote(&path.display().to_string());
+        let dir = word(self.directory(container));
+        all.push(Shell::exact(
+            format!("rm -rf {dir}"),
+            "what it has written, its log and its configuration",
+            "rm(1)",
+        ));
+        for address in container.endpoints.iter().flat_map(network::Endpoint::addresses) {
+            let lease = word(self.root.join("leases").join(address.to_string()));
+            all.push(Shell::exact(format!("rm -f {lease}"), "its address is free", "unlink(2)"));
+        }
+        if volumes || container.settings.auto_remove {
+            for mount in container.settings.mounts.iter().filter(|mount| mount.anonymous) {
+                let volume = word(self.root.join("volumes").join(&mount.source));
+                all.push(Shell::exact(format!("rm -rf {volume}"), "a volume that nobody named", "rm(1)"));
+            }
+        }
+        let mut claims = vec![word(self.root.join("names").join(&container.name))];
+        // Containers that share processes or networks share their ids.
+        let is_last =
+            !self.list()?.iter().any(|(c, _)| c.id != container.id && c.id_base == container.id_base);
+        let range = Engine::id_range(container).filter(|_| is_last);
+        claims.extend(range.map(|range| word(self.root.join("ids").join(range.to_string()))));
+        all.push(Shell::exact(
+            format!("rm -f {}", claims.join(" ")),
+            "its name and its ids are free",
+            "unlink(2)",
+        ));
+        Ok(all)
+    }
+
+    pub fn rename_by_hand(&self, container: &Container, name: &str) -> Result<Vec<Shell>> {
+        if self.find(name).is_ok() {
+            let id = self.find(name).map(|other| other.id).unwrap_or_default();
+            return Err(Error::NameInUse { name: name.to_owned(), id });
+        }
+        let word = |path: std::path::PathBuf| steps::quote(&path.display().to_string());
+        let names = self.root.join("names");
+        let (old, new) = (word(names.join(&container.name)), word(names.join(name)));
+        let config = word(self.directory(container).join("config.json"));
+        Ok(vec![
+            Shell::exact(
+                format!("ln -P {old} {new}"),
+                "the new name is claimed, if nobody has it",
+                "link(2)",
+            ),
+            Shell::exact(
+                format!("sed -i 's/\"name\":\"{}\"/\"name\":\"{name}\"/' {config}", container.name),
+                "its configuration",
+                "sed(1)",
+            )
+            .near("under a lock of its directory"),
+            Shell::exact(format!("rm {old}"), "the old name is free", "unlink(2)"),
+        ])
+    }
+}
+
+fn send(pid: i32, signal: i32, why: &str) -> Shell {
+    let word = crate::signal::name(signal).map_or_else(|| signal.to_string(), str::to_owned);
+    Shell::exact(format!("kill -s {word} {pid}"), why, "kill(1)")
+        .near("by a descriptor of the process, so that none that has its number later gets it")
 }
 
 /// Why a signal will not end a container: its first process has no handler for it, and as the first of its pid namespace it

@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use steps::Shell;
 
 /// `cp`'s options.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,6 +53,32 @@ struct Source {
 type Told<T> = std::result::Result<T, String>;
 
 impl Engine {
+    /// `cp` as commands: from a container when `out`, else into it.
+    pub fn copy_by_hand(
+        &self,
+        container: &Container,
+        out: bool,
+        path: &str,
+        here: &str,
+    ) -> Result<Vec<Shell>> {
+        let Some(root) = self.root_by_hand(container)? else {
+            let why = "its root is mounted in a namespace of its own, as for a start, and then as for one that runs";
+            return Ok(vec![Shell::comment(why, "mount_namespaces(7)")]);
+        };
+        let there = steps::quote(&format!("{root}/{}", path.trim_start_matches('/')));
+        let here = steps::quote(here);
+        let line = match (out, here.as_str()) {
+            (true, "-") => format!("tar -C $(dirname {there}) -cf - $(basename {there})"),
+            (true, _) => format!("cp -r --preserve=mode,timestamps {there} {here}"),
+            (false, "-") => format!("tar -C {there} -xf -"),
+            (false, _) => format!("cp -r --preserve=mode,timestamps {here} {there}"),
+        };
+        let why = if out { "files of the container come here" } else { "files go into the container" };
+        Ok(vec![Shell::exact(line, why, "cp(1)").near(
+            "by a tar stream from a process in the container to one that sees nothing but the target: links lead nowhere else",
+        )])
+    }
+
     /// From a container.
     pub fn copy_out(
         &self,

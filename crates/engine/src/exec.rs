@@ -8,6 +8,7 @@ use kernel::process;
 use runtime::{Agent, Enter, GroupPaths, Host, Launched, Process, Stdio};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
+use steps::Shell;
 
 /// `exec`'s options.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +57,40 @@ impl Engine {
             AttachEnd::Detached | AttachEnd::Interrupted(_) => self.tell(&[event("exec_detach".to_owned())]),
         }
         Ok(code)
+    }
+
+    /// [`Engine::exec`] as commands; nothing is done.
+    pub fn exec_by_hand(&self, container: &Container, what: &ExecSettings) -> Result<Vec<Shell>> {
+        let Some((pid, _)) = self.handle(container)? else {
+            return Err(Error::NotRunning(container.id.clone()));
+        };
+        self.enter(container, what, |enter, _, _| {
+            let kinds = crate::look::spaces::KINDS.iter().filter(|kind| enter.namespaces & kind.flag != 0);
+            // The root is entered by its path: the host's own programs are needed until the end.
+            let options = kinds.filter(|kind| kind.name != "mnt").map(|kind| match kind.name {
+                "user" => "--user --setuid 0 --setgid 0".to_owned(),
+                name => format!("--{name}"),
+            });
+            let options: Vec<String> = options.collect();
+            let groups: Vec<String> = enter
+                .groups
+                .dirs()
+                .filter(|dir| std::path::Path::new(dir).is_dir())
+                .map(|dir| format!("echo $$ >{dir}/cgroup.procs"))
+                .collect();
+            let line = steps::quote(&runtime::program_by_hand(enter.process));
+            Ok(vec![
+                Shell::lines(groups, "into the container's control groups", "cgroups(7)")
+                    .near("the shell that runs this goes there, and stays"),
+                Shell::exact(format!("cd /proc/{pid}/root"), "the container's files", "proc_pid_root(5)"),
+                Shell::exact(
+                    format!("nsenter -t {pid} {} bash -c {line}", options.join(" ")),
+                    "the program, in the container's namespaces, with its rights",
+                    "nsenter(1)",
+                )
+                .near("its mounts are seen by its root only, and no filter of system calls is loaded"),
+            ])
+        })
     }
 
     /// Makes everything ready for a program in the container; `then` runs it. It also gets the program's user, by the

@@ -17,6 +17,7 @@ mod exec;
 mod files;
 mod group;
 mod health;
+mod images;
 pub mod inspect;
 mod life;
 pub mod logs;

@@ -54,6 +54,23 @@ impl Engine {
         Ok(endpoints)
     }
 
+    /// Gives the places of a draft addresses that nobody has a lease of.
+    pub(crate) fn move_to_free_addresses(&self, container: &mut Container) {
+        let is_free = |address: &IpAddr| fs_free(&self.root.join("leases").join(address.to_string()));
+        for endpoint in &mut container.endpoints {
+            let next = |address: IpAddr| match address {
+                IpAddr::V4(address) => IpAddr::from(Ipv4Addr::from(u32::from(address) + 1)),
+                IpAddr::V6(address) => IpAddr::from(Ipv6Addr::from(u128::from(address) + 1)),
+            };
+            let after = |address| {
+                std::iter::successors(Some(address), |last| Some(next(*last))).take(1 << 16).find(is_free)
+            };
+            let free: Vec<IpAddr> = endpoint.addresses().filter_map(after).collect();
+            endpoint.wish.mac = None;
+            set_addresses(endpoint, free.into_iter());
+        }
+    }
+
     /// A container's place in a network, with addresses of its own.
     pub(crate) fn lease_endpoint(&self, id: &str, wish: Wish) -> Result<Endpoint> {
         // Nobody removes the network before it has a place here that is seen.
@@ -285,6 +302,10 @@ pub(crate) fn names(container: &Container, endpoint: &Endpoint) -> Vec<String> {
         }
     }
     names
+}
+
+fn fs_free(lease: &std::path::Path) -> bool {
+    lease.symlink_metadata().is_err()
 }
 
 fn place(network: &network::Network) -> Endpoint {

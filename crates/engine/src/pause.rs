@@ -5,7 +5,7 @@ use runtime::{GroupPaths, Host};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use steps::{Journal, WriteFile};
+use steps::{Journal, Shell, WriteFile, quote};
 
 /// The processes of a container, standing still as long as this lives.
 pub(crate) struct Frozen {
@@ -108,6 +108,49 @@ impl Engine {
         Ok(())
     }
 
+    /// The same as commands; nothing is done.
+    pub fn pause_by_hand(&self, container: &Container) -> Result<Vec<Shell>> {
+        if !matches!(self.state(container)?, State::Running { paused: false, .. }) {
+            return Err(Error::Invalid(format!(
+                "Container {} does not run, or is paused already",
+                container.name
+            )));
+        }
+        let groups = GroupPaths::everywhere(&group::of(container), &Host::read());
+        let mut all = Vec::new();
+        let v1 = groups.of("freezer").filter(|path| !path.is_v2()).map(runtime::GroupPath::dir);
+        if let Some(dir) = v1.as_ref().filter(|dir| !Path::new(dir).is_dir()) {
+            let other =
+                groups.dirs().find(|other| other != dir && Path::new(other).is_dir()).unwrap_or_default();
+            let lines = vec![
+                format!("mkdir -p {dir}"),
+                format!("for p in $(cat {other}/cgroup.procs); do echo $p >{dir}/cgroup.procs; done"),
+            ];
+            all.push(Shell::lines(
+                lines,
+                "a group that can be frozen, with all processes of the container",
+                "cgroups(7)",
+            ));
+        }
+        all.push(freezer(&groups, v1, true));
+        let note = quote(&self.run_directory(container).join("paused").display().to_string());
+        all.push(Shell::exact(format!("touch {note}"), "noted for others", "touch(1)"));
+        Ok(all)
+    }
+
+    pub fn unpause_by_hand(&self, container: &Container) -> Result<Vec<Shell>> {
+        if !matches!(self.state(container)?, State::Running { paused: true, .. }) {
+            return Err(Error::Invalid(format!("Container {} is not paused", container.name)));
+        }
+        let groups = GroupPaths::everywhere(&group::of(container), &Host::read());
+        let v1 = groups.of("freezer").filter(|path| !path.is_v2()).map(runtime::GroupPath::dir);
+        let note = quote(&self.run_directory(container).join("paused").display().to_string());
+        Ok(vec![
+            freezer(&groups, v1, false),
+            Shell::exact(format!("rm -f {note}"), "noted for others", "rm(1)"),
+        ])
+    }
+
     /// The same for one that may not be paused, or was by somebody who was killed.
     pub(crate) fn thaw(&self, container: &Container) {
         if self.is_paused(container) {
@@ -135,6 +178,16 @@ impl Engine {
     pub(crate) fn is_paused(&self, container: &Container) -> bool {
         self.run_directory(container).join("paused").exists()
     }
+}
+
+fn freezer(groups: &GroupPaths, v1: Option<String>, freeze: bool) -> Shell {
+    let line = match (v1, groups.unified()) {
+        (Some(dir), _) => format!("echo {} >{dir}/freezer.state", if freeze { "FROZEN" } else { "THAWED" }),
+        (None, Some(path)) => format!("echo {} >{}/cgroup.freeze", u8::from(freeze), path.dir()),
+        (None, None) => return Shell::comment("there is no group that could be frozen", "cgroups(7)"),
+    };
+    let why = if freeze { "no process of it runs until it is thawed" } else { "its processes go on" };
+    Shell::exact(line, why, "cgroups(7)")
 }
 
 impl Drop for Frozen {

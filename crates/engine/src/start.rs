@@ -60,6 +60,38 @@ impl Engine {
         Ok(plan)
     }
 
+    /// The plan of a container like this one that runs, as it is now: with its limits as the kernel has them, its ports as
+    /// they are published, and what it has written as one more layer. It has an id and addresses that nobody has yet.
+    pub fn plan_like(&self, container: &Container) -> Result<Plan> {
+        let State::Running { .. } = self.state(container)? else {
+            return Err(Error::NotRunning(container.id.clone()));
+        };
+        let mut settings = container.settings.clone();
+        settings.auto_remove = true;
+        let mut like = self.draft(settings, Some(&format!("{}-again", container.name)))?;
+        like.lower.clone_from(&container.lower);
+        if !container.upper_in_memory {
+            like.lower.insert(0, self.directory(container).join("rw/upper").display().to_string());
+        }
+        like.endpoints.clone_from(&container.endpoints);
+        self.move_to_free_addresses(&mut like);
+        let held = self.hold(&like)?;
+        let host = Host::read();
+        let facts = self.facts(&like, &held, &self.published(container))?;
+        let mut plan = runtime::plan(&self.specify(&like, facts, &host)?, &host);
+        for step in &mut plan.host {
+            let steps::Step::SetCgroup(limit) = step else { continue };
+            let theirs = limit.file.as_str().replace(&like.id, &container.id);
+            let name = theirs.rsplit('/').next().unwrap_or_default();
+            let is_one_number = ["memory.", "pids.", "cpu."].iter().any(|start| name.starts_with(start));
+            if is_one_number && let Ok(now) = std::fs::read_to_string(theirs) {
+                limit.value = now.trim_end().into();
+            }
+        }
+        plan.host.splice(0..0, self.first_steps(&like));
+        Ok(plan)
+    }
+
     /// What is made before the first start: by `create`, and once for all containers.
     pub fn first_steps(&self, container: &Container) -> Vec<steps::Step> {
         self.shared_files().into_iter().chain(self.directories(container)).collect()

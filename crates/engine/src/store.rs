@@ -132,6 +132,35 @@ impl Engine {
         all
     }
 
+    /// What [`Engine::create`] does for that draft, as commands.
+    pub fn create_by_hand(&self, container: &Container) -> Vec<steps::Shell> {
+        let word = |path: PathBuf| steps::quote(&path.display().to_string());
+        let name = word(self.root.join("names").join(&container.name));
+        let mut all = vec![steps::Shell::exact(
+            format!("ln -s {} {name}", container.id),
+            "its name, if nobody has it",
+            "symlink(2)",
+        )];
+        if container.id_base != 0 {
+            all.push(steps::Shell::comment(
+                "a range of ids that no other container has: a link in ids/",
+                "symlink(2)",
+            ));
+        }
+        for address in container.endpoints.iter().flat_map(network::Endpoint::addresses) {
+            let lease = word(self.root.join("leases").join(address.to_string()));
+            let line = format!("ln -s {} {lease}", container.id);
+            all.push(steps::Shell::exact(line, "its address, or the next that is free", "symlink(2)"));
+        }
+        all.extend(self.first_steps(container).iter().map(steps::Step::shell));
+        let config = self.directory(container).join("config.json");
+        all.push(steps::Shell::comment(
+            format!("what it shall be is written to {}", config.display()),
+            "rename(2)",
+        ));
+        all
+    }
+
     /// Makes a container: its name, ids, address and directory are its own until it is removed.
     pub fn create(&self, settings: Settings, name: Option<&str>) -> Result<Container> {
         let _held = self.hold_containers(crate::check::Holding::Changing)?;

@@ -6,6 +6,7 @@ pub use edits::Edits;
 
 use crate::{Container, Engine, Error, Resources, Restart, Result, group};
 use runtime::{GroupPaths, Host};
+use steps::{Shell, Step};
 
 /// What shall change: limits that are given, and the policy when it is.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,22 @@ impl Engine {
         drop(lock);
         self.tell(&[crate::Event::of(&now, "update")]);
         Ok(())
+    }
+
+    /// The same as commands: the steps of a start with these limits that set limits.
+    pub fn update_by_hand(&self, container: &Container, changes: &Changes) -> Result<Vec<Shell>> {
+        let mut now = container.clone();
+        now.settings.resources = merged(&container.settings.resources, &changes.resources);
+        let mut all = Vec::new();
+        if now.settings.resources != container.settings.resources && self.handle(container)?.is_some() {
+            let (before, after) = (self.plan(container)?, self.plan(&now)?);
+            let is_new = |step: &&Step| matches!(step, Step::SetCgroup(_)) && !before.host.contains(step);
+            all.extend(after.host.iter().filter(is_new).map(Step::shell));
+        }
+        let config = self.directory(container).join("config.json");
+        let why = format!("noted in {} for the next start", config.display());
+        all.push(Shell::comment(why, "rename(2)"));
+        Ok(all)
     }
 }
 

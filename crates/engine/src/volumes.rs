@@ -10,6 +10,7 @@ use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use steps::Shell;
 
 /// A volume as it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +116,40 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// [`Engine::create_volume`] as commands; none where it is there.
+    pub fn create_volume_by_hand(&self, wish: &VolumeWish) -> Result<Vec<Shell>> {
+        if self.volume(&wish.name).is_ok() {
+            return Ok(vec![Shell::comment(format!("the volume '{}' is there", wish.name), "")]);
+        }
+        check_options(&wish.options)?;
+        let name = if wish.name.is_empty() { anonymous_name() } else { wish.name.clone() };
+        let dir = steps::quote(&self.volume_dir(&name).display().to_string());
+        let mode = wish.mode.unwrap_or(0o755);
+        let mut lines =
+            vec![format!("install -d -m 0700 {dir}"), format!("install -d -m {mode:04o} {dir}/_data")];
+        if wish.uid.is_some() || wish.gid.is_some() {
+            lines.push(format!("chown {}:{} {dir}/_data", wish.uid.unwrap_or(0), wish.gid.unwrap_or(0)));
+        }
+        Ok(vec![
+            Shell::lines(lines, "a directory that outlives its containers", "install(1)")
+                .near("made beside and renamed, so that it is there whole or not at all"),
+            Shell::comment("its labels and options are in its volume.json", ""),
+        ])
+    }
+
+    /// [`Engine::remove_volume`] as commands.
+    pub fn remove_volume_by_hand(&self, name: &str) -> Result<Vec<Shell>> {
+        let volume = self.volume(name)?;
+        if let Some(users) = self.volume_users()?.get(name) {
+            return Err(Error::VolumeInUse { name: name.to_owned(), users: users.join(", ") });
+        }
+        let dir = steps::quote(&self.volume_dir(&volume.name).display().to_string());
+        Ok(vec![
+            Shell::exact(format!("rm -r {dir}"), "the volume, with all that is in it", "rm(1)")
+                .near("renamed first, so that nobody finds the half of it"),
+        ])
     }
 
     /// The volume of that name.

@@ -15,5 +15,5 @@ pub use enter::{Enter, enter};
 pub use execute::{Agent, Launched, StartError, Stdio, Trace, launch};
 pub use group::{GroupPath, GroupPaths};
 pub use host::{Cgroups, Hierarchy, Host};
-pub use plan::{INIT, MoreMounts, WAIT, ignored_limits, more_mounts, plan};
+pub use plan::{INIT, MoreMounts, WAIT, ignored_limits, more_mounts, plan, program_by_hand};
 pub use spec::*;

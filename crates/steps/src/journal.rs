@@ -32,19 +32,26 @@ impl Journal {
         self.file.write_all(&line)
     }
 
-    /// Takes everything back, newest first; goes on after a failure and returns all of them. The file is removed when
-    /// nothing failed.
-    pub fn replay(path: &Path) -> io::Result<Vec<(Step, Failure)>> {
+    /// What would be taken back, newest first; nothing where there is no journal.
+    pub fn read(path: &Path) -> io::Result<Vec<Step>> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(e),
         };
+        // A last line that a kill cut short belongs to a step that was not performed.
+        Ok(text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// Takes everything back, newest first; goes on after a failure and returns all of them. The file is removed when
+    /// nothing failed.
+    pub fn replay(path: &Path) -> io::Result<Vec<(Step, Failure)>> {
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
         let live = Live::new(0);
         let mut failed = Vec::new();
-        // A last line that a kill cut short belongs to a step that was not performed.
-        let steps = text.lines().rev().filter_map(|line| serde_json::from_str::<Step>(line).ok());
-        for step in steps {
+        for step in Journal::read(path)? {
             if let Err(failure) = step.perform(&live) {
                 failed.push((step, failure));
             }

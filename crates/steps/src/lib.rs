@@ -73,7 +73,7 @@ pub use plan::{Join, Phase, Plan, Spawn, TimeOffset};
 pub use priority::{IoPriority, Schedule};
 pub use protect::{Mask, ReadOnly};
 pub use resctrl::{MakeResctrl, RemoveResctrl, WriteResctrl};
-pub use shell::{Fidelity, Shell, nsenter, numbered, quote, script, unshare_flags};
+pub use shell::{Fidelity, Shell, commands, nsenter, numbered, quote, script, unshare_flags};
 pub use sysctl::{EnsureForwarding, EnsureSysctl, SetSysctl};
 pub use systemd::{StartUnit, StopUnit};
 pub use terminal::OpenTerminal;

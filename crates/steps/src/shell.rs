@@ -205,9 +205,16 @@ pub fn script(plan: &Plan) -> String {
 
 const INSIDE: &str = "set -euo pipefail\n";
 /// Root of a user namespace may neither note mounts in /run/mount nor walk the host's directories to the names of its own.
-const INSIDE_USER: &str = r#"set -euo pipefail
-mount() { case "$*" in *' .'|*' . /') command mount -n -c "$@" ;; *) command mount -n "$@" ;; esac; }
-"#;
+const INSIDE_USER: &str = "set -euo pipefail\nmount() { command mount -n -c \"$@\"; }\n";
+
+/// Commands that are no plan, one after another, as a bash script.
+pub fn commands(title: &str, shells: &[Shell]) -> String {
+    let mut out = format!("#!/bin/bash\n# {title}, by hand. Run as root.\nset -euo pipefail\n");
+    for (index, shell) in shells.iter().enumerate() {
+        say(&mut out, index + 1, shell);
+    }
+    out
+}
 
 /// The option of mount(8) for machines whose mount(8) has none: Perl can make system calls, and Debian is never without it.
 const IDMAP: &str = r#"# X-mount.idmap came with util-linux 2.39; before, these are the system calls that it stands for

@@ -39,6 +39,8 @@ struct CommitArgs {
     /// The container goes on meanwhile
     #[arg(long)]
     no_pause: bool,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -57,6 +59,12 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         pause: args.pause && !args.no_pause,
         name,
     };
+    let acts = || Ok(engine.commit_by_hand(&container, &options)?);
+    if let Some(outcome) =
+        args.explain.instead(&format!("corten {} {}", context.command, container.name), acts)
+    {
+        return outcome;
+    }
     let id = engine.commit(&container, &options)?;
     print(&format!("sha256:{id}\n"))?;
     Ok(0)

@@ -25,6 +25,8 @@ struct CpArgs {
     /// Say nothing of how much was copied
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -36,6 +38,14 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let [source, target] = args.words.as_slice() else { return Ok(1) };
     let options = CopyOptions { archive: args.archive, follow: args.follow_link };
     let engine = context.engine()?;
+    let acts = || match (split(source), split(target)) {
+        (Some((name, path)), None) => Ok(engine.copy_by_hand(&engine.find(name)?, true, path, target)?),
+        (None, Some((name, path))) => Ok(engine.copy_by_hand(&engine.find(name)?, false, path, source)?),
+        _ => Err(Failure::new("one end must be in a container, and the other not")),
+    };
+    if let Some(outcome) = args.explain.instead(&format!("corten cp {source} {target}"), acts) {
+        return outcome;
+    }
     let empty = |word: &str, path: &str| match path {
         "" => Err(Failure::new(format!("'{word}' has no path behind the container's name"))),
         _ => Ok(()),

@@ -14,6 +14,8 @@ const SHAPE: Shape = Shape {
 #[derive(Debug, Args)]
 struct CreateArgs {
     #[command(flatten)]
+    explain: crate::explain::ExplainArg,
+    #[command(flatten)]
     container: ContainerArgs,
 }
 
@@ -24,9 +26,19 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine().map_err(engine_failed)?;
-    let mut settings = settings(&engine, &args.container, true)?;
+    let mut settings = settings(&engine, &args.container, args.explain.form()?.is_none())?;
     settings.attach = true;
     settings.command_line = ["corten", "create"].iter().map(|w| (*w).to_owned()).chain(line).collect();
+    if let Some(form) = args.explain.form()? {
+        let container = engine.draft(settings, args.container.name.as_deref()).map_err(engine_failed)?;
+        let all: Vec<_> = engine.create_by_hand(&container);
+        print(&crate::explain::show_acts(
+            &format!("corten create {}", container.settings.image),
+            &all,
+            form,
+        ))?;
+        return Ok(0);
+    }
     let cid_file = args.container.cidfile.as_deref().map(CidFile::claim).transpose()?;
     let container = engine.create(settings, args.container.name.as_deref()).map_err(engine_failed)?;
     if let Some(file) = cid_file {

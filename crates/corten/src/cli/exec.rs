@@ -42,6 +42,8 @@ struct ExecArgs {
     /// Directory in which the command starts
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     #[arg(trailing_var_arg = true)]
     words: Vec<String>,
 }
@@ -71,6 +73,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let engine = context.engine()?;
     let container = engine.find(name)?;
     seal_for(&engine, std::slice::from_ref(name))?;
+    let title = format!("corten exec {}", args.words.join(" "));
+    if let Some(outcome) = args.explain.instead(&title, || Ok(engine.exec_by_hand(&container, &settings)?)) {
+        return outcome;
+    }
     engine.exec(&container, &settings).map_err(engine_failed_in_exec)
 }
 

@@ -9,8 +9,8 @@ use clap::Args;
 use serde_json::json;
 
 const SHAPE: Shape = Shape {
-    usage: "[OPTIONS] COMMAND [ARG...]",
-    about: "Print what a command would do, as run --explain does.\nWith --verify, a container is made in two sandboxes, by the engine and by the printed script, and what the kernel tells of both is compared.",
+    usage: "[OPTIONS] COMMAND [ARG...]\n        corten explain [OPTIONS] CONTAINER",
+    about: "Print what a command would do, as its --explain does; or what would make a container like one that runs.\nWith --verify, a container is made in two sandboxes, by the engine and by the printed script, and what the kernel tells of both is compared.",
     words: (1, usize::MAX),
 };
 
@@ -38,6 +38,15 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let (command, rest) = (args.words[skip].as_str(), args.words[skip + 1..].to_vec());
     if args.verify {
         return verified(context, command, rest, &args);
+    }
+    let engine = context.engine()?;
+    if !super::is_command(command)
+        && let Ok(container) = engine.find(command)
+    {
+        let form =
+            crate::explain::Form::parse(args.format.as_deref().unwrap_or("text")).map_err(Failure::flag)?;
+        print(&crate::explain::show(&engine.plan_like(&container)?, form))?;
+        return Ok(0);
     }
     let mut context = context.clone();
     let explain = format!("--explain={}", args.format.as_deref().unwrap_or("text"));

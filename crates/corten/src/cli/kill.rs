@@ -15,6 +15,8 @@ struct KillArgs {
     /// The signal (KILL, SIGHUP, 15)
     #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
     signal: String,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -26,5 +28,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let number = engine::signal::number(&args.signal)
         .ok_or_else(|| Failure::new(format!("invalid signal: {}", args.signal)))?;
     let engine = context.engine()?;
+    let acts = |name: &str| Ok(engine.kill_by_hand(&engine.find(name)?, number)?);
+    if let Some(outcome) = args.explain.instead_of_each(&context.command, &args.words, acts) {
+        return outcome;
+    }
     for_each(&args.words, |name| Ok(engine.kill(&engine.find(name)?, number)?))
 }

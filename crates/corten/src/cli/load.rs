@@ -25,6 +25,8 @@ struct LoadArgs {
     /// The platform to load, of an image that is for several (linux/arm64)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -44,6 +46,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Some(path) => Input::Path(Path::new(path)),
     };
     let engine = context.engine()?;
+    let acts = || Ok(engine.load_by_hand(args.input.as_deref()));
+    if let Some(outcome) = args.explain.instead("corten load", acts) {
+        return outcome;
+    }
     let mut bar = Bar { shown: !args.quiet && std::io::stderr().is_terminal(), percent: None };
     let loaded = engine.images().load_for(input, platform.as_ref(), &mut |progress| bar.step(&progress));
     bar.clear();

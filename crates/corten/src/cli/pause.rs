@@ -14,6 +14,8 @@ const UNPAUSE: Shape =
 
 #[derive(Debug, Args)]
 struct PauseArgs {
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -23,6 +25,10 @@ pub fn pause(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    let acts = |name: &str| Ok(engine.pause_by_hand(&engine.find(name)?)?);
+    if let Some(outcome) = args.explain.instead_of_each(&context.command, &args.words, acts) {
+        return outcome;
+    }
     for_each(&args.words, |name| Ok(engine.pause(&engine.find(name)?)?))
 }
 
@@ -32,5 +38,9 @@ pub fn unpause(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    let acts = |name: &str| Ok(engine.unpause_by_hand(&engine.find(name)?)?);
+    if let Some(outcome) = args.explain.instead_of_each(&context.command, &args.words, acts) {
+        return outcome;
+    }
     for_each(&args.words, |name| Ok(engine.unpause(&engine.find(name)?)?))
 }

@@ -23,6 +23,8 @@ struct PullArgs {
     /// The platform that the image must be for (linux/arm64)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -59,6 +61,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
+    let acts = |name: &str| Ok(context.engine()?.pull_by_hand(name)?);
+    if let Some(outcome) = args.explain.instead_of_each(&context.command, &args.words, acts) {
+        return outcome;
+    }
     let reference = Reference::parse(&args.words[0])?;
     let platform = args.platform.as_deref().map(Platform::parse).transpose()?;
     let engine = context.engine()?;

@@ -9,6 +9,8 @@ const SHAPE: Shape =
 
 #[derive(Debug, Args)]
 struct RenameArgs {
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -20,6 +22,12 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let [old, new] = args.words.as_slice() else { return Ok(1) };
     crate::resolve::container_name(new).map_err(Failure::new)?;
     let engine = context.engine()?;
+    let acts = || Ok(engine.rename_by_hand(&engine.find(old)?, new)?);
+    if let Some(outcome) =
+        args.explain.instead(&format!("corten {} {}", context.command, args.words.join(" ")), acts)
+    {
+        return outcome;
+    }
     engine.rename(&engine.find(old)?, new)?;
     Ok(0)
 }

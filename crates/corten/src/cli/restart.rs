@@ -1,8 +1,9 @@
 //! `corten restart`
 
 use super::args::Shape;
-use super::stop::{StopArgs, all, stop};
-use super::{Context, Outcome, parse, seal_for};
+use super::stop::{self, StopArgs, all, stop};
+use super::{Context, Outcome, parse, print, seal_for};
+use crate::explain;
 use engine::{Event, StartOptions};
 
 const SHAPE: Shape = Shape {
@@ -17,6 +18,14 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    if let Some(form) = args.explain.form()? {
+        for name in &args.words {
+            let stop = stop::by_hand(&engine, name, &args)?;
+            let plan = engine.plan(&engine.find(name)?)?;
+            print(&explain::show_restart(&format!("corten restart {name}"), &stop, &plan, form))?;
+        }
+        return Ok(0);
+    }
     seal_for(&engine, &args.words)?;
     all(&args.words, |name| {
         stop(&engine, name, &args)?;

@@ -16,6 +16,8 @@ struct RmArgs {
     /// Remove their anonymous volumes, too
     #[arg(short, long)]
     volumes: bool,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -25,12 +27,23 @@ pub struct NamedArgs {
     /// Don't mind those that aren't there
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
 impl NamedArgs {
-    /// `remove` with every name.
-    pub fn each(&self, remove: impl Fn(&str) -> engine::Result<()>) -> Outcome {
+    /// `remove` with every name; or `by_hand`, where it shall only be said.
+    pub fn each(
+        &self,
+        context: &Context,
+        by_hand: impl Fn(&str) -> engine::Result<Vec<steps::Shell>>,
+        remove: impl Fn(&str) -> engine::Result<()>,
+    ) -> Outcome {
+        let acts = |name: &str| Ok(by_hand(name)?);
+        if let Some(outcome) = self.explain.instead_of_each(&context.command, &self.words, acts) {
+            return outcome;
+        }
         for_each(&self.words, |name| match remove(name) {
             Err(error) if self.force && error.is_not_found() => Ok(()),
             removed => Ok(removed?),
@@ -44,6 +57,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    let acts = |name: &str| Ok(engine.remove_by_hand(&engine.find(name)?, args.force, args.volumes)?);
+    if let Some(outcome) = args.explain.instead_of_each(&context.command, &args.words, acts) {
+        return outcome;
+    }
     let remove = |name: &str| Ok(engine.remove(&engine.find(name)?, args.force, args.volumes)?);
     if !args.force {
         return for_each(&args.words, remove);

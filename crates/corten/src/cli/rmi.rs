@@ -17,6 +17,8 @@ struct RmiArgs {
     /// Keep what lies below the image (nothing that is used is ever removed)
     #[arg(long)]
     no_prune: bool,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -26,6 +28,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    let acts = |name: &str| Ok(engine.remove_image_by_hand(name)?);
+    if let Some(outcome) = args.explain.instead_of_each(&context.command, &args.words, acts) {
+        return outcome;
+    }
     // No container is made of an image that goes at this moment.
     let _still = engine.hold_containers(engine::check::Holding::Still)?;
     let containers = engine.list()?;

@@ -2,7 +2,7 @@
 
 use super::args::Shape;
 use super::run::{attached, detach_keys, engine_failed};
-use super::{Context, Failure, Outcome, for_each, parse, seal_for};
+use super::{Context, Failure, Outcome, for_each, parse, print, seal_for};
 use clap::Args;
 use engine::StartOptions;
 use engine::attach::AttachOptions;
@@ -27,6 +27,8 @@ struct StartArgs {
     /// Print each step and its time while it is done
     #[arg(long)]
     trace: bool,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -36,6 +38,17 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    if let Some(form) = args.explain.form()? {
+        for name in &args.words {
+            let container = engine.find(name)?;
+            if let engine::State::Running { .. } = engine.state(&container)? {
+                print(&format!("# '{name}' runs already\n"))?;
+                continue;
+            }
+            print(&crate::explain::show(&engine.plan(&container)?, form))?;
+        }
+        return Ok(0);
+    }
     seal_for(&engine, &args.words)?;
     if !args.attach && !args.interactive {
         let options = || StartOptions { attach: false, trace: args.trace };

@@ -18,6 +18,8 @@ pub struct StopArgs {
     /// Seconds between the signal and SIGKILL [10]; -1 waits for ever
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
     time: Option<i64>,
+    #[command(flatten)]
+    pub explain: crate::explain::ExplainArg,
     pub words: Vec<String>,
 }
 
@@ -27,16 +29,30 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    if let Some(outcome) =
+        args.explain.instead_of_each(&context.command, &args.words, |name| by_hand(&engine, name, &args))
+    {
+        return outcome;
+    }
     all(&args.words, |name| stop(&engine, name, &args))
 }
 
 pub fn stop(engine: &engine::Engine, name: &str, args: &StopArgs) -> Result<(), Failure> {
+    Ok(engine.stop(&find(engine, name, args)?, args.time, &say)?)
+}
+
+/// What [`stop`] does, as commands.
+pub fn by_hand(engine: &engine::Engine, name: &str, args: &StopArgs) -> Result<Vec<steps::Shell>, Failure> {
+    Ok(engine.stop_by_hand(&find(engine, name, args)?, args.time)?)
+}
+
+fn find(engine: &engine::Engine, name: &str, args: &StopArgs) -> Result<engine::Container, Failure> {
     let mut container = engine.find(name)?;
     if let Some(signal) = &args.signal {
         engine::signal::number(signal).ok_or_else(|| Failure::new(format!("invalid signal: {signal}")))?;
         container.settings.stop_signal = signal.clone();
     }
-    Ok(engine.stop(&container, args.time, &say)?)
+    Ok(container)
 }
 
 /// How many wait at the same time.

@@ -13,6 +13,8 @@ const SHAPE: Shape = Shape {
 
 #[derive(Debug, Args)]
 struct TagArgs {
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -23,6 +25,12 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let [source, target] = args.words.as_slice() else { return Ok(1) };
     let engine = context.engine()?;
+    let acts = || Ok(engine.tag_by_hand(source, target)?);
+    if let Some(outcome) =
+        args.explain.instead(&format!("corten {} {}", context.command, args.words.join(" ")), acts)
+    {
+        return outcome;
+    }
     engine.images().tag(source, target)?;
     if let Ok(image) = engine.images().resolve(target) {
         engine.tell(&[Event::new("image", "tag", format!("sha256:{}", image.id)).with("name", target)]);

@@ -75,6 +75,8 @@ struct UpdateArgs {
     /// Mount it no longer (the place in the container)
     #[arg(long, value_name = "DIR")]
     mount_rm: Vec<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -98,6 +100,25 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         return Err(Failure::flag("you must provide one or more flags when using this command"));
     }
     let engine = context.engine()?;
+    let acts = |name: &str| {
+        let container = engine.find(name)?;
+        let mut all = Vec::new();
+        if limits || restart.is_some() {
+            let changes = Changes { restart, ..changes(&args, Some(&container))? };
+            all.extend(engine.update_by_hand(&container, &changes)?);
+        }
+        if !come.is_empty() || !gone.is_empty() {
+            all.push(engine.ports_by_hand(&container, &come, &gone)?);
+        }
+        if edited {
+            let why = "mounts, environment and labels are noted in its config.json; mounts come to a running one as in a start";
+            all.push(steps::Shell::comment(why, "move_mount(2)"));
+        }
+        Ok(all)
+    };
+    if let Some(outcome) = args.explain.instead_of_each(&context.command, &args.words, acts) {
+        return outcome;
+    }
     if edited {
         super::seal_for(&engine, &args.words)?;
     }

@@ -183,9 +183,9 @@ fn hierarchy(table: &str, controllers: &str) -> Option<String> {
         let place = head.split(' ').nth(4)?;
         let words: Vec<&str> = tail.split(' ').collect();
         let first = controllers.split(',').next()?;
-        let found = match words.first()? {
-            &"cgroup2" => controllers.is_empty(),
-            &"cgroup" => !controllers.is_empty() && words.last()?.split(',').any(|word| word == first),
+        let found = match *words.first()? {
+            "cgroup2" => controllers.is_empty(),
+            "cgroup" => !controllers.is_empty() && words.last()?.split(',').any(|word| word == first),
             _ => false,
         };
         found.then(|| place.to_owned())

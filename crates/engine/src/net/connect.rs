@@ -8,7 +8,7 @@ use network::attach::{self, forwards, way_out};
 use network::{Driver, Endpoint, Families, Held, Plug, PublishedPort, Rest, Wish};
 use rustix::fd::OwnedFd;
 use std::net::IpAddr;
-use steps::{ConfigureLinks, Forward, Journal, Live, Publish, Step, Unpublish};
+use steps::{ConfigureLinks, Forward, Journal, Live, Publish, Shell, Step, Unpublish};
 
 /// A running container, as far as its links are concerned.
 pub(super) struct Running {
@@ -103,6 +103,72 @@ impl Engine {
         self.release_endpoint(&now.id, &endpoint)?;
         self.end_change(&now);
         Ok(())
+    }
+
+    /// [`Engine::connect`] as commands: the steps that it performs, with the first address of the network.
+    pub fn connect_by_hand(&self, container: &Container, wish: Wish) -> Result<Vec<Shell>> {
+        let network = self.networks().find(&wish.network)?;
+        let mut now = container.clone();
+        if now.endpoints.iter().any(|e| e.network == network.name) {
+            let text = format!("endpoint with name {} already exists in network {}", now.name, network.name);
+            return Err(Error::Invalid(text));
+        }
+        now.endpoints.extend(self.draft_endpoints(&[wish])?);
+        let config = self.directory(container).join("config.json");
+        let mut all = vec![Shell::comment(
+            format!("noted in {}, with a lease of its address", config.display()),
+            "symlink(2)",
+        )];
+        let Some(running) = self.running(&now)? else { return Ok(all) };
+        let held = self.hold(&now)?;
+        let plugs = running.plugs(&now, &held);
+        let last = plugs.len() - 1;
+        let (plug, start) = (plugs[last], crate::Time::now().0);
+        let pid = format!("PID={}", running.pid);
+        all.push(Shell::exact(pid, "the container's first process", "network_namespaces(7)"));
+        let host = network::attach(&[plug], &now.id, start, &[], &Rest::default()).host;
+        all.extend(host.iter().map(Step::shell));
+        all.extend(self.publish_names(&now, plug.endpoint).iter().map(Step::shell));
+        all.push(attach::cable(&plug, &now.id, start).shell());
+        let configured = ConfigureLinks::new(vec![attach::configured(&plugs, last)]).shell();
+        all.push(within(configured));
+        Ok(all)
+    }
+
+    /// [`Engine::disconnect`] as commands.
+    pub fn disconnect_by_hand(&self, container: &Container, name: &str) -> Result<Vec<Shell>> {
+        let place = |e: &Endpoint| e.network == name || (name.len() > 2 && e.network_id.starts_with(name));
+        let Some(at) = container.endpoints.iter().position(place) else {
+            let network = self.networks().find(name)?;
+            let text = format!("container {} is not connected to network {}", container.name, network.name);
+            return Err(Error::Invalid(text));
+        };
+        let endpoint = &container.endpoints[at];
+        let mut all = Vec::new();
+        if let Some(running) = self.running(container)? {
+            let held = self.hold(container)?;
+            let link = running.plugs(container, &held)[at].name();
+            let names = self.publish_names(container, endpoint).and_then(|names| names.undo());
+            all.push(Shell::exact(
+                format!("PID={}", running.pid),
+                "the container's first process",
+                "network_namespaces(7)",
+            ));
+            all.extend(names.iter().map(Step::shell));
+            let why = "the cable goes, with both ends and its routes";
+            all.push(within(Shell::exact(format!("ip link delete {link}"), why, "ip-link(8)")));
+        }
+        for address in endpoint.addresses() {
+            let lease = self.root.join("leases").join(address.to_string()).display().to_string();
+            all.push(Shell::exact(
+                format!("rm -f {}", steps::quote(&lease)),
+                "its address is free",
+                "unlink(2)",
+            ));
+        }
+        let config = self.directory(container).join("config.json");
+        all.push(Shell::comment(format!("noted in {}", config.display()), "rename(2)"));
+        Ok(all)
     }
 
     pub(super) fn running(&self, container: &Container) -> Result<Option<Running>> {
@@ -272,6 +338,12 @@ impl Engine {
         let path = self.run_directory(container).join("journal");
         Journal::open(&path).map_err(|e| Error::io("cannot open", &path, e))
     }
+}
+
+/// The same commands in the container's network.
+fn within(shell: Shell) -> Shell {
+    let lines = shell.lines.iter().map(|line| format!("nsenter -t $PID -n {line}")).collect();
+    Shell { lines, ..shell }
 }
 
 impl Running {

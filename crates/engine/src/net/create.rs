@@ -6,6 +6,7 @@ use network::pools::Used;
 use network::{Driver, Network, Pool, Subnet};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use steps::{Shell, WriteFile};
 
 /// The answer to `network create`'s options.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,14 +30,64 @@ pub struct NetworkSettings {
 impl Engine {
     /// Makes a network, and its bridge.
     pub fn create_network(&self, settings: &NetworkSettings) -> Result<Network> {
+        let networks = self.networks();
+        let _lock = networks.lock()?;
+        let new = self.draft_network(settings)?;
+        networks.create(&new)?;
+        if let Err(error) = make_bridge(&new) {
+            let _ = network::remove::bridge(&new);
+            let _ = networks.remove(&new, || Ok(()));
+            return Err(error);
+        }
+        self.tell(&[events::of_network(&new, "create")]);
+        Ok(new)
+    }
+
+    /// The same as commands; nothing is done.
+    pub fn create_network_by_hand(&self, settings: &NetworkSettings) -> Result<Vec<Shell>> {
+        let new = self.draft_network(settings)?;
+        let path = self.root.join("networks").join(format!("{}.json", new.name));
+        let content = serde_json::to_string(&new).map_err(|e| Error::io("cannot write", &path, e))?;
+        let note = WriteFile { path: path.into(), content, mode: 0o600, owner: None };
+        let mut all = vec![
+            Shell { why: "the network, for all that use it".to_owned(), ..note.shell() }
+                .near("made only where it is not there, with an id of its own"),
+        ];
+        if new.driver == Driver::Bridge {
+            all.extend(network::attach::bridge(&new).iter().map(steps::Step::shell));
+        }
+        Ok(all)
+    }
+
+    /// The same for its end.
+    pub fn remove_network_by_hand(&self, network: &Network) -> Result<Vec<Shell>> {
+        let word = |path: std::path::PathBuf| steps::quote(&path.display().to_string());
+        let file = word(self.root.join("networks").join(format!("{}.json", network.name)));
+        let names = word(self.names_directory(&network.name));
+        let mut all = vec![
+            Shell::exact(format!("rm {file}"), "no container can come into it", "unlink(2)")
+                .near("refused while a running container holds a lock of it"),
+            Shell::comment(
+                format!("its elements leave the sets of the table '{}' (nft delete element)", network.table),
+                "nft(8)",
+            ),
+        ];
+        if network.driver == Driver::Bridge {
+            let link = steps::quote(&network.link);
+            all.push(Shell::exact(format!("ip link delete {link} type bridge"), "its bridge", "ip-link(8)"));
+        }
+        all.push(Shell::exact(format!("rm -rf {names}"), "names of containers in it", "rm(1)"));
+        Ok(all)
+    }
+
+    /// A network as it would be made now.
+    fn draft_network(&self, settings: &NetworkSettings) -> Result<Network> {
         network::network::check_name(&settings.name)?;
         if matches!(settings.name.as_str(), "bridge" | "host" | "none" | "default" | "container") {
             let text = format!("operation is not permitted on predefined {} network", settings.name);
             return Err(Error::Invalid(text));
         }
-        let networks = self.networks();
-        let _lock = networks.lock()?;
-        let all = networks.list()?;
+        let all = self.networks().list()?;
         if all.iter().any(|network| network.name == settings.name) {
             return Err(network::Error::Exists(settings.name.clone()).into());
         }
@@ -67,13 +118,6 @@ impl Engine {
         } else if kernel::netlink::route::link_index(&new.link).is_err() {
             return Err(Error::Invalid(format!("the parent link {} is not there", new.link)));
         }
-        networks.create(&new)?;
-        if let Err(error) = make_bridge(&new) {
-            let _ = network::remove::bridge(&new);
-            let _ = networks.remove(&new, || Ok(()));
-            return Err(error);
-        }
-        self.tell(&[events::of_network(&new, "create")]);
         Ok(new)
     }
 

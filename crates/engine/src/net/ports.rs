@@ -4,8 +4,37 @@ use super::keeper::Request;
 use crate::{Container, Engine, Error, Network, Result};
 use network::attach::forwards;
 use network::{PortSpec, PublishedPort};
+use steps::Shell;
 
 impl Engine {
+    /// [`Engine::update_ports`] as commands.
+    pub fn ports_by_hand(
+        &self,
+        container: &Container,
+        come: &[PortSpec],
+        gone: &[PortSpec],
+    ) -> Result<Shell> {
+        let targets = self.targets_of(container)?;
+        let port = |spec: &PortSpec| PublishedPort {
+            host_ip: spec.host_ip.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+            host_port: spec.host_ports.map_or(0, |(first, _)| first),
+            container_port: spec.container_port,
+            protocol: spec.protocol,
+        };
+        let table = || network::Network::default().table.as_str().into();
+        let lists = [come, gone].map(|specs| forwards(&specs.iter().map(port).collect::<Vec<_>>(), &targets));
+        let [come, gone] = lists;
+        let mut lines = Vec::new();
+        if !come.is_empty() {
+            lines.extend(steps::Publish { table: table(), ports: come }.shell().lines);
+        }
+        if !gone.is_empty() {
+            lines.extend(steps::Unpublish { table: table(), ports: gone }.shell().lines);
+        }
+        Ok(Shell::lines(lines, "ports of the machine that lead into the container", "nft(8)")
+            .near("the container's monitor binds them first; flows that lead nowhere are forgotten"))
+    }
+
     /// Publishes and unpublishes ports. What `gone` leaves open, address or host port, matches any.
     pub fn update_ports(&self, container: &Container, come: &[PortSpec], gone: &[PortSpec]) -> Result<()> {
         if container.settings.network != Network::Bridge {

@@ -58,6 +58,12 @@ impl Store {
         Ok(tags)
     }
 
+    /// Where a name is kept, and what is in its file when it leads to `id`.
+    pub fn tag_file(&self, reference: &Reference, id: &str) -> (std::path::PathBuf, String) {
+        let path = self.root.join("tags").join(file_name(reference));
+        (path, format!("sha256:{id}\n{reference}\n"))
+    }
+
     /// Under the lock. The caller syncs the directory.
     pub(crate) fn write_tag(&self, reference: &Reference, id: &str) -> Result<()> {
         self.write(

@@ -12,7 +12,7 @@ use kernel::mount::Attr;
 use steps::*;
 
 pub use cgroup::ignored as ignored_limits;
-pub use process::{INIT, WAIT};
+pub use process::{INIT, WAIT, program_by_hand};
 pub(crate) use process::{candidates, exec, labelled};
 
 /// The meeting points of a start.

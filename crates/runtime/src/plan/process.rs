@@ -28,6 +28,11 @@ pub(super) fn plan(lists: &mut Lists, spec: &Spec, slave: Option<Slot>) -> Exec 
     Exec { terminal: slave, init, proc, ..exec(process) }
 }
 
+/// The command line that becomes that process, from the directory that will be its root.
+pub fn program_by_hand(process: &Process) -> String {
+    exec(process).shell_line()
+}
+
 /// What a process becomes that needs nothing of the plan.
 pub(crate) fn exec(process: &Process) -> Exec {
     // Where Docker's stands, so that a list of processes reads the same.

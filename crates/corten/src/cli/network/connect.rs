@@ -36,6 +36,8 @@ struct ConnectArgs {
     /// Its hardware address there
     #[arg(long, value_name = "ADDRESS")]
     mac_address: Option<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -44,6 +46,8 @@ struct DisconnectArgs {
     /// Accepted for old scripts: nothing is in the way
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -66,7 +70,12 @@ pub fn connect(context: &Context, words: Vec<String>) -> Outcome {
     let mut wish = wish.wish().map_err(Failure::flag)?;
     wish.priority = args.gw_priority.unwrap_or(0);
     let engine = context.engine()?;
-    engine.connect(&engine.find(&args.words[1])?, wish)?;
+    let container = engine.find(&args.words[1])?;
+    let acts = || Ok(engine.connect_by_hand(&container, wish.clone())?);
+    if let Some(outcome) = args.explain.instead(&title(context, &args.words), acts) {
+        return outcome;
+    }
+    engine.connect(&container, wish)?;
     Ok(0)
 }
 
@@ -76,6 +85,14 @@ pub fn disconnect(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
+    let acts = || Ok(engine.disconnect_by_hand(&engine.find(&args.words[1])?, &args.words[0])?);
+    if let Some(outcome) = args.explain.instead(&title(context, &args.words), acts) {
+        return outcome;
+    }
     engine.disconnect(&engine.find(&args.words[1])?, &args.words[0])?;
     Ok(0)
+}
+
+fn title(context: &Context, words: &[String]) -> String {
+    format!("corten {} {}", context.command, words.join(" "))
 }

@@ -58,6 +58,8 @@ struct CreateArgs {
     /// A subnet (10.5.0.0/24, fd00:5::/64); a free one is found where none is given
     #[arg(long, value_name = "SUBNET")]
     subnet: Vec<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -67,7 +69,12 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let settings = settings(&args).map_err(Failure::new)?;
-    let network = context.engine()?.create_network(&settings)?;
+    let engine = context.engine()?;
+    let title = format!("corten network create {}", settings.name);
+    if let Some(outcome) = args.explain.instead(&title, || Ok(engine.create_network_by_hand(&settings)?)) {
+        return outcome;
+    }
+    let network = engine.create_network(&settings)?;
     print(&format!("{}\n", network.id))?;
     Ok(0)
 }

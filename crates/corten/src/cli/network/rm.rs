@@ -13,5 +13,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
-    args.each(|name| engine.remove_network(&engine.networks().find(name)?))
+    let find = |name: &str| engine.networks().find(name);
+    args.each(
+        context,
+        |name| engine.remove_network_by_hand(&find(name)?),
+        |name| engine.remove_network(&find(name)?),
+    )
 }

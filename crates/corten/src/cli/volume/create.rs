@@ -36,6 +36,8 @@ struct CreateArgs {
     /// The user that its directory belongs to, as the container counts users
     #[arg(long, value_name = "NUMBER")]
     uid: Option<u32>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -68,7 +70,12 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         gid: args.gid,
         mode: args.mode.as_ref().map(mode).transpose()?,
     };
-    let (volume, _) = context.engine()?.create_volume(&wish)?;
+    let engine = context.engine()?;
+    let title = format!("corten volume create {}", wish.name);
+    if let Some(outcome) = args.explain.instead(&title, || Ok(engine.create_volume_by_hand(&wish)?)) {
+        return outcome;
+    }
+    let (volume, _) = engine.create_volume(&wish)?;
     print(&format!("{}\n", volume.name))?;
     Ok(0)
 }

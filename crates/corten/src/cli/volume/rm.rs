@@ -16,5 +16,5 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
-    args.each(|name| engine.remove_volume(name))
+    args.each(context, |name| engine.remove_volume_by_hand(name), |name| engine.remove_volume(name))
 }
