@@ -296,13 +296,15 @@ impl Engine {
     fn end_by_hand(&self, container: &Container) -> Result<Vec<Shell>> {
         let path = self.run_directory(container).join("journal");
         let steps = steps::Journal::read(&path).map_err(|e| Error::io("cannot read", &path, e))?;
-        let said = steps.iter().map(|step| step.shell().near("the container's monitor does it"));
-        let mut all: Vec<Shell> = said.filter(|shell| !shell.lines.is_empty()).collect();
+        let theirs = |line: String, man| Shell::comment(format!("its monitor then does: {line}"), man);
+        let said = steps.iter().map(steps::Step::shell).filter(|shell| !shell.lines.is_empty());
+        let mut all: Vec<Shell> = said.map(|shell| theirs(shell.lines.join("; "), shell.man)).collect();
         let run = steps::quote(&self.run_directory(container).display().to_string());
-        all.push(
-            Shell::exact(format!("rm -rf {run}"), "what is there only while it runs", "rm(1)")
-                .near("the container's monitor does it"),
-        );
+        all.push(theirs(format!("rm -rf {run}"), "rm(1)"));
+        if let State::Running { monitor, .. } = self.state(container)? {
+            let wait = format!("timeout 10 tail --pid={monitor} -f /dev/null || :");
+            all.push(Shell::exact(wait, "wait until it has", "tail(1)").near("it says when it has"));
+        }
         Ok(all)
     }
 

@@ -122,7 +122,11 @@ impl Engine {
         if let Some(dir) = v1.as_ref().filter(|dir| !Path::new(dir).is_dir()) {
             let other =
                 groups.dirs().find(|other| other != dir && Path::new(other).is_dir()).unwrap_or_default();
+            let made: steps::Step = steps::MakeCgroup { path: dir.as_str().into() }.into();
+            let journal = quote(&self.run_directory(container).join("journal").display().to_string());
+            let undo = made.undo().map(|undo| serde_json::to_string(&undo).unwrap_or_default());
             let lines = vec![
+                format!("echo {} >>{journal}", quote(&undo.unwrap_or_default())),
                 format!("mkdir -p {dir}"),
                 format!("for p in $(cat {other}/cgroup.procs); do echo $p >{dir}/cgroup.procs; done"),
             ];
