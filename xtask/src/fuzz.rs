@@ -15,14 +15,14 @@ const PACKAGES: &[&str] = &["g++"];
 /// Each target, and its seconds in `cargo xtask test`.
 const TARGETS: &[(&str, u32)] = &[
     ("config", 60),
-    ("tar", 15),
-    ("manifest", 15),
-    ("seccomp", 10),
-    ("dns", 10),
-    ("words", 10),
-    ("users", 10),
-    ("netlink", 5),
-    ("templates", 10),
+    ("tar", 8),
+    ("manifest", 8),
+    ("seccomp", 5),
+    ("dns", 5),
+    ("words", 5),
+    ("users", 5),
+    ("netlink", 3),
+    ("templates", 5),
 ];
 
 const FLAGS: &[&str] = &[
