@@ -1,7 +1,8 @@
 //! System calls that fail where they seldom do: no space, an error of the disk, no memory, a signal. Each answers with success or with one
 //! line of error, leaves nothing behind, and loses nothing that was acknowledged.
 //!
-//! Without `CORTEN_TEST_POINTS` only `create` is tried, at some points by chance; `cargo xtask reliability` tries all at all points.
+//! Of `create` some points are tried, by chance. The others do not pass at all of theirs yet: `cargo xtask reliability faults` tries
+//! every command at every point.
 
 use crate::crash::{Case, STATUS, Watch};
 use e2e::points::{Points, row};
@@ -55,9 +56,6 @@ fn one_line(trial: &Traced, codes: &[i32]) {
 
 /// `codes`: what it may exit with.
 fn failing_everywhere(case: &Case, codes: &[i32], make: impl FnOnce() -> Sandbox) {
-    if !case.line.starts_with("create") && std::env::var_os("CORTEN_TEST_POINTS").is_none() {
-        return;
-    }
     let watch = Watch::new(make(), case);
     let mut summary = Vec::new();
     for (name, error, calls) in FAULTS {
@@ -92,8 +90,9 @@ fn failing_everywhere(case: &Case, codes: &[i32], make: impl FnOnce() -> Sandbox
 }
 
 macro_rules! cases {
-    ($($name:ident { line: $line:expr, prepare: $prepare:expr, state: $state:expr, states: $states:expr, codes: $codes:expr $(,)? })*) => {
+    ($($(#[$attribute:meta])* $name:ident { line: $line:expr, prepare: $prepare:expr, state: $state:expr, states: $states:expr, codes: $codes:expr $(,)? })*) => {
         $(#[test]
+        $(#[$attribute])*
         fn $name() {
             let case = Case { line: $line, prepare: &$prepare, monitors: &[], state: $state, states: &$states, after: &["rm -fv box", "volume rm data"] };
             failing_everywhere(&case, &$codes, crate::crash::neighbour);
@@ -108,16 +107,20 @@ cases! {
     create {
         line: CREATE, prepare: [], state: STATUS, states: ["none", "created"], codes: [1, 125],
     }
+    #[ignore = "not at all points yet: `cargo xtask reliability faults` tries them"]
     start {
         line: "start box", prepare: [CREATE], state: STATUS, states: ["created", "exited", "running"], codes: [1, 125, 126, 127],
     }
+    #[ignore = "not at all points yet: `cargo xtask reliability faults` tries them"]
     run {
         line: "run -d --name box -p 8080:80 --network other -v data:/d busybox sleep 10000",
         prepare: [], state: STATUS, states: ["none", "created", "exited", "running"], codes: [1, 125, 126, 127],
     }
+    #[ignore = "not at all points yet: `cargo xtask reliability faults` tries them"]
     remove {
         line: "rm -v box", prepare: [CREATE], state: STATUS, states: ["created", "none"], codes: [1],
     }
+    #[ignore = "not at all points yet: `cargo xtask reliability faults` tries them"]
     remove_running {
         line: "rm -f box",
         prepare: ["run -d --name box -p 8080:80 -v data:/d busybox sleep 10000"],
@@ -132,6 +135,7 @@ fn images(line: String, after: &'static [&'static str], all: &'static [&'static 
 }
 
 #[test]
+#[ignore = "not at all points yet: `cargo xtask reliability faults` tries them"]
 fn load() {
     images(
         format!("load -q -i {}", image("several.tar").display()),
@@ -141,6 +145,7 @@ fn load() {
 }
 
 #[test]
+#[ignore = "not at all points yet: `cargo xtask reliability faults` tries them"]
 fn pull() {
     let documents = Documents::busybox();
     let web = Web::start(move |request| documents.answer(request));

@@ -22,7 +22,18 @@ pub fn run(chosen: &[String]) -> anyhow::Result<()> {
         fs::create_dir_all(&rows)?;
         let mut command = shell::cargo();
         // Not nextest: it would end what takes minutes.
-        command.args(["test", "--package", "e2e", "--test", "e2e", "--", "--test-threads", "2", tests]);
+        command.args([
+            "test",
+            "--package",
+            "e2e",
+            "--test",
+            "e2e",
+            "--",
+            "--include-ignored",
+            "--test-threads",
+            "2",
+            tests,
+        ]);
         command.env("CORTEN_BIN", &corten).env("CORTEN_TEST_CACHE", &images);
         command.env("CORTEN_TEST_POINTS", "all").env("CORTEN_TEST_TABLES", &rows);
         shell::run(&mut command)?;
