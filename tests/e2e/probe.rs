@@ -1,9 +1,8 @@
 //! A program that tries everything that it should not be able to, in a default container: ours, Podman's and Docker's, side by
 //! side. docs/security.md has the table.
 
-use e2e::{Background, Sandbox, wait_until};
+use e2e::{Sandbox, wait_until};
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Stdio};
 
 type Rows = BTreeMap<String, BTreeSet<String>>;
 
@@ -96,14 +95,8 @@ fn side_by_side() {
     let s = Sandbox::with(&["busybox"]);
     build(&s);
     let seen = ours(&s, "");
-    s.corten("save -o image.tar busybox").ok();
-    let mut command = Command::new("unshare");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/probe/peers.sh");
-    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--net", "bash", script]);
-    command.current_dir(&s.dir).stdin(Stdio::null());
-    command.env("DIR", &s.dir).env("IMAGE", s.dir.join("image.tar"));
-    command.env("GROUP", format!("/{}", s.scope.cgroup_parent));
-    let output = Background::start("the probe elsewhere", &mut command).wait_for(300);
+    let script = concat!(include_str!("drivers/podman_files.sh"), include_str!("probe/peers.sh"));
+    let output = s.session("the probe elsewhere", script, &[]);
     let theirs: Vec<(&str, Rows)> = output
         .ok()
         .split("== ")
@@ -122,11 +115,6 @@ fn side_by_side() {
             );
         }
     }
-    s.host(&format!(
-        "find /sys/fs/cgroup -depth -type d -path '*/{}*' -exec rmdir {{}} + || true",
-        s.scope.cgroup_parent
-    ))
-    .ok();
     s.end();
 }
 

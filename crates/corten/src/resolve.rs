@@ -11,7 +11,7 @@ mod texts;
 mod times;
 
 pub use limits::resources;
-pub use mounts::{add_mounts_of, clean, is_long_mount, mount_of, volume_name, volumes_from};
+pub use mounts::{add_mounts_of, is_long_mount, mount_of, volume_name, volumes_from};
 pub use names::container as container_name;
 pub use networks::Connection;
 pub use texts::{exec_environment, parse_size};

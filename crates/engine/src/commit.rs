@@ -22,7 +22,7 @@ pub struct CommitOptions {
 impl Engine {
     /// [`Engine::commit`] as commands; nothing is done.
     pub fn commit_by_hand(&self, container: &Container, options: &CommitOptions) -> Result<Vec<Shell>> {
-        let upper = steps::quote(&self.directory(container).join("rw/upper").display().to_string());
+        let upper = steps::quote(&self.upper_directory(container).display().to_string());
         let mut all = Vec::new();
         let pause = options.pause && self.handle(container)?.is_some() && !self.is_paused(container);
         if pause {
@@ -83,7 +83,7 @@ impl Engine {
         let _held = if running { None } else { Some(self.lock_files(container)?) };
         let (tree, whiteouts) = match &container.settings.rootfs {
             Some(rootfs) => (PathBuf::from(rootfs), false),
-            None => (self.directory(container).join("rw/upper"), true),
+            None => (self.upper_directory(container), true),
         };
         let unchanged = whiteouts && is_unchanged(&tree, container.lower.iter().map(Path::new));
         let (read, write) = image::make::pipe()?;

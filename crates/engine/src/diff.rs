@@ -46,7 +46,7 @@ impl Engine {
         let open = |path: &Path| {
             rustix::fs::open(path, DIR, Mode::empty()).map_err(|e| Error::io("cannot open", path, e))
         };
-        let upper = open(&self.directory(container).join("rw/upper"))?;
+        let upper = open(&self.upper_directory(container))?;
         let lower = container.lower.iter().map(Path::new).filter(|l| l.exists());
         let lower = lower.map(open).collect::<Result<Vec<_>>>()?;
         compare(&upper, &lower).map_err(|e| Error::io("cannot compare the files of", name, e))

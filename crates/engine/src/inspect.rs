@@ -53,7 +53,7 @@ impl Engine {
 
     /// Bytes that the container has written, and those with its image's.
     pub fn size(&self, container: &Container) -> (u64, u64) {
-        let written = bytes_below(&self.directory(container).join("rw/upper"), 0);
+        let written = bytes_below(&self.upper_directory(container), 0);
         let image = self.images().image(container.image_id.trim_start_matches("sha256:"));
         (written, written + image.map_or(0, |image| image.size))
     }

@@ -47,6 +47,7 @@ pub use devices::device_rule;
 pub use error::{Error, Result};
 pub use events::{Actor, Event, EventQuery};
 pub use exec::ExecSettings;
+pub use files::clean_path;
 pub use health::{Health, HealthStatus, OnUnhealthy, Probed};
 pub use inspect::tree_size;
 pub use nearest::nearest;

@@ -71,7 +71,7 @@ impl Engine {
         let mut like = self.draft(settings, Some(&format!("{}-again", container.name)))?;
         like.lower.clone_from(&container.lower);
         if !container.upper_in_memory {
-            like.lower.insert(0, self.directory(container).join("rw/upper").display().to_string());
+            like.lower.insert(0, self.upper_directory(container).display().to_string());
         }
         like.endpoints.clone_from(&container.endpoints);
         self.move_to_free_addresses(&mut like);

@@ -3,7 +3,7 @@
 use crate::{Container, Engine, Network, group};
 use runtime::group::{Psi, Stats};
 use runtime::{GroupPaths, Host};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Counters at one moment. Bytes; CPU time in nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,6 +23,13 @@ pub struct Counters {
     pub read: u64,
     pub written: u64,
     pub pids: u64,
+}
+
+impl Counters {
+    /// Percent of one CPU, from those of so long ago.
+    pub fn cpu_percent(&self, then: &Counters, wall: Duration) -> f64 {
+        self.cpu.saturating_sub(then.cpu) as f64 * 100.0 / wall.as_nanos().max(1) as f64
+    }
 }
 
 /// What is the same for all containers of one pass.

@@ -46,6 +46,11 @@ impl Engine {
         self.root.join("containers").join(&container.id)
     }
 
+    /// What the container has written, as its overlay keeps it.
+    pub(crate) fn upper_directory(&self, container: &Container) -> PathBuf {
+        self.directory(container).join("rw/upper")
+    }
+
     /// Of a running container: journal, socket, files for its eyes.
     pub fn run_directory(&self, container: &Container) -> PathBuf {
         self.state.join(&container.id)

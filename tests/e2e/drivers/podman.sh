@@ -6,7 +6,7 @@ mount -t tmpfs shm /dev/shm
 mount -t tmpfs lib /var/lib
 mount -t tmpfs run /run
 mount -t tmpfs etc /etc/containers
-cat >/etc/containers/containers.conf <<END
+podman_files "" <<END
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [engine]
@@ -16,13 +16,6 @@ tmp_dir = "$DIR/tmp"
 [engine.runtimes]
 corten = ["$RUNTIME"]
 END
-cat >/etc/containers/storage.conf <<END
-[storage]
-driver = "overlay"
-graphroot = "$DIR/store"
-runroot = "$DIR/run"
-END
-echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
 podman() { command podman --runtime corten "$@"; }
 alone() { podman run --rm --network none --cgroup-parent "$GROUP" "$@"; }
 

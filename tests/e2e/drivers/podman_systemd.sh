@@ -5,7 +5,7 @@
 # the machine has to be one that is thrown away.
 set -euo pipefail
 mkdir -p /etc/containers
-cat >/etc/containers/containers.conf <<END_OF_FILE
+podman_files "-$MANAGER" <<END_OF_FILE
 [network]
 network_backend = "netavark"
 [engine]
@@ -15,13 +15,6 @@ runtime = "corten"
 [engine.runtimes]
 corten = ["$RUNTIME"]
 END_OF_FILE
-cat >/etc/containers/storage.conf <<END_OF_FILE
-[storage]
-driver = "overlay"
-graphroot = "$DIR/store-$MANAGER"
-runroot = "$DIR/run-$MANAGER"
-END_OF_FILE
-echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
 case $MANAGER in
   systemd) parent=corten.slice group=/sys/fs/cgroup/corten.slice ;;
   cgroupfs) parent=/corten group=/sys/fs/cgroup/corten ;;

@@ -6,20 +6,13 @@ mount -t tmpfs shm /dev/shm
 mount -t tmpfs lib /var/lib
 mount -t tmpfs run /run
 mount -t tmpfs etc /etc/containers
-cat >/etc/containers/containers.conf <<END
+podman_files "" <<END
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "runc"
 tmp_dir = "$DIR/tmp"
 END
-cat >/etc/containers/storage.conf <<END
-[storage]
-driver = "overlay"
-graphroot = "$DIR/store"
-runroot = "$DIR/run"
-END
-echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
 podman load -q -i "$IMAGE" >/dev/null
 echo "== podman"
 podman run --rm --network none --cgroup-parent "$GROUP" -v "$DIR/probe:/probe:ro" busybox /probe

@@ -49,7 +49,7 @@ fn apply(flags: &mut Vec<Piece>, change: &Piece) {
         "env-rm" => flags.retain(|old| old.flag != "env" || name(&old.value) != *value),
         "label-rm" => flags.retain(|old| old.flag != "label" || name(&old.value) != *value),
         "mount-rm" => {
-            let target = resolve::clean(value);
+            let target = engine::clean_path(value);
             flags.retain(|old| target_of(old).as_ref() != Some(&target));
         }
         "mount-add" => add(if resolve::is_long_mount(value) { "mount" } else { "volume" }),
@@ -69,7 +69,7 @@ fn same_port(one: &str, other: &str) -> bool {
 fn target_of(piece: &Piece) -> Option<String> {
     let mount = match piece.flag.as_str() {
         "volume" | "mount" => resolve::mount_of(&piece.value).ok()?,
-        "tmpfs" => return Some(resolve::clean(piece.value.split(':').next().unwrap_or_default())),
+        "tmpfs" => return Some(engine::clean_path(piece.value.split(':').next().unwrap_or_default())),
         _ => return None,
     };
     Some(mount.target)

@@ -96,10 +96,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
                 container,
                 whole: args.no_trunc,
                 usage: now.get(&container.id).map(|(usage, at)| {
-                    let cpu = before.get(&container.id).map_or(0.0, |(then, when)| {
-                        let wall = at.duration_since(*when).as_nanos().max(1) as f64;
-                        usage.cpu.saturating_sub(then.cpu) as f64 / wall * 100.0
-                    });
+                    let cpu = before
+                        .get(&container.id)
+                        .map_or(0.0, |(then, when)| usage.cpu_percent(then, at.duration_since(*when)));
                     (usage.clone(), cpu)
                 }),
             })

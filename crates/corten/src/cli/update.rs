@@ -158,7 +158,7 @@ fn edits(args: &UpdateArgs) -> resolve::Result<Option<Edits>> {
         labels: args.label.iter().map(pair).collect::<resolve::Result<_>>()?,
         labels_gone: args.label_rm.clone(),
         mounts: args.mount_add.iter().map(|spec| resolve::mount_of(spec)).collect::<resolve::Result<_>>()?,
-        mounts_gone: args.mount_rm.iter().map(|path| resolve::clean(path)).collect(),
+        mounts_gone: args.mount_rm.iter().map(|path| engine::clean_path(path)).collect(),
         command_line: None,
     }))
 }

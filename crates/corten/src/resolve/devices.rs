@@ -1,9 +1,8 @@
 //! `--device`, `--device-cgroup-rule`, `--gpus`.
 
 use super::Result;
-use super::mounts::clean;
 use super::texts::bad_flag;
-use engine::{Device, cdi};
+use engine::{Device, cdi, clean_path};
 
 /// `--device host[:inside][:rwm]`
 pub fn devices(specs: &[String]) -> Result<Vec<Device>> {
@@ -88,7 +87,7 @@ fn device(spec: &str) -> Result<Device> {
         let which = if source.starts_with('/') { target } else { source };
         return Err(format!("{which} is not an absolute path"));
     }
-    Ok(Device { source: clean(source), target: clean(target), access: access.to_owned() })
+    Ok(Device { source: clean_path(source), target: clean_path(target), access: access.to_owned() })
 }
 
 fn is_access(text: &str) -> bool {

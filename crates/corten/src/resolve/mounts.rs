@@ -3,7 +3,7 @@
 use super::Result;
 use super::texts::{absolute, bad_flag, parse_size};
 use crate::cli::ContainerArgs;
-use engine::{Container, Mount, MountKind, OwnerMap, Settings};
+use engine::{Container, Mount, MountKind, OwnerMap, Settings, clean_path};
 use image::RunConfig;
 
 /// All mounts: at one place there may be one only, and the command line goes before the image.
@@ -24,7 +24,7 @@ pub fn mounts(args: &ContainerArgs, config: &RunConfig) -> Result<Vec<Mount>> {
         return Err(format!("Duplicate mount point: {}", pair[0]));
     }
     for target in config.volumes.keys() {
-        let target = clean(target);
+        let target = clean_path(target);
         if target.starts_with('/') && target != "/" && !mounts.iter().any(|m| m.target == target) {
             mounts.push(Mount { kind: MountKind::Volume, target, ..Mount::default() });
         }
@@ -280,7 +280,7 @@ const PROPAGATIONS: &[&str] = &["shared", "rshared", "slave", "rslave"];
 
 /// A relative path that stays below where it begins.
 fn subpath(text: &str) -> Result<String> {
-    match clean(text) {
+    match clean_path(text) {
         path if text.starts_with('/') || path.is_empty() || text.split('/').any(|part| part == "..") => {
             Err(format!("invalid value for a subpath: '{text}' must be a path below the source"))
         }
@@ -380,7 +380,7 @@ fn target_of(target: &str, spec: &str) -> Result<String> {
     if !target.starts_with('/') {
         return Err(format!("invalid mount config for '{spec}': mount path '{target}' must be absolute"));
     }
-    match clean(target) {
+    match clean_path(target) {
         root if root == "/" => {
             Err(format!("invalid volume specification: '{spec}': destination can't be '/'"))
         }
@@ -397,17 +397,4 @@ pub fn volume_name(name: &str) -> Result<()> {
     Err(format!(
         "\"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
     ))
-}
-
-/// The path without `.`, `..`, doubled and final slashes, by words alone (Go's path.Clean).
-pub fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("{}{}", if path.starts_with('/') { "/" } else { "" }, parts.join("/"))
 }

@@ -190,7 +190,7 @@ pub fn workdir(typed: Option<&str>, config: &RunConfig) -> Result<String> {
     if !dir.starts_with('/') {
         return Err(format!("the working directory '{dir}' is invalid, it needs to be an absolute path"));
     }
-    Ok(super::mounts::clean(dir))
+    Ok(engine::clean_path(dir))
 }
 
 pub fn stop_signal(typed: Option<&str>, config: &RunConfig) -> Result<String> {

@@ -164,12 +164,11 @@ impl Model {
 }
 
 fn reading(before: Option<&Reading>, counters: Counters, at: Instant) -> Reading {
-    let rate = |now: u64, then: u64, seconds: f64| now.saturating_sub(then) as f64 / seconds;
-    let (cpu, traffic) = before.map_or((0.0, 0), |b| {
-        let seconds = at.duration_since(b.at).as_secs_f64().max(1e-6);
+    let (cpu, traffic) = before.map_or((0.0, 0), |then| {
+        let wall = at.duration_since(then.at);
         let bytes = |c: &Counters| c.received + c.sent;
-        let cpu = rate(counters.cpu, b.counters.cpu, seconds * 1e7);
-        (cpu, rate(bytes(&counters), bytes(&b.counters), seconds) as u64)
+        let moved = bytes(&counters).saturating_sub(bytes(&then.counters)) as f64;
+        (counters.cpu_percent(&then.counters, wall), (moved / wall.as_secs_f64().max(1e-6)) as u64)
     });
     Reading { counters, at, cpu, traffic }
 }

@@ -100,6 +100,19 @@ pub(crate) fn trim(path: &[u8]) -> &[u8] {
     &path[..end]
 }
 
+/// The path without `.`, `..`, doubled and final slashes, by words alone (Go's path.Clean).
+pub fn clean_path(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("{}{}", if path.starts_with('/') { "/" } else { "" }, parts.join("/"))
+}
+
 /// `a/b/c` → (`a/b`, `c`), without slashes between.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|b| *b == b'/') {

@@ -130,7 +130,7 @@ impl Engine {
             )));
         }
         let image = self.images().image(container.image_id.trim_start_matches("sha256:"))?;
-        let upper = self.directory(container).join("rw/upper");
+        let upper = self.upper_directory(container);
         let own = Layer {
             directory: upper.display().to_string(),
             made_by: format!("what {name} has written"),

@@ -191,7 +191,7 @@ impl Engine {
 
     fn layers_of(&self, container: &crate::Container) -> Vec<Layer> {
         let (written, _) = self.size(container);
-        let upper = self.directory(container).join("rw/upper").display().to_string();
+        let upper = self.upper_directory(container).display().to_string();
         let sizes = self.images().image(container.image_id.trim_start_matches("sha256:"));
         let sizes = sizes.map(|image| image.layers).unwrap_or_default();
         let top =

@@ -1,6 +1,7 @@
 //! Which file a system call is about, as the process that makes it sees it, and on which mount that is.
 
 use super::Mount;
+use crate::clean_path;
 use kernel::seccomp::Call;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -29,30 +30,17 @@ pub fn of_call(pid: i32, name: &str, call: &Call) -> Option<String> {
     let (base, at) = places(name)?;
     let path = text(pid, call.args[at])?;
     if path.starts_with('/') {
-        return Some(tidy(&path));
+        return Some(clean_path(&path));
     }
     const AT_FDCWD: i32 = -100;
     let base = base.map_or(AT_FDCWD, |base| call.args[base] as i32);
     let directory =
         if base == AT_FDCWD { format!("/proc/{pid}/cwd") } else { format!("/proc/{pid}/fd/{base}") };
-    Some(tidy(&format!("{}/{path}", link(&directory)?)))
+    Some(clean_path(&format!("{}/{path}", link(&directory)?)))
 }
 
 fn link(path: &str) -> Option<String> {
     fs::read_link(path).ok().map(|path| path.to_string_lossy().into_owned()).filter(|p| p.starts_with('/'))
-}
-
-/// Without `.`, `..` and double slashes: by the letters alone.
-fn tidy(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }
 
 /// Up to the first zero byte; at most a page.

@@ -1,0 +1,13 @@
+# The files that Podman reads in /etc/containers: containers.conf is standard input; images and containers are in DIR, in
+# directories whose names end in $1. What comes after this file calls it.
+podman_files() {
+  cat >/etc/containers/containers.conf
+  cat >/etc/containers/storage.conf <<END
+[storage]
+driver = "overlay"
+graphroot = "$DIR/store$1"
+runroot = "$DIR/run$1"
+END
+  echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
+}
+
