@@ -196,3 +196,27 @@ fn an_image_of_128_layers() {
     assert_eq!(seen.ok(), "128\n127\nnew");
     s.end();
 }
+
+/// `--platform`: an image here is for one.
+#[test]
+fn images_for_other_platforms_stay_as_they_are() {
+    let s = Sandbox::with(&["busybox"]);
+    let platform = s.corten("image inspect -f '{{.Os}}/{{.Architecture}}' busybox").ok().to_owned();
+    let other = if platform.ends_with("/s390x") { "linux/amd64" } else { "linux/s390x" };
+    for line in ["image inspect", "history", "rmi"] {
+        for (wanted, words) in [(other, ["busybox", &platform, other]), ("nonsense/a/b/c", ["nonsense"; 3])] {
+            let output = s.corten(&format!("{line} --platform {wanted} busybox"));
+            assert_eq!(output.code, 1, "{output}");
+            // `inspect` prints what it has found, too: nothing.
+            assert!(["", "[]"].contains(&output.stdout.trim_end()), "{output}");
+            assert!(words.iter().all(|word| output.stderr.contains(word)), "{output}");
+        }
+    }
+    let inspected = s.corten(&format!("image inspect --platform {platform} -f '{{{{.Os}}}}' busybox"));
+    assert_eq!(inspected.ok(), "linux");
+    assert!(
+        s.corten(&format!("rmi --platform {platform} busybox")).ok().contains("Untagged: busybox:latest")
+    );
+    assert_eq!(s.corten("images -q").ok(), "");
+    s.end();
+}

@@ -1,6 +1,7 @@
 //! `corten rmi`
 
 use super::args::Shape;
+use super::images::check_platform;
 use super::{Context, Failure, Outcome, parse, print, say};
 use clap::Args;
 use engine::{Event, State};
@@ -17,6 +18,9 @@ struct RmiArgs {
     /// Keep what lies below the image (nothing that is used is ever removed)
     #[arg(long)]
     no_prune: bool,
+    /// Only if it is for this platform (os/architecture[/variant])
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
     #[command(flatten)]
     explain: crate::explain::ExplainArg,
     words: Vec<String>,
@@ -43,6 +47,11 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let mut code = 0;
     for name in &args.words {
+        if let Err(failure) = check_platform(&engine, name, args.platform.as_deref()) {
+            say(&format!("corten: {}", failure.message));
+            code = 1;
+            continue;
+        }
         match engine.images().remove(name, args.force, &used_by) {
             Ok(removed) => {
                 let lines: String = removed.iter().map(|line| format!("{line}\n")).collect();
