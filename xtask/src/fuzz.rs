@@ -6,24 +6,21 @@
 use crate::{packages, shell};
 use anyhow::{Context, bail};
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A C++ compiler for libFuzzer's runtime.
 const PACKAGES: &[&str] = &["g++"];
 
-/// Each target, and its seconds in `cargo xtask test`.
-const TARGETS: &[(&str, u32)] = &[
-    ("config", 60),
-    ("tar", 8),
-    ("manifest", 8),
-    ("seccomp", 5),
-    ("dns", 5),
-    ("words", 5),
-    ("users", 5),
-    ("netlink", 3),
-    ("templates", 5),
-];
+const TARGETS: &[&str] =
+    &["config", "tar", "manifest", "seccomp", "dns", "words", "users", "netlink", "templates"];
+
+/// How long each is run, unless it is said.
+const USUAL: Duration = Duration::from_secs(60);
 
 const FLAGS: &[&str] = &[
     "--cfg=fuzzing",
@@ -35,13 +32,15 @@ const FLAGS: &[&str] = &[
 ];
 
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let mut seconds = None;
+    let mut time = USUAL;
     let mut chosen = Vec::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--seconds" => seconds = Some(words.next().context("--seconds needs a number")?.parse()?),
-            name => match TARGETS.iter().find(|target| target.0 == name) {
+            "--seconds" => {
+                time = Duration::from_secs(words.next().context("--seconds needs a number")?.parse()?);
+            }
+            name => match TARGETS.iter().find(|target| **target == name) {
                 Some(target) => chosen.push(*target),
                 None => bail!("no such fuzz target: {name}"),
             },
@@ -50,16 +49,49 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     if chosen.is_empty() {
         chosen = TARGETS.to_vec();
     }
-    packages::install(PACKAGES)?;
+    fuzz_each(&build()?, &chosen, time)
+}
+
+/// Every target for its minute, or for its part of the time until `end` where that is shorter.
+pub fn until(end: Instant) -> anyhow::Result<()> {
     let programs = build()?;
-    for (name, usual) in chosen {
-        fuzz(&programs, name, seconds.unwrap_or(usual))?;
+    let left = end.saturating_duration_since(Instant::now());
+    let turns = TARGETS.len().div_ceil(at_once());
+    let time = USUAL.min(left / turns as u32);
+    if time < Duration::from_secs(1) {
+        println!("left out, this machine is slow: `cargo xtask fuzz` does it");
+        return Ok(());
     }
-    Ok(())
+    fuzz_each(&programs, TARGETS, time)
+}
+
+/// As many targets side by side as there are processors.
+fn fuzz_each(programs: &Path, targets: &[&str], time: Duration) -> anyhow::Result<()> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut failures = Vec::new();
+        while let Some(name) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+            failures.extend(fuzz(programs, name, time).err());
+        }
+        failures
+    };
+    let failures: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once()).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("it does not panic")).collect()
+    });
+    match failures.as_slice() {
+        [] => Ok(()),
+        all => bail!("{}", all.iter().map(|e| format!("{e:#}")).collect::<Vec<_>>().join("\n")),
+    }
+}
+
+fn at_once() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Builds all targets and says where they are.
 fn build() -> anyhow::Result<PathBuf> {
+    packages::install(PACKAGES)?;
     let target = crate::test::target().join("fuzz");
     let mut cargo = shell::cargo();
     cargo
@@ -68,15 +100,15 @@ fn build() -> anyhow::Result<PathBuf> {
     // Instead of those in .cargo/config.toml: libFuzzer's runtime is not linked statically.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
     shell::run(&mut cargo)?;
-    crate::test::built_in(&target, "release", TARGETS[0].0)?
+    crate::test::built_in(&target, "release", TARGETS[0])?
         .parent()
         .map(Path::to_path_buf)
         .context("no directory")
 }
 
 /// One target for so long: from its seeds, into a corpus that later runs go on with.
-fn fuzz(programs: &Path, name: &str, seconds: u32) -> anyhow::Result<()> {
-    println!("fuzzing {name} for {seconds} s");
+fn fuzz(programs: &Path, name: &str, time: Duration) -> anyhow::Result<()> {
+    let seconds = time.as_secs();
     let corpus = programs.join("corpus").join(name);
     let found = programs.join("found");
     fs::create_dir_all(&corpus)?;
@@ -101,6 +133,7 @@ fn fuzz(programs: &Path, name: &str, seconds: u32) -> anyhow::Result<()> {
         println!("{}", lines[lines.len().saturating_sub(60)..].join("\n"));
         bail!("the fuzz target {name} failed; the input is in {}", found.display());
     }
-    said.lines().filter(|line| line.starts_with("stat::number")).for_each(|line| println!("  {line}"));
+    let tried = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    println!("{name}: {} inputs in {seconds} s", tried.unwrap_or("?").trim());
     Ok(())
 }
