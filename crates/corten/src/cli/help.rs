@@ -91,9 +91,38 @@ fn lines<'a>(text: &mut String, commands: impl IntoIterator<Item = &'a Command>)
     }
 }
 
-/// ` (did you mean 'ps'?)` where a command is close to what was typed.
+/// Commands of Docker's and Podman's that are not ours, and what serves instead.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (
+        &["build", "buildx", "builder"],
+        "corten builds no images: 'buildah build -t oci-archive:image.tar .', then 'corten load -i image.tar'; or 'corten commit'",
+    ),
+    (&["compose"], "corten reads no compose files; 'corten inspect --as-compose NAME' writes one"),
+    (
+        &["swarm", "node", "service", "stack", "secret", "config", "pod", "play", "kube"],
+        "corten is no cluster: Kubernetes, Nomad and Podman drive it as their runtime, 'corten oci'",
+    ),
+    (&["context"], "there is no daemon to choose; '--root' and '--state' choose another store"),
+    (&["plugin"], "there are no plugins"),
+    (
+        &["checkpoint"],
+        "containers are not written to disk while they run; 'corten pause' stops their processes",
+    ),
+    (
+        &["trust", "scan", "scout"],
+        "signatures and known holes are the matter of tools such as cosign, grype or trivy",
+    ),
+    (&["machine"], "corten runs on the machine that it is called on"),
+    (&["unshare"], "'corten ns run' starts a command in new namespaces"),
+];
+
+/// What to say of a command that there is none of: where it can be had, or ` (did you mean 'ps'?)`.
 pub fn suggestion(typed: &str) -> String {
-    nearest(typed, COMMANDS.iter().map(|c| c.name))
+    let elsewhere = ELSEWHERE.iter().find(|(names, _)| names.contains(&typed));
+    elsewhere.map_or_else(
+        || nearest(typed, COMMANDS.iter().map(|c| c.name)),
+        |(_, instead)| format!(": {instead}"),
+    )
 }
 
 /// The same of any words.
@@ -111,6 +140,15 @@ mod tests {
         assert_eq!(suggestion("imgaes"), " (did you mean 'images'?)");
         assert_eq!(suggestion("rnu"), " (did you mean 'run'?)");
         assert_eq!(suggestion("foo"), "");
+        assert_eq!(suggestion("plugin"), ": there are no plugins");
+    }
+
+    #[test]
+    fn nothing_that_is_here_is_said_to_be_elsewhere() {
+        let ours = COMMANDS.iter().map(|c| c.name).chain(GROUPS.iter().map(|(name, ..)| *name));
+        let ours: Vec<&str> = ours.collect();
+        let elsewhere = ELSEWHERE.iter().flat_map(|(names, _)| *names);
+        assert_eq!(elsewhere.filter(|name| ours.contains(name)).collect::<Vec<_>>(), Vec::<&&str>::new());
     }
 
     #[test]
