@@ -1,6 +1,7 @@
 //! `--explain`: a plan as something to read (text), to run (sh) or to work on (json).
 
 mod acts;
+mod brief;
 
 pub use acts::{ExplainArg, show as show_acts};
 
@@ -71,15 +72,27 @@ const COLOURED: Paint = Paint {
 };
 
 fn as_text(plan: &Plan, p: &Paint) -> String {
-    let mut out = String::new();
-    let total = plan.len();
-    let _ = writeln!(
-        out,
-        "{}The container '{}' in {total} steps.{} Nothing of this has been done.",
+    let (mut names, steps) = brief::shorten(&steps_as_text(plan, p));
+    if steps.contains("$T/") {
+        names.push("T=$(mktemp -d); mkdir $T/t; mkfifo $T/go1 $T/go2".to_owned());
+    }
+    let mut out = format!(
+        "{}The container '{}' in {} steps.{} Nothing of this has been done.\n",
         p.heading,
         printable(&plan.name),
+        plan.len(),
         p.end
     );
+    if !names.is_empty() {
+        let _ = writeln!(out, "\n{}names, in what follows{}", p.heading, p.end);
+    }
+    names.iter().for_each(|name| _ = writeln!(out, "     {}{name}{}", p.command, p.end));
+    out + &steps
+}
+
+fn steps_as_text(plan: &Plan, p: &Paint) -> String {
+    let mut out = String::new();
+    let total = plan.len();
     let mut phase = None;
     for (number, of, _, shell) in steps::numbered(plan) {
         if phase != Some(of) {
