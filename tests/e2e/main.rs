@@ -7,6 +7,7 @@ mod cdi;
 mod cgroup;
 mod cgroup_tree;
 mod check;
+mod clock;
 mod commit;
 mod completion;
 mod connect;

@@ -78,6 +78,14 @@ pub enum State {
     },
 }
 
+impl State {
+    /// For how long it has been running, by the clock that nobody sets; nothing when it does not run.
+    pub fn up(&self) -> Duration {
+        let State::Running { start_ticks, .. } = self else { return Duration::ZERO };
+        kernel::process::since_ticks(*start_ticks)
+    }
+}
+
 /// Nanoseconds after 1970-01-01 00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]

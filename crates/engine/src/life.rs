@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::net::SendFlags;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::fs::File;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use steps::{Journal, Plan};
 
 /// A started monitor's first word: 0 and the pid, or the exit code and why not.
@@ -41,6 +41,8 @@ pub(crate) struct Birth {
 struct Life {
     code: i32,
     since: Option<Time>,
+    /// For how long it ran, whatever was done to the machine's clock meanwhile.
+    ran: Duration,
     oom_killed: bool,
     /// Why it could not be started.
     error: String,
@@ -78,7 +80,7 @@ impl Engine {
                 return self.over(&current, life);
             }
             restarts += 1;
-            if life.since.is_some_and(|since| since.age() > GOOD) {
+            if life.ran > GOOD {
                 pause = FIRST;
             }
             birth = match self.again(&current, life, restarts, pause) {
@@ -125,7 +127,7 @@ impl Engine {
             Err(error) => return self.stillborn(container, &error, report),
         };
         drop(plan);
-        let since = Time::now();
+        let (since, began) = (Time::now(), Instant::now());
         let start_ticks = launched.start_ticks;
         let monitor = rustix::process::getpid().as_raw_nonzero().get();
         let state =
@@ -168,11 +170,12 @@ impl Engine {
         drop(keeper);
         let oom_killed = ended.code == 137 && self.oom_killed(container);
         let _ = Journal::replay(&run.join("journal"));
-        self.tell(&end(&self.now(container), &held, ended.code, since, oom_killed));
+        let ran = began.elapsed();
+        self.tell(&end(&self.now(container), &held, ended.code, ran, oom_killed));
         drop(held);
         let again = watch.is_some_and(|watch| watch.again);
         let (code, since) = (ended.code, Some(since));
-        Some(Life { code, since, oom_killed, error: String::new(), again, clients: Some(ended.clients) })
+        Some(Life { code, since, ran, oom_killed, error: String::new(), again, clients: Some(ended.clients) })
     }
 
     fn stillborn(&self, container: &Container, error: &Error, report: Option<OwnedFd>) -> Option<Life> {
@@ -182,6 +185,7 @@ impl Engine {
             return Some(Life {
                 code,
                 since: None,
+                ran: Duration::ZERO,
                 oom_killed: false,
                 error: text,
                 again: false,
@@ -201,7 +205,7 @@ impl Engine {
     /// Waits, then prepares the next life. `None` when it was stopped meanwhile.
     fn again(&self, container: &Container, life: Life, restarts: u32, pause: Duration) -> Option<Birth> {
         let run = self.run_directory(container);
-        let Life { code, since, oom_killed, error, again, clients } = life;
+        let Life { code, since, ran, oom_killed, error, again, clients } = life;
         let monitor = rustix::process::getpid().as_raw_nonzero().get();
         let since = since.unwrap_or_else(Time::now);
         let _ = self.set_state(
@@ -215,7 +219,7 @@ impl Engine {
         let lock = lock(&run);
         if self.is_stopped(container) {
             let clients = None;
-            self.over(container, Life { code, since: Some(since), oom_killed, error, again, clients });
+            self.over(container, Life { code, since: Some(since), ran, oom_killed, error, again, clients });
             return None;
         }
         let prepare = |lock| -> Result<Birth> {
@@ -237,7 +241,7 @@ impl Engine {
                 let (code, error) = (error.exit_code(), error.to_string());
                 self.over(
                     container,
-                    Life { code, since: Some(since), oom_killed, error, again, clients: None },
+                    Life { code, since: Some(since), ran, oom_killed, error, again, clients: None },
                 );
                 None
             }
@@ -293,7 +297,15 @@ impl Engine {
         }
         self.over(
             container,
-            Life { code, since: Some(since), oom_killed, error: String::new(), again: false, clients: None },
+            Life {
+                code,
+                since: Some(since),
+                ran: Duration::ZERO,
+                oom_killed,
+                error: String::new(),
+                again: false,
+                clients: None,
+            },
         );
         Ok(true)
     }
@@ -313,12 +325,11 @@ fn end(
     container: &Container,
     held: &[network::Held],
     code: i32,
-    since: Time,
+    ran: Duration,
     oom_killed: bool,
 ) -> Vec<Event> {
     let mut all: Vec<Event> = oom_killed.then(|| Event::of(container, "oom")).into_iter().collect();
-    let seconds = since.age().as_secs();
-    all.push(Event::of(container, "die").with("execDuration", seconds).with("exitCode", code));
+    all.push(Event::of(container, "die").with("execDuration", ran.as_secs()).with("exitCode", code));
     all.extend(events::of_networks(container, held, "disconnect"));
     all.extend(events::of_volumes(container, "unmount"));
     all

@@ -22,7 +22,6 @@ use network::{
 };
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 impl Engine {
     pub fn networks(&self) -> Networks {
@@ -119,14 +118,10 @@ impl Engine {
     pub(crate) fn collect_leases(&self) -> Result<usize> {
         let exists = |id: &str| {
             let dir = self.root.join("containers").join(id);
-            // One that is being made has no configuration yet.
-            let young = |meta: std::fs::Metadata| {
-                meta.modified()
-                    .ok()
-                    .and_then(|at| at.elapsed().ok())
-                    .is_none_or(|age| age < Duration::from_secs(60))
-            };
-            dir.join("config.json").exists() || dir.metadata().is_ok_and(young)
+            let config = || dir.join("config.json").exists();
+            // One that is being made has no configuration yet, and is locked.
+            let free = || std::fs::File::open(&dir).is_ok_and(|dir| dir.try_lock().is_ok());
+            config() || (dir.exists() && !free()) || config()
         };
         Ok(lease::collect(&self.root, exists)?)
     }

@@ -196,7 +196,8 @@ impl Engine {
         }
         let dir = self.directory(container);
         make_dir(&dir)?;
-        // The directory comes first: leases of a container that has none are nobody's.
+        // The directory comes first: leases of a container that has none, and is not being made, are nobody's.
+        let _made = self.lock_container(container)?;
         for endpoint in std::mem::take(&mut container.endpoints) {
             container.endpoints.push(self.lease_endpoint(&container.id, endpoint.wish)?);
         }

@@ -5,6 +5,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 mod program;
 
@@ -112,6 +113,14 @@ pub fn namespace_kind(fd: impl AsFd) -> Result<u64, Errno> {
 /// reaped. With it a pid names one process for ever. See proc_pid_stat(5).
 pub fn start_ticks(pid: i32) -> Option<u64> {
     status(pid).filter(|status| !status.ended).map(|status| status.start_ticks)
+}
+
+/// How long ago that moment was, by CLOCK_BOOTTIME: nobody sets it, and it goes on while the machine sleeps. See time_namespaces(7).
+pub fn since_ticks(start_ticks: u64) -> Duration {
+    // USER_HZ: what /proc calls a clock tick is a hundredth of a second on every Linux.
+    let started = Duration::from_millis(start_ticks.saturating_mul(10));
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32).saturating_sub(started)
 }
 
 /// What `/proc/PID/stat` tells. See proc_pid_stat(5).

@@ -237,7 +237,7 @@ pub fn state_word(state: &State) -> &'static str {
 /// `Up 5 minutes (healthy)`, `Exited (0) 3 seconds ago`, `Created`.
 pub fn status(state: &State, health: Option<&Health>) -> String {
     match state {
-        State::Running { since, paused, .. } => {
+        State::Running { paused, .. } => {
             let more = match health.map(|health| health.status) {
                 _ if *paused => " (Paused)",
                 None => "",
@@ -245,7 +245,7 @@ pub fn status(state: &State, health: Option<&Health>) -> String {
                 Some(HealthStatus::Healthy) => " (healthy)",
                 Some(HealthStatus::Unhealthy) => " (unhealthy)",
             };
-            format!("Up {}{more}", words::duration(since.age()))
+            format!("Up {}{more}", words::duration(state.up()))
         }
         State::Restarting { code, at, .. } => {
             format!("Restarting ({code}) {} ago", words::duration(at.age()))

@@ -10,8 +10,8 @@ pub fn why(engine: &Engine, name: &str) -> Result<Answer, Failure> {
     let container = engine.find(name)?;
     let name = container.name.clone();
     let mut answer = match engine.state(&container)? {
-        State::Running { since, .. } => {
-            Answer::new(format!("{name} has not exited: it runs since {}", words::duration(since.age())))
+        state @ State::Running { .. } => {
+            Answer::new(format!("{name} has not exited: it runs since {}", words::duration(state.up())))
         }
         State::Created => Answer::new(format!("{name} has not exited: it was never started")),
         State::Exited { error, started: None, .. } => {

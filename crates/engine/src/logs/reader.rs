@@ -109,8 +109,9 @@ impl Lines for Printer<'_> {
     fn line(&mut self, line: &[u8]) -> io::Result<bool> {
         let Some(entry) = Said::parse(line) else { return Ok(true) };
         // Times in UTC are ordered like their texts.
+        // The next ones may be from before that: clocks are set.
         if self.until.as_deref().is_some_and(|until| &*entry.time > until) {
-            return Ok(false);
+            return Ok(true);
         }
         let which = entry.which;
         let wanted = if which == 0 { self.query.stdout } else { self.query.stderr };
