@@ -1,6 +1,8 @@
 //! A program that tries everything that it should not be able to, in a default container: ours, Podman's and Docker's, side by
 //! side. docs/security.md has the table.
 
+mod filters;
+
 use e2e::{Sandbox, wait_until};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +44,12 @@ const THEIRS_IS_LESS: &[(&str, &str)] = &[
 ];
 
 fn build(s: &Sandbox) {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/probe/probe.c");
-    s.host(&format!("cc -static -O1 -o probe {source}")).ok();
+    compile(s, "probe");
+}
+
+fn compile(s: &Sandbox, name: &str) {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/probe");
+    s.host(&format!("cc -static -O1 -o {name} {source}/{name}.c")).ok();
 }
 
 fn rows(text: &str) -> Rows {
@@ -94,6 +100,7 @@ fn what_a_default_container_can_see_and_do() {
 fn side_by_side() {
     let s = Sandbox::with(&["busybox"]);
     build(&s);
+    compile(&s, "filter");
     let seen = ours(&s, "");
     let script = concat!(include_str!("drivers/podman_files.sh"), include_str!("probe/peers.sh"));
     let output = s.session("the probe elsewhere", script, &[]);
@@ -115,6 +122,12 @@ fn side_by_side() {
             );
         }
     }
+    // The filters themselves, as the kernel has them.
+    s.detached("--name box --network none busybox sleep 1000");
+    s.host(&format!("./filter {} >corten.bpf", s.inspect("box", "{{.State.Pid}}"))).ok();
+    s.corten("rm -f box").ok();
+    let [ours, theirs] = ["corten", "docker"].map(|name| filters::read(&s.dir.join(format!("{name}.bpf"))));
+    assert_eq!(filters::unexplained(&ours, &theirs), Vec::<String>::new());
     s.end();
 }
 

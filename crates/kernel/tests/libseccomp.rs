@@ -162,6 +162,37 @@ fn a_profile_of_others() {
     }
 }
 
+/// Docker's own file, where `DOCKER_PROFILE` names it, and what our table makes of it: verdict by verdict, with no capability, all, Docker's,
+/// and each one alone. libseccomp compiles theirs.
+#[test]
+#[ignore = "it needs Docker's file: DOCKER_PROFILE=/its/default.json"]
+fn the_default_is_dockers() {
+    let json =
+        std::fs::read(std::env::var("DOCKER_PROFILE").expect("DOCKER_PROFILE")).expect("it can be read");
+    let mut dice = Dice(13);
+    let some = [CapSet::EMPTY, CapSet::DOCKER_DEFAULT, CapSet::ALL];
+    for caps in some.into_iter().chain((0..41).map(|bit| CapSet(1 << bit))) {
+        let theirs = comparable(profile::parse(&json, caps, (6, 18)).unwrap());
+        let (theirs, _) = ask(&theirs).expect("libseccomp");
+        let ours = comparable(docker::default_filter(caps, (6, 18)));
+        let (by_it, unknown) = ask(&ours).expect("libseccomp");
+        println!("{caps:?}: {} calls that it does not know", unknown.len());
+        let mut values = vec![0, 1, u64::MAX, 0xffff_ffff];
+        values.extend(ours.rules.iter().flat_map(|rule| &rule.when).map(|c| c.value));
+        for &arch in &ours.arches {
+            let asked = |nr| ours.rules.iter().any(|r| r.call.number(arch) == Some(nr) && !r.when.is_empty());
+            for nr in 0..600 {
+                for _ in 0..if asked(nr) { 200 } else { 2 } {
+                    let args = [0; 6].map(|_: u64| dice.edge(&values));
+                    let args = if arch.is_64_bit() { args } else { args.map(|a| a & 0xffff_ffff) };
+                    let call = Call { nr, arch: arch.audit(), ip: 0, args };
+                    assert_eq!(by_it.answer(&call), theirs.answer(&call), "{call:x?} with {caps:?}");
+                }
+            }
+        }
+    }
+}
+
 /// The filter without what libseccomp cannot say.
 fn comparable(mut filter: Filter) -> Filter {
     filter.beyond = None;

@@ -27,5 +27,8 @@ for _ in {1..600}; do docker version >/dev/null 2>&1 && break || sleep 0.1; done
 docker load -q -i "$IMAGE" >/dev/null
 echo "== docker"
 docker run --rm -v "$DIR/probe:/probe:ro" busybox /probe
+docker run -d --name filter busybox sleep 1000 >/dev/null
+"$DIR/filter" "$(docker inspect -f '{{.State.Pid}}' filter)" >"$DIR/docker.bpf"
+docker rm -f filter >/dev/null
 kill $daemon
 wait $daemon || true

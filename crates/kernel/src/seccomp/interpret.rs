@@ -3,6 +3,9 @@
 use super::compile::{AND, JUMP, JUMP_EQ, JUMP_GE, JUMP_GT, LOAD, RETURN};
 use super::{Action, Program};
 
+/// What other compilers use beside what ours does: BPF_JMP | BPF_JSET | BPF_K.
+const JUMP_SET: u16 = 0x45;
+
 /// The kernel's `struct seccomp_data`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
@@ -55,6 +58,7 @@ impl Program {
                 JUMP_EQ => accumulator == insn.k,
                 JUMP_GE => accumulator >= insn.k,
                 JUMP_GT => accumulator > insn.k,
+                JUMP_SET => accumulator & insn.k != 0,
                 _ => return None,
             };
             at += usize::from(if holds { insn.jt } else { insn.jf });
