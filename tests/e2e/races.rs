@@ -10,11 +10,22 @@ fn start(s: &Sandbox, line: &str) -> Child {
     command.spawn().expect("it starts")
 }
 
+/// How many tries: some, or as many as `CORTEN_TEST_TRIES` says.
+fn tries(some: usize) -> usize {
+    std::env::var("CORTEN_TEST_TRIES").ok().and_then(|n| n.parse().ok()).unwrap_or(some)
+}
+
+/// A row of the table that `cargo xtask reliability races` makes.
+fn note(race: &str, tries: usize, outcome: &str) {
+    e2e::points::note("races", race, &format!("{tries} | {outcome}"));
+}
+
 /// Whatever wins, each one answers, in one line where it fails, and nothing is left.
 #[test]
 fn rm_against_exec_against_stop_against_start() {
     let s = Sandbox::with(&["busybox"]);
-    for round in 0..12 {
+    let (rounds, mut good, mut bad) = (tries(84).div_ceil(7), 0, 0);
+    for round in 0..rounds {
         s.detached("--name box -p 8080:80 -v data:/d busybox sleep 10000");
         let mut lines = [
             "exec box true",
@@ -33,6 +44,7 @@ fn rm_against_exec_against_stop_against_start() {
             let said: Vec<&str> =
                 said.lines().filter(|l| !l.starts_with("  ") && !l.starts_with("note:")).collect();
             assert!(output.status.code().is_some(), "{line}: {:?}", output.status);
+            (good, bad) = if output.status.success() { (good + 1, bad) } else { (good, bad + 1) };
             assert!(said.len() <= 1 && !said.concat().contains("panicked"), "{line}: {said:?}");
         }
         s.corten("rm -f box");
@@ -40,6 +52,11 @@ fn rm_against_exec_against_stop_against_start() {
         assert_eq!(s.corten("ps -aq").ok(), "");
     }
     s.corten("volume rm data").ok();
+    note(
+        "`rm`, `exec`, `stop`, `kill`, `restart` of one container",
+        rounds * 7,
+        &format!("{good} done, {bad} refused in one line, nothing left"),
+    );
     s.end();
 }
 
@@ -48,7 +65,8 @@ fn rm_against_exec_against_stop_against_start() {
 fn several_engines_on_one_data_root() {
     let s = Sandbox::with(&["busybox"]);
     s.corten("network create other").ok();
-    for _ in 0..4 {
+    let rounds = tries(40).div_ceil(10);
+    for _ in 0..rounds {
         let lines = [
             "create --name one busybox true",
             "create --name one busybox true",
@@ -76,44 +94,97 @@ fn several_engines_on_one_data_root() {
         s.corten("volume rm data").ok();
     }
     s.corten("network rm other").ok();
+    note(
+        "ten commands at a time on one data root",
+        rounds * 10,
+        "each name and address once, no fault found",
+    );
     s.end();
 }
 
-/// A container that swaps a directory of a shared volume with links to the host, while others have mounts below it (CVE-2021-30465),
-/// begin to work there, and are entered there.
+/// A container that swaps directories of a shared volume and of its own root with links to the host, and its list of users, while others
+/// mount below them (CVE-2021-30465), begin to work there, are entered there, copy from and to there, and make images of it.
 #[test]
-fn links_that_change_under_mounts() {
+fn links_that_change_under_feet() {
     let s = Sandbox::with(&["busybox"]);
     let outside = s.dir.join("outside");
     fs::create_dir(&outside).expect("writable");
     fs::write(outside.join("secret"), "of the host").expect("writable");
+    fs::write(outside.join("passwd"), "evil:x:4242:4242::/:/bin/sh\n").expect("writable");
+    fs::write(s.dir.join("gift"), "from the host").expect("writable");
     let far = outside.display();
     let script = format!(
-        "mkdir -p /v/real/in; echo inside >/v/real/secret; ln -s {far} /v/link; ln -s ../../../../../../../..{far} /v/up; echo ready
-         while :; do mv /v/real /v/d; mv /v/d /v/real; mv /v/link /v/d; mv /v/d /v/link; mv /v/up /v/d; mv /v/d /v/up; done"
+        "for t in /v /w; do mkdir -p $t/real/in; echo inside >$t/real/secret; ln -s {far} $t/link; ln -s ../../../../../../../..{far} $t/up; done
+         echo evil:x:1001:1001::/:/bin/sh >/etc/real; echo ready
+         swap() {{
+             mv -T $1/real $1/d; mv -T $1/d $1/real
+             for l in link up; do mv -T $1/$l $1/d; mv -T $1/d $1/$l; done
+             # what somebody made there meanwhile
+             [ ! -d $1/d ] || [ -L $1/d ] || rm -rf $1/d
+         }}
+         (while :; do swap /v; done) 2>/dev/null &
+         while :; do
+             swap /w
+             ln -s {far}/passwd /etc/l; mv /etc/l /etc/passwd; cp /etc/real /etc/f; mv /etc/f /etc/passwd
+         done 2>/dev/null"
     );
-    s.corten(&format!("run -d --name swap --network none -v shared:/v busybox sh -c '{script}'")).ok();
+    fs::write(s.dir.join("script"), script).expect("writable");
+    s.corten("run -d --name swap --network none -v shared:/v -v ./script:/script:ro busybox sh /script").ok();
     wait_until("the container", 20, || s.corten("logs swap").stdout.contains("ready"));
     s.detached("--name box --network none -v shared:/v busybox sleep 10000");
     let before = s.host("ls -lAR --full-time outside; findmnt -rn -o TARGET | sort").ok().to_owned();
-    for _ in 0..40 {
-        for line in [
-            "run --rm --network none -v shared:/v -v mine:/v/d/in busybox ls /v/d/in",
-            "run --rm --network none -v shared:/v -w /v/d busybox cat secret",
-            "exec -w /v/d box cat secret",
-            "cp -L box:/v/d/secret got",
-        ] {
+    // What it is called, the command, what it prints where it is not refused, and how much slower than others it is.
+    let races = [
+        (
+            "a volume below it",
+            "run --rm --network none -v shared:/v -v mine:/v/d/in busybox sh -c 'ls /v/d/in; echo inside'",
+            "inside\n",
+            1,
+        ),
+        (
+            "a place in a volume",
+            "run --rm --network none --mount type=volume,src=shared,dst=/m,volume-subpath=d busybox cat /m/secret",
+            "inside\n",
+            1,
+        ),
+        ("working there", "run --rm --network none -v shared:/v -w /v/d busybox cat secret", "inside\n", 1),
+        ("`exec` there, of a volume", "exec -w /v/d box cat secret", "inside\n", 1),
+        ("`exec` there, of its own", "exec -w /w/d swap cat secret", "inside\n", 1),
+        ("`exec` as a user of its list", "exec -u evil swap id -u", "1001\n", 1),
+        ("`cp` from there, of a volume", "cp -L box:/v/d/secret -", "inside\n", 1),
+        ("`cp` from there, of its own", "cp -L swap:/w/d/secret -", "inside\n", 1),
+        ("`cp` to there", "cp gift swap:/w/d/", "", 1),
+        ("`cp` to there, of a volume", "cp gift box:/v/d/", "", 1),
+        ("`export` meanwhile", "export swap", "", 10),
+        ("`commit` meanwhile", "commit --pause=false swap raced", "", 10),
+    ];
+    for (what, line, good, slower) in races {
+        let (mut done, mut refused) = (0, 0);
+        for _ in 0..tries(20 * slower).div_ceil(slower) {
             let output = s.corten(line);
-            assert!(!output.stdout.contains("of the host"), "{output}");
-            assert!(!output.stderr.contains("panicked"), "{output}");
+            let said = [&*output.stdout, &*output.stderr].concat();
+            assert!(
+                !said.contains("of the host") && !said.contains("4242") && !said.contains("panicked"),
+                "{output}"
+            );
+            // A moment in which nothing is there is refused; so is what leads nowhere.
+            match output.code {
+                0 => assert!(output.stdout.contains(good), "{output}"),
+                code => assert!(code > 0 && code < 128, "{output}"),
+            }
+            (done, refused) = if output.code == 0 { (done + 1, refused) } else { (done, refused + 1) };
+            if line.starts_with("commit") {
+                s.host("! grep -rqs 'of the host' root/layers").ok();
+                s.corten("rmi raced").ok();
+            }
         }
-        assert_ne!(fs::read_to_string(s.dir.join("got")).unwrap_or_default(), "of the host");
+        assert_eq!(
+            s.host("ls -lAR --full-time outside; findmnt -rn -o TARGET | sort").ok(),
+            before,
+            "written on the host by {line}"
+        );
+        note(what, done + refused, &format!("{done} done, {refused} refused, 0 outside"));
     }
-    assert_eq!(
-        s.host("ls -lAR --full-time outside; findmnt -rn -o TARGET | sort").ok(),
-        before,
-        "written on the host"
-    );
     s.corten("rm -f swap box").ok();
     s.corten("volume rm shared").ok();
     s.corten("volume rm mine").ok();

@@ -85,9 +85,14 @@ impl Iterator for Points {
 
 /// Keeps a row of a table for whoever asked for it by `CORTEN_TEST_TABLES`, a directory.
 pub fn row(table: &str, line: &str, rest: &str) {
-    println!("{table}: `{line}` | {rest}");
+    note(table, &format!("`{}`", line.replace('|', "\\|")), rest);
+}
+
+/// The same, of what is no command.
+pub fn note(table: &str, first: &str, rest: &str) {
+    println!("{table}: {first} | {rest}");
     let Some(directory) = std::env::var_os("CORTEN_TEST_TABLES") else { return };
-    let name: String = line.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let name: String = first.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     let path = std::path::Path::new(&directory).join(format!("{table}-{name}"));
-    fs::write(path, format!("| `{}` | {rest} |\n", line.replace('|', "\\|"))).expect("tables can be written");
+    fs::write(path, format!("| {first} | {rest} |\n")).expect("tables can be written");
 }

@@ -8,11 +8,15 @@ use std::fs;
 const PAGE: &str = "docs/reliability.md";
 
 /// A table in the page, the tests that it comes from, and the first cells of their rows' files.
-const TABLES: &[(&str, &str)] = &[("crash", "crash::"), ("faults", "faults::"), ("power", "power::")];
+const TABLES: &[(&str, &str)] =
+    &[("crash", "crash::"), ("faults", "faults::"), ("power", "power::"), ("races", "races::")];
 
 pub fn run(chosen: &[String]) -> anyhow::Result<()> {
     for name in chosen {
-        anyhow::ensure!(TABLES.iter().any(|t| t.0 == name), "no such table: {name} (crash, faults, power)");
+        anyhow::ensure!(
+            TABLES.iter().any(|t| t.0 == name),
+            "no such table: {name} (crash, faults, power, races)"
+        );
     }
     let (corten, images) = (test::corten()?, test::images()?);
     let directory = test::target().join("reliability");
@@ -36,6 +40,9 @@ pub fn run(chosen: &[String]) -> anyhow::Result<()> {
         ]);
         command.env("CORTEN_BIN", &corten).env("CORTEN_TEST_CACHE", &images);
         command.env("CORTEN_TEST_POINTS", "all").env("CORTEN_TEST_TABLES", &rows);
+        if std::env::var_os("CORTEN_TEST_TRIES").is_none() {
+            command.env("CORTEN_TEST_TRIES", "2000");
+        }
         shell::run(&mut command)?;
         let mut all: Vec<_> = fs::read_dir(&rows)?.flatten().map(|entry| entry.path()).collect();
         all.sort();
