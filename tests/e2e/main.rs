@@ -65,6 +65,7 @@ mod restart;
 mod run;
 mod run_files;
 mod save;
+mod scale;
 mod security;
 mod stats;
 mod strangers;

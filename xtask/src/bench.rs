@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the engine beside crun, runc, podman, docker and the bare system calls, in one run.
 
 mod images;
-mod measure;
+pub mod measure;
 mod network;
 mod oci;
 mod report;

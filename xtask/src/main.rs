@@ -5,6 +5,7 @@ mod bench;
 mod fuzz;
 mod packages;
 mod reliability;
+mod scale;
 mod shell;
 mod test;
 mod tidy;
@@ -23,7 +24,10 @@ tasks:
   bench [SECTION…]                      measure beside crun, runc, podman, docker and the bare system calls
   fuzz [TARGET…] [--seconds N]          run the fuzz targets, each for its time or for N seconds
   man [DIR]                             write the manual pages (target/man/man1)
-  reliability [crash|faults|power…]     kill and fail every command at every point, write docs/reliability.md
+  reliability [crash|faults|power|races…]
+                                        kill and fail every command at every point, race them thousands of times
+                                        (CORTEN_TEST_TRIES=N), write docs/reliability.md
+  scale [--at-once N] [--in-a-row N]    a thousand containers at once, ten thousand in a row, docs/reliability.md
   tidy                                  check the house rules: file lengths, import direction, …
 ";
 
@@ -45,6 +49,7 @@ fn run() -> anyhow::Result<()> {
         Some(("bench", rest)) => bench::run(rest),
         Some(("fuzz", rest)) => fuzz::run(rest),
         Some(("reliability", rest)) => reliability::run(rest),
+        Some(("scale", rest)) => scale::run(rest),
         Some(("tidy", [])) => tidy::run(),
         Some(("man", [])) => man("target/man/man1"),
         Some(("man", [dir])) => man(dir),
