@@ -68,6 +68,7 @@ mod save;
 mod scale;
 mod security;
 mod stats;
+mod step;
 mod strangers;
 mod terminal;
 mod tutorial;

@@ -444,6 +444,20 @@ fn is_command(name: &str) -> bool {
     COMMANDS.iter().any(|c| c.name == name) || GROUPS.iter().any(|(group, ..)| *group == name)
 }
 
+/// The name of every command, with what it takes.
+#[cfg(test)]
+pub fn every_command() -> Vec<(String, args::Definition)> {
+    let top = COMMANDS.iter().map(|command| (command.name.to_owned(), command));
+    let families = GROUPS.iter().flat_map(|(group, _, commands)| {
+        commands.iter().map(move |command| (format!("{group} {}", command.name), command))
+    });
+    let taken = |(name, command): (String, &Command)| {
+        let definition = args::describe(&name, command.run).expect("a command says what it takes");
+        (name, definition)
+    };
+    top.chain(families).map(taken).collect()
+}
+
 /// `corten help [command]`
 fn help(context: &mut Context, words: Vec<String>) -> Outcome {
     let mut words = words.into_iter();

@@ -105,37 +105,31 @@ fn steps_as_text(plan: &Plan, p: &Paint) -> String {
         step(&mut out, number, &shell, p);
     }
     let _ = writeln!(out, "\n{}{}{}", p.heading, heading(Phase::Exec), p.end);
-    let why = "become the program";
-    let _ = writeln!(
-        out,
-        "{}{total:>4}{} {}{why}{}  {}execve(2){}",
-        p.number, p.end, p.why, p.end, p.number, p.end
-    );
-    let _ = writeln!(out, "     {}{}{}", p.command, printable(&plan.exec.shell_line()), p.end);
+    step(&mut out, total, &program_shell(plan), p);
     out
 }
 
 /// The clone stands between the host's two lists; it is no step, because it makes the process that takes the others.
 fn clone_line(out: &mut String, plan: &Plan, p: &Paint, before: Option<Phase>) {
     if before == Some(Phase::Host) || before.is_none() {
+        let shell = clone_shell(plan);
         let _ = writeln!(out, "\n{}the clone{}", p.heading, p.end);
-        let _ = writeln!(
-            out,
-            "     {}the container's first process is born into new namespaces{}  {}clone(2) namespaces(7){}",
-            p.why, p.end, p.number, p.end
-        );
-        let _ = writeln!(
-            out,
-            "     {}{}unshare {}{}",
-            p.command,
-            steps::nsenter(plan),
-            steps::unshare_flags(plan),
-            p.end
-        );
+        let _ = writeln!(out, "     {}{}{}  {}{}{}", p.why, shell.why, p.end, p.number, shell.man, p.end);
+        let _ = writeln!(out, "     {}{}{}", p.command, shell.brief(), p.end);
     }
 }
 
-fn heading(phase: Phase) -> &'static str {
+pub fn clone_shell(plan: &Plan) -> Shell {
+    let command = format!("{}unshare {}", steps::nsenter(plan), steps::unshare_flags(plan));
+    let why = "the container's first process is born into new namespaces";
+    Shell::exact(command, why, "clone(2) namespaces(7)")
+}
+
+pub fn program_shell(plan: &Plan) -> Shell {
+    Shell::exact(plan.exec.shell_line(), "become the program", "execve(2)")
+}
+
+pub fn heading(phase: Phase) -> &'static str {
     match phase {
         Phase::Host => "on the host, before the container exists",
         Phase::Joined => "on the host, as soon as its first process is there",
@@ -163,7 +157,7 @@ fn step(out: &mut String, number: usize, shell: &Shell, p: &Paint) {
 }
 
 /// What comes from an image or a flag must not speak to the terminal.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
 }
 

@@ -3,10 +3,12 @@
 
 mod chapters;
 mod measure;
+pub mod page;
 mod shell;
 mod walk;
 
 pub use chapters::all;
+pub use page::Answer;
 pub use shell::Shell;
 pub use walk::run;
 

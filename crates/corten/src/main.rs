@@ -7,6 +7,7 @@ mod lab;
 mod map;
 mod oci;
 mod resolve;
+mod step;
 mod ui;
 mod verify;
 mod why;

@@ -239,6 +239,12 @@ impl Engine {
         Some(format!("note: '{0}' goes on, 'stop {0}' ends it{why}", container.name))
     }
 
+    /// Whether anything is there that [`Engine::down`] takes down.
+    pub fn is_up(&self) -> Result<bool> {
+        let has_link = |link: &str| kernel::netlink::route::link_index(link).is_ok();
+        Ok(self.networks().list()?.iter().any(|network| has_link(&network.link)) || crate::group::is_there())
+    }
+
     /// Takes down what is kept for all containers: bridge, firewall table, parent cgroups. Only when none runs.
     pub fn down(&self) -> Result<()> {
         if let Some((container, _)) =

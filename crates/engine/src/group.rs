@@ -45,6 +45,10 @@ pub fn of_monitors(host: &Host) -> Option<OwnedFd> {
     })
 }
 
+pub fn is_there() -> bool {
+    GroupPaths::everywhere(&parent(), &Host::read()).dirs().any(|path| std::path::Path::new(&path).exists())
+}
+
 /// Removes the groups that are there for all containers.
 pub fn remove() {
     for path in GroupPaths::everywhere(&parent(), &Host::read()).dirs() {

@@ -2,6 +2,7 @@
 #![recursion_limit = "256"]
 
 pub mod attach;
+mod by_hand;
 pub mod cdi;
 pub mod check;
 mod commit;
@@ -40,6 +41,7 @@ mod transfer;
 mod update;
 pub mod users;
 mod volumes;
+pub mod walk;
 
 pub use commit::CommitOptions;
 pub use container::{Container, State, Time};

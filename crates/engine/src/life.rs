@@ -6,6 +6,7 @@ use crate::health::Watch;
 use crate::logs::Log;
 use crate::monitor::{self, Clients, Names, Supervision};
 use crate::net::Keeper;
+use crate::walk::Watching;
 use crate::{Container, Engine, Error, Result, State, Time};
 use kernel::process;
 use runtime::Host;
@@ -30,7 +31,7 @@ pub(crate) struct Birth {
     /// Where the command that started it waits for the first word; none when the monitor itself starts it again.
     pub report: Option<OwnedFd>,
     pub creator: Option<OwnedFd>,
-    pub trace: bool,
+    pub watching: Watching,
     /// How many times it was started again.
     pub restarts: u32,
     /// Of one that is started again: whoever stops it meanwhile waits for this.
@@ -112,7 +113,7 @@ impl Engine {
     /// and whoever started it has been told.
     fn live(&self, container: &Container, birth: Birth) -> Option<Life> {
         let run = self.run_directory(container);
-        let Birth { plan, reserved, held, report, creator, trace, restarts, lock } = birth;
+        let Birth { plan, reserved, held, report, creator, watching, restarts, lock } = birth;
         // Before the program can write anything that would be lost.
         let started = Log::open(&self.directory(container), container)
             .map_err(|e| match e.kind() {
@@ -121,7 +122,7 @@ impl Engine {
                 }
                 _ => Error::io("cannot open the log", self.log_path(container), e),
             })
-            .and_then(|log| Ok((self.launch(container, &plan, trace)?, log)));
+            .and_then(|log| Ok((self.launch(container, &plan, watching)?, log)));
         let ((launched, io, listener), log) = match started {
             Ok(started) => started,
             Err(error) => return self.stillborn(container, &error, report),
@@ -233,7 +234,8 @@ impl Engine {
             let facts = self.facts(container, &held, &reserved.ports)?;
             let host = Host::read();
             let plan = runtime::plan(&self.specify(container, facts, &host)?, &host);
-            Ok(Birth { plan, reserved, held, report: None, creator: None, trace: false, restarts, lock })
+            let watching = Watching::Nobody;
+            Ok(Birth { plan, reserved, held, report: None, creator: None, watching, restarts, lock })
         };
         match prepare(lock) {
             Ok(birth) => Some(birth),

@@ -6,9 +6,10 @@ use crate::life::{Birth, READY, REPORT};
 use crate::monitor::{self, ContainerIo};
 use crate::specify::{self, Facts};
 use crate::store::make_dir;
+use crate::walk::{self, Walker, Watching};
 use crate::{Container, Engine, Error, Network, Result, Share, State};
 use kernel::process::{self, Side};
-use runtime::{GroupPaths, Host, Launched, StartError, Stdio};
+use runtime::{GroupPaths, Host, Launched, StartError, Stdio, Watch};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -175,6 +176,27 @@ impl Engine {
 
     /// Starts a container that was created or has ended.
     pub fn start(&self, container: &Container, options: StartOptions) -> Result<Started> {
+        self.begin(container, options, None)
+    }
+
+    /// The same, step by step. A container whose start is stopped is what it was before.
+    ///
+    /// Errors: as [`Engine::start`]; [`StartError`] with the code 130 when `walker` has stopped it.
+    pub fn walk(&self, container: &Container, options: StartOptions, walker: Walker<'_>) -> Result<Started> {
+        let before = self.state(container)?;
+        let started = self.begin(container, options, Some(walker));
+        if matches!(&started, Err(Error::Start(StartError { code: 130, .. }))) {
+            self.set_state(container, &before)?;
+        }
+        started
+    }
+
+    fn begin(
+        &self,
+        container: &Container,
+        options: StartOptions,
+        walker: Option<Walker<'_>>,
+    ) -> Result<Started> {
         match self.state(container)? {
             State::Running { pid, .. } => return Ok(Started { pid, connection: None, plan: None }),
             // Its monitor does that.
@@ -206,11 +228,19 @@ impl Engine {
         } else {
             (None, None)
         };
+        let (walked, watching) = match (&walker, options.trace) {
+            (Some(_), _) => pair().map(|(a, b)| (Some(a), Watching::Walk(b))).map_err(failed)?,
+            (None, true) => (None, Watching::Trace),
+            (None, false) => (None, Watching::Nobody),
+        };
         let home = group::of_monitors(&host);
         let forked = process::clone(0, home.as_ref().map(AsFd::as_fd)).or_else(|_| process::fork());
         match forked.map_err(failed)? {
             Side::Parent { .. } => {
-                drop((theirs, creator, reserved, held));
+                drop((theirs, creator, reserved, held, watching));
+                if let (Some(socket), Some(walker)) = (walked, walker) {
+                    walk::answer(socket, &plan, walker);
+                }
                 let mut buffer = [0u8; REPORT];
                 let n = match rustix::net::recv(&ours, &mut buffer[..], rustix::net::RecvFlags::empty()) {
                     Ok((n, _)) => n,
@@ -231,11 +261,12 @@ impl Engine {
                 }
             }
             Side::Child => {
-                drop((ours, client, home, files));
+                drop((ours, client, home, files, walked));
                 // From the first moment on: a signal to the terminal's group is not the container's end.
                 process::block_all_signals(true);
-                let (report, trace) = (Some(theirs), options.trace);
-                let birth = Birth { plan, reserved, held, report, creator, trace, restarts: 0, lock: None };
+                let report = Some(theirs);
+                let birth =
+                    Birth { plan, reserved, held, report, creator, watching, restarts: 0, lock: None };
                 self.monitor(container, birth);
                 process::exit(0)
             }
@@ -263,7 +294,7 @@ impl Engine {
         &self,
         container: &Container,
         plan: &Plan,
-        trace: bool,
+        watching: Watching,
     ) -> Result<(Launched, ContainerIo, Option<OwnedFd>)> {
         let run = self.run_directory(container);
         let journal_path = run.join("journal");
@@ -276,11 +307,19 @@ impl Engine {
         let mut told = |number: usize, _: steps::Phase, step: &steps::Step, time: std::time::Duration| {
             eprintln!("{number:>4} {:>7.3} ms  {}", time.as_secs_f64() * 1e3, step.shell().brief());
         };
-        let told: runtime::Trace<'_> = if trace { Some(&mut told) } else { None };
+        let mut walked;
+        let watch = match watching {
+            Watching::Nobody => Watch::Nobody,
+            Watching::Trace => Watch::Told(&mut told),
+            Watching::Walk(socket) => {
+                walked = move |number, pid| walk::ask(&socket, number, pid);
+                Watch::Asked(&mut walked)
+            }
+        };
         let mut agent = specify::agent(container, &plan.exec.credentials, "creating", None)?;
         let agent: runtime::Agent<'_> = agent.as_mut().map(|agent| agent as _);
         let (launched, io) = if container.settings.tty {
-            let launched = runtime::launch(plan, &mut journal, Stdio::Terminal, told, agent)?;
+            let launched = runtime::launch(plan, &mut journal, Stdio::Terminal, watch, agent)?;
             (launched, None)
         } else {
             let (out_read, out_write) = pipe()?;
@@ -298,7 +337,7 @@ impl Engine {
                 let _ = rustix::fs::fchown(fd, Some(uid), None);
             }
             let stdio = Stdio::Given([theirs, out_write, err_write]);
-            let launched = runtime::launch(plan, &mut journal, stdio, told, agent)?;
+            let launched = runtime::launch(plan, &mut journal, stdio, watch, agent)?;
             (launched, Some(ContainerIo::Pipes { stdin: ours, stdout: out_read, stderr: err_read }))
         };
         let mut launched = launched;

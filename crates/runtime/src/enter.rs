@@ -1,7 +1,7 @@
 //! A further program in a running container: `exec`. See setns(2).
 
 use crate::execute::{
-    Agent, Launched, Reports, StartError, Stdio, exec_error, fail, reap, receive_master, report,
+    Agent, Launched, Reports, StartError, Stdio, Watch, exec_error, fail, reap, receive_master, report,
 };
 use crate::{GroupPaths, Process, plan};
 use kernel::process::{self, CLONE_NEWPID, CLONE_NEWUSER, Side};
@@ -111,7 +111,7 @@ fn attempt(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched,
         None => report(report_read.as_fd()),
         Some((_, write)) => {
             let (child, gate) = ((pid, pidfd.as_fd()), write.as_raw_fd());
-            Reports { from: report_read, child, gate, agent }.wait()
+            Reports { from: report_read, child, gate, agent, held: None }.wait(&mut Watch::Nobody)
         }
     };
     if let Err((_, _, failure)) = outcome {

@@ -2,6 +2,7 @@
 
 mod away;
 mod report;
+mod watch;
 
 use away::Away;
 use kernel::process::{self, Side};
@@ -12,8 +13,9 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use steps::{Failure, Journal, Live, Phase, Plan, Ready, Slot, Step};
+pub use watch::{CLONE, Watch};
 
 /// What the program reads from and writes to.
 #[derive(Debug)]
@@ -43,12 +45,9 @@ pub struct Launched {
 #[error("{message}")]
 pub struct StartError {
     pub message: String,
-    /// 125, or why the program did not run: 126 cannot be executed, 127 not found.
+    /// 125, or why the program did not run: 126 cannot be executed, 127 not found. 130: whoever walked through has stopped it.
     pub code: i32,
 }
-
-/// Told of every step on the host's side after it was performed; `None` in the place of a time when nobody listens.
-pub type Trace<'a> = Option<&'a mut dyn FnMut(usize, Phase, &Step, Duration)>;
 
 /// Slot 0 of every plan: the socket through which a terminal's master comes out.
 const SOCKET: Slot = Slot(0);
@@ -60,11 +59,11 @@ pub fn launch(
     plan: &Plan,
     journal: &mut Journal,
     stdio: Stdio,
-    mut trace: Trace<'_>,
+    mut watch: Watch<'_>,
     agent: Agent<'_>,
 ) -> Result<Launched, StartError> {
     let live = Live::new(plan.slots);
-    let result = attempt(plan, &live, journal, stdio, &mut trace, agent);
+    let result = attempt(plan, &live, journal, stdio, &mut watch, agent);
     drop(live);
     result.map_err(|(phase, index, failure)| {
         let undone = Journal::replay(journal.path());
@@ -79,12 +78,13 @@ fn attempt(
     live: &Live,
     journal: &mut Journal,
     stdio: Stdio,
-    trace: &mut Trace<'_>,
+    watch: &mut Watch<'_>,
     agent: Agent<'_>,
 ) -> Result<Launched, Broken> {
     let setup = |e: Errno| (Phase::Exec, 0, Failure::new(e, "prepare the clone"));
     let away = Away::go(plan).map_err(|f| (Phase::Exec, 0, f))?;
-    perform(&plan.host, Phase::Host, 0, live, journal, trace)?;
+    perform(&plan.host, Phase::Host, 0, live, journal, watch)?;
+    watch.before(CLONE, 0).map_err(|f| (Phase::Exec, 0, f))?;
 
     let (gate_read, gate_write) = pipe().map_err(setup)?;
     let (report_read, report_write) = pipe().map_err(setup)?;
@@ -92,6 +92,8 @@ fn attempt(
         let (read, write) = pipe().map_err(setup)?;
         live.back.set((read.into_raw_fd(), write.into_raw_fd()));
     }
+    // One that waits for the host's side, which waits for it, cannot be held as well.
+    let held = (watch.is_asked() && live.back.get().0 < 0).then(pipe).transpose().map_err(setup)?;
     let receiver = match &stdio {
         Stdio::Terminal => {
             let (ours, theirs) = rustix::net::socketpair(
@@ -116,6 +118,10 @@ fn attempt(
             live.gate.set((gate_read.into_raw_fd(), -1));
             live.report.set(report_write.into_raw_fd());
             drop((gate_write, report_read));
+            if let Some((read, write)) = held {
+                drop(write);
+                live.turn.set((read.into_raw_fd(), -1));
+            }
             if let Err(failure) = away.move_in(plan.spawn.namespaces) {
                 fail(live, Phase::Exec, 0, failure);
             }
@@ -131,14 +137,16 @@ fn attempt(
         let _ = rustix::io::read(&read, &mut [0u8; 1]);
     }
     live.gate.set((-1, gate_write.into_raw_fd()));
+    let before = plan.host.len() + plan.joined.len();
+    let held = held.map(|(_, write)| (write, before));
     let mut reports =
-        Reports { from: report_read, child: (pid, pidfd.as_fd()), gate: live.gate.get().1, agent };
+        Reports { from: report_read, child: (pid, pidfd.as_fd()), gate: live.gate.get().1, agent, held };
     let outcome = away
         .come_back()
         .map_err(|f| (Phase::Exec, 0, f))
-        .and_then(|()| perform(&plan.joined, Phase::Joined, plan.host.len(), live, journal, trace))
+        .and_then(|()| perform(&plan.joined, Phase::Joined, plan.host.len(), live, journal, watch))
         .or_else(|broken| reports.blame(broken))
-        .and_then(|()| reports.wait());
+        .and_then(|()| reports.wait(watch));
     let status = process::status(pid);
     // Whoever is killed reports nothing, and the end of its pipe looks like success.
     let outcome = match status {
@@ -169,17 +177,18 @@ fn perform(
     before: usize,
     live: &Live,
     journal: &mut Journal,
-    trace: &mut Trace<'_>,
+    watch: &mut Watch<'_>,
 ) -> Result<(), Broken> {
     for (index, step) in list.iter().enumerate() {
+        watch.before(before + index + 1, live.pid.get()).map_err(|failure| (phase, index, failure))?;
         let noted = journal.note(step);
         noted.map_err(|e| {
             (phase, index, Failure::new(Errno::from_io_error(&e).unwrap_or(Errno::IO), "journal"))
         })?;
-        let start = trace.as_ref().map(|_| Instant::now());
+        let start = watch.is_told().then(Instant::now);
         step.perform(live).map_err(|failure| (phase, index, failure))?;
-        if let (Some(trace), Some(start)) = (trace.as_mut(), start) {
-            trace(before + index + 1, phase, step, start.elapsed());
+        if let (Watch::Told(tell), Some(start)) = (&mut *watch, start) {
+            tell(before + index + 1, phase, step, start.elapsed());
         }
     }
     Ok(())
@@ -191,6 +200,7 @@ fn inside(plan: &Plan, live: &Live, stdio: &Stdio) -> ! {
     process::block_all_signals(false);
     let mut ready = None;
     for (index, step) in plan.inside.iter().enumerate() {
+        watch::turn(live, index);
         if let Step::AwaitStart(_) = step {
             // What can fail is tried before: it is an error of whoever creates the container.
             ready = Some(prepare(plan, live, stdio));
@@ -199,7 +209,10 @@ fn inside(plan: &Plan, live: &Live, stdio: &Stdio) -> ! {
             fail(live, Phase::Inside, index, failure);
         }
     }
-    let ready = ready.unwrap_or_else(|| prepare(plan, live, stdio));
+    let ready = ready.unwrap_or_else(|| {
+        watch::turn(live, plan.inside.len());
+        prepare(plan, live, stdio)
+    });
     let failure = plan.exec.become_program(live, &ready, plan.spawn.keep_fds);
     fail(live, Phase::Exec, 0, failure)
 }
@@ -256,6 +269,14 @@ fn describe(
     failure: Failure,
     undone: std::io::Result<Vec<(Step, Failure)>>,
 ) -> StartError {
+    let left = match undone {
+        Ok(failed) if failed.is_empty() => "all taken back".to_owned(),
+        Ok(failed) => format!("{} steps could not be taken back", failed.len()),
+        Err(e) => format!("the journal could not be replayed: {e}"),
+    };
+    if failure == watch::STOPPED {
+        return StartError { message: format!("'{}' is not started: {left}", plan.name), code: 130 };
+    }
     if phase == Phase::Exec {
         if (phase, index, failure) == report::KILLED {
             let message = format!(
@@ -271,11 +292,6 @@ fn describe(
         .map(Step::shell)
         .map_or_else(Default::default, |s| (s.why.clone(), s.brief()));
     let note = if failure.note.is_empty() { String::new() } else { format!(" ({})", failure.note) };
-    let left = match undone {
-        Ok(failed) if failed.is_empty() => "all taken back".to_owned(),
-        Ok(failed) => format!("{} steps could not be taken back", failed.len()),
-        Err(e) => format!("the journal could not be replayed: {e}"),
-    };
     let message = format!(
         "cannot start '{}': {why}: {}{note}{}\n  step {} of {}: {brief}\n  {left}",
         plan.name,

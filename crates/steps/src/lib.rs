@@ -59,7 +59,7 @@ pub use identity::{BecomeRoot, IdRange, OomScore, OpenProc, WriteIdMaps};
 pub use journal::Journal;
 pub use kernel::mount::Propagation;
 pub use limits::{Limit, RaiseLimits};
-pub use live::{Failure, HAND_OVER, Live, Outcome, REPORT, Slot};
+pub use live::{Failure, HAND_OVER, Live, Outcome, REPORT, Slot, TURN};
 pub use macvlan::{CreateMacvlan, MacvlanMode};
 pub use meet::{Arrive, Await, Expect, Release};
 pub use memory::{Content, MemoryFile};

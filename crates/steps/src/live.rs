@@ -29,12 +29,15 @@ impl From<Errno> for Failure {
     }
 }
 
-/// The size of what the container's side writes into [`Live::report`]. The first byte is a [`crate::Phase`], or
-/// [`HAND_OVER`].
+/// The size of what the container's side writes into [`Live::report`]. The first byte is a [`crate::Phase`],
+/// [`HAND_OVER`] or [`TURN`].
 pub const REPORT: usize = 64;
 
 /// The descriptor of that number, four bytes, is to be taken, and a byte to be sent through the gate then.
 pub const HAND_OVER: u8 = 0xff;
+
+/// The step of that index, four bytes, is next, and waits for a byte through [`Live::turn`].
+pub const TURN: u8 = 0xfe;
 
 /// A numbered place for a descriptor that one step opens and a later one uses. The container inherits those that were
 /// filled before the clone.
@@ -54,6 +57,8 @@ pub struct Live {
     pub gate: Cell<(RawFd, RawFd)>,
     /// The pipe the other way: where the host waits, where the container says that it is there.
     pub back: Cell<(RawFd, RawFd)>,
+    /// The pipe through which a container's side that is held before each of its steps is let on; none where it is not.
+    pub turn: Cell<(RawFd, RawFd)>,
     /// In the container: where it tells that it failed; it closes by itself at the exec.
     pub report: Cell<RawFd>,
     /// The name server's sockets in the container's network, for datagrams and for connections.
@@ -70,6 +75,7 @@ impl Live {
             cwd: Cell::new(-1),
             gate: Cell::new((-1, -1)),
             back: Cell::new((-1, -1)),
+            turn: Cell::new((-1, -1)),
             report: Cell::new(-1),
             names: RefCell::new(None),
             slots: vec![Cell::new(-1); usize::from(slots)].into(),
@@ -121,7 +127,7 @@ impl Drop for Live {
         kernel::process::close_raw(self.home.replace(-1));
         kernel::process::close_raw(self.cwd.replace(-1));
         kernel::process::close_raw(self.report.replace(-1));
-        for pipe in [&self.gate, &self.back] {
+        for pipe in [&self.gate, &self.back, &self.turn] {
             let (read, write) = pipe.replace((-1, -1));
             kernel::process::close_raw(read);
             kernel::process::close_raw(write);

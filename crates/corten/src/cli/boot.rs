@@ -5,9 +5,10 @@ use super::{Context, Failure, Outcome, parse, print, say};
 use clap::Args;
 use engine::StartOptions;
 use std::path::{Path, PathBuf};
+use steps::{Shell, quote};
 
 const BOOT: Shape = Shape {
-    usage: "",
+    usage: "[OPTIONS]",
     about: "Start the containers whose restart policy wants them to run; what the boot unit calls",
     words: (0, 0),
 };
@@ -19,6 +20,8 @@ const UNIT: Shape = Shape {
 
 #[derive(Debug, Args)]
 struct BootArgs {
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -33,11 +36,13 @@ struct UnitArgs {
     /// Where units are [/etc/systemd/system]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
 pub fn boot(context: &Context, words: Vec<String>) -> Outcome {
-    let _args: BootArgs = match parse(context, &BOOT, words) {
+    let args: BootArgs = match parse(context, &BOOT, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
@@ -47,6 +52,12 @@ pub fn boot(context: &Context, words: Vec<String>) -> Outcome {
     // The oldest first: others may need it.
     wanted.reverse();
     let names: Vec<String> = wanted.iter().map(|(container, _)| container.name.clone()).collect();
+    if let Some(form) = args.explain.form()? {
+        for (container, _) in &wanted {
+            print(&crate::explain::show(&engine.plan(container)?, form))?;
+        }
+        return Ok(0);
+    }
     super::seal_for(&engine, &names)?;
     let mut code = 0;
     for (container, _) in &wanted {
@@ -73,7 +84,11 @@ pub fn unit(context: &Context, words: Vec<String>) -> Outcome {
         print(&text)?;
         return Ok(0);
     }
-    let dir = args.dir.unwrap_or_else(|| "/etc/systemd/system".into());
+    let dir = args.dir.clone().unwrap_or_else(|| "/etc/systemd/system".into());
+    let acts = || Ok(unit_by_hand(&dir, &text, args.remove));
+    if let Some(outcome) = args.explain.instead("corten system boot-unit", acts) {
+        return outcome;
+    }
     if !dir.is_dir() {
         return Err(Failure::new(format!(
             "there is no directory '{}': where systemd does not run, let the system call 'corten system boot' when it starts",
@@ -98,6 +113,23 @@ pub fn unit(context: &Context, words: Vec<String>) -> Outcome {
     }
     print(&format!("{}\n", path.display()))?;
     Ok(0)
+}
+
+fn unit_by_hand(dir: &Path, text: &str, remove: bool) -> Vec<Shell> {
+    let word = |path: &Path| quote(&path.display().to_string());
+    let (path, wants) = (word(&dir.join(NAME)), word(&dir.join("multi-user.target.wants")));
+    if remove {
+        let line = format!("rm -f {wants}/{NAME} {path}");
+        return vec![Shell::exact(line, "systemd knows no such unit any more", "systemd.unit(5)")];
+    }
+    vec![
+        Shell::exact(format!("cat >{path} <<'UNIT'\n{text}UNIT"), "the unit", "systemd.service(5)"),
+        Shell::exact(
+            format!("mkdir -p {wants}; ln -sf ../{NAME} {wants}/"),
+            "it is started with the machine",
+            "systemctl(1)",
+        ),
+    ]
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Failure {

@@ -18,6 +18,8 @@ struct ExportArgs {
     /// The archive; without it, standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -28,6 +30,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let name = args.words.first().map_or("", String::as_str);
     let engine = context.engine()?;
+    let acts = || Ok(engine.export_by_hand(&engine.find(name)?, args.output.as_deref())?);
+    if let Some(outcome) = args.explain.instead(&format!("corten export {name}"), acts) {
+        return outcome;
+    }
     super::seal_for(&engine, &args.words)?;
     let container = engine.find(name)?;
     let done = match args.output.as_deref() {

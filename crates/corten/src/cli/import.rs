@@ -25,6 +25,8 @@ struct ImportArgs {
     /// What the image is for (linux/amd64)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -35,6 +37,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let (source, name) = (args.words.first().map_or("-", String::as_str), args.words.get(1));
     let name = name.map(|name| new_name(name)).transpose()?;
+    let acts = || Ok(context.engine()?.import_by_hand(source, name.as_ref()));
+    if let Some(outcome) = args.explain.instead(&format!("corten import {}", args.words.join(" ")), acts) {
+        return outcome;
+    }
     let mut config = RunConfig::default();
     image::change::apply(&mut config, &args.change)?;
     let platform = args.platform.as_deref().map(image::platform::Platform::parse).transpose()?;

@@ -6,6 +6,7 @@ use clap::Args;
 use image::registry::{self, Client, Secret};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, Read};
+use steps::{Shell, quote};
 
 const LOGIN: Shape = Shape {
     usage: "[OPTIONS] [SERVER]",
@@ -28,11 +29,15 @@ struct LoginArgs {
     /// The user's name
     #[arg(short, long, value_name = "NAME")]
     username: Option<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 struct LogoutArgs {
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -47,6 +52,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     }
     if args.password_stdin && args.username.as_deref().unwrap_or_default().is_empty() {
         return Err(Failure::new("must provide --username with --password-stdin"));
+    }
+    let acts = || login_by_hand(&host, args.username.as_deref());
+    if let Some(outcome) = args.explain.instead(&format!("corten login {host}"), acts) {
+        return outcome;
     }
     let client = Client::new()?;
     let password = match (args.password, args.password_stdin) {
@@ -80,6 +89,9 @@ pub fn logout(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let host = registry::server(args.words.first().map(String::as_str))?;
+    if let Some(outcome) = args.explain.instead(&format!("corten logout {host}"), || logout_by_hand(&host)) {
+        return outcome;
+    }
     let client = Client::new()?;
     if registry::logout(&client, &host)? {
         print(&format!("Removing login credentials for {host}\n"))?;
@@ -87,6 +99,56 @@ pub fn logout(context: &Context, words: Vec<String>) -> Outcome {
         print(&format!("Not logged in to {host}\n"))?;
     }
     Ok(0)
+}
+
+/// Where they are kept, and the host's name there.
+fn kept(host: &str) -> Result<(Vec<String>, String), Failure> {
+    let files = Client::new()?.credentials.files;
+    let files = files.iter().map(|file| quote(&file.display().to_string())).collect();
+    Ok((files, if host == "docker.io" { "https://index.docker.io/v1/" } else { host }.to_owned()))
+}
+
+fn login_by_hand(host: &str, user: Option<&str>) -> Result<Vec<Shell>, Failure> {
+    let (files, name) = kept(host)?;
+    let server = if host == "docker.io" { "registry-1.docker.io" } else { host };
+    let user = quote(user.unwrap_or("USER"));
+    let file = files.first().cloned().unwrap_or_default();
+    let entry = quote(&format!(".auths[\"{name}\"].auth = $auth"));
+    Ok(vec![
+        Shell::exact(format!("read -rsp 'Password: ' PASSWORD"), "what nobody else may see", "bash(1)"),
+        Shell::exact(
+            format!(
+                "curl -sSf -u {user}:\"$PASSWORD\" {} >/dev/null",
+                quote(&format!("https://{server}/v2/"))
+            ),
+            "the registry says whether it knows you",
+            "curl(1)",
+        )
+        .near("where the registry names a place that gives tokens, it is asked there"),
+        Shell::lines(
+            vec![
+                format!("AUTH=$(printf %s {user}:\"$PASSWORD\" | base64 -w 0)"),
+                format!("[ -e {file} ] || install -D -m 0600 <(echo '{{}}') {file}"),
+                format!("jq --arg auth \"$AUTH\" {entry} {file} >{file}.new && mv {file}.new {file}"),
+            ],
+            "kept for the next time: not encrypted, for you alone to read",
+            "containers-auth.json(5)",
+        )
+        .near("a credential helper gets it instead, where that file names one"),
+    ])
+}
+
+fn logout_by_hand(host: &str) -> Result<Vec<Shell>, Failure> {
+    let (files, name) = kept(host)?;
+    let gone = quote(&format!("del(.auths[\"{name}\"])"));
+    let line = |file: &String| {
+        format!("[ ! -e {file} ] || {{ jq {gone} {file} >{file}.new && mv {file}.new {file}; }}")
+    };
+    let lines = files.iter().map(line).collect();
+    Ok(vec![
+        Shell::lines(lines, "it is forgotten, in each file that may know it", "containers-auth.json(5)")
+            .near("a credential helper is told to, where a file names one"),
+    ])
 }
 
 /// Control-C.

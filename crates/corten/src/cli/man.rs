@@ -7,13 +7,15 @@ use std::fmt::Write;
 use std::path::Path;
 
 const SHAPE: Shape = Shape {
-    usage: "DIR",
+    usage: "[OPTIONS] DIR",
     about: "Write the manual pages of all commands into a directory, for man -M or /usr/local/share/man/man1",
     words: (1, 1),
 };
 
 #[derive(Debug, Args)]
 struct ManArgs {
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -23,6 +25,17 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let dir = Path::new(args.words.first().map_or(".", String::as_str));
+    let acts = || {
+        let word = steps::quote(&dir.display().to_string());
+        let made = steps::Shell::exact(format!("mkdir -p {word}"), "where the pages go", "mkdir(1)");
+        let page = |(name, _): (String, String)| {
+            steps::Shell::comment(format!("{word}/{name}.1 is written: what '--help' says"), "groff_man(7)")
+        };
+        Ok(std::iter::once(made).chain(pages().into_iter().map(page)).collect())
+    };
+    if let Some(outcome) = args.explain.instead("corten man", acts) {
+        return outcome;
+    }
     let failed = |path: &Path, e: std::io::Error| {
         Failure::new(format!("cannot write '{}': {}", path.display(), super::io_words(&e)))
     };

@@ -52,6 +52,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "detach-keys",
             "trace",
             "step",
+            "yes",
             "verify",
         ],
     ),

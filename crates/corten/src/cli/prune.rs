@@ -16,6 +16,8 @@ pub struct PruneArgs {
     /// Don't ask
     #[arg(short, long)]
     pub force: bool,
+    #[command(flatten)]
+    pub explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 

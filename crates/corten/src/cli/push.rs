@@ -19,6 +19,8 @@ struct PushArgs {
     /// The platform that the image must be for (linux/arm64)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -32,11 +34,18 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         return Err(Failure::new("cannot push a digest reference"));
     }
     let engine = context.engine()?;
-    let client = Client::new()?;
     let names = match args.common.repository(&reference)? {
         Some(repository) => every_tag(&engine, repository)?,
         None => vec![reference.tagged()],
     };
+    let acts = || {
+        let each = names.iter().map(|name| engine.push_by_hand(name)).collect::<engine::Result<Vec<_>>>();
+        Ok(each?.concat())
+    };
+    if let Some(outcome) = args.explain.instead(&format!("corten push {}", args.words[0]), acts) {
+        return outcome;
+    }
+    let client = Client::new()?;
     for name in &names {
         check_platform(&engine, &name.familiar(), args.platform.as_deref())?;
         push(&engine, &client, name, args.common.quiet)?;

@@ -2,6 +2,7 @@
 
 use super::args::Shape;
 use super::{ContainerArgs, Context, ENGINE, Failure, Outcome, parse, print, say};
+use crate::step::{StepArgs, is_stopped};
 use crate::{explain, resolve};
 use clap::Args;
 use engine::attach::{AttachEnd, AttachError, AttachOptions, DetachKeys};
@@ -27,6 +28,8 @@ pub struct RunArgs {
     /// Print each step and its time while it is done
     #[arg(long)]
     trace: bool,
+    #[command(flatten)]
+    step: StepArgs,
     /// Pass signals to the program
     #[arg(long, action = clap::ArgAction::Set, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value = "true", value_parser = super::args::go_bool)]
@@ -47,6 +50,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     if args.detach && args.container.attaches_output() {
         return Err(Failure::flag("conflicting options: cannot specify both --attach and --detach"));
     }
+    args.step.check()?;
     let form = args.explain.as_deref().map(explain::Form::parse).transpose().map_err(Failure::flag)?;
     let engine = context.engine().map_err(engine_failed)?;
     // What is only told changes nothing.
@@ -74,20 +78,27 @@ fn run(engine: &Engine, args: &RunArgs, settings: Settings) -> Outcome {
         });
     }
     let detach_keys = detach_keys(args.detach_keys.as_deref())?;
+    let shared = !args.step.step || engine.is_up()?;
     let cid_file = args.container.cidfile.as_deref().map(CidFile::claim).transpose()?;
     let container = engine.create(settings, args.container.name.as_deref()).map_err(engine_failed)?;
     if let Some(file) = cid_file {
         file.write(&container.id)?;
     }
     let options = StartOptions { attach: !args.detach, trace: args.trace };
-    let started = match engine.start(&container, options) {
+    let started = match args.step.start(engine, &container, options) {
         Ok(started) => started,
-        Err(error) => {
+        Err(failure) => {
             // As with Docker, what could not be started stays for `inspect`, unless it was to be removed.
-            if auto_remove {
+            let stopped = is_stopped(&failure);
+            if auto_remove || stopped {
                 let _ = engine.remove(&container, true, true);
             }
-            return Err(engine_failed(error));
+            if stopped {
+                let _ = args.container.cidfile.as_ref().map(std::fs::remove_file);
+                // What containers share was made for this one.
+                let _ = if shared { Ok(()) } else { engine.down() };
+            }
+            return Err(engine_failed(failure));
         }
     };
     let Some(connection) = started.connection else {

@@ -34,6 +34,8 @@ struct SaveArgs {
     /// The platform that the images must be for (linux/arm64)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -45,6 +47,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let engine = context.engine()?;
     for name in &args.words {
         check_platform(&engine, name, args.platform.as_deref())?;
+    }
+    let acts = || Ok(engine.save_by_hand(&args.words, args.output.as_deref())?);
+    if let Some(outcome) = args.explain.instead(&format!("corten save {}", args.words.join(" ")), acts) {
+        return outcome;
     }
     write_to(args.output.as_deref(), "save", |out| {
         Ok(engine.images().save(&args.words, args.format, out)?)

@@ -28,6 +28,8 @@ struct StartArgs {
     #[arg(long)]
     trace: bool,
     #[command(flatten)]
+    step: crate::step::StepArgs,
+    #[command(flatten)]
     explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
@@ -37,6 +39,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
+    args.step.check()?;
     let engine = context.engine()?;
     if let Some(form) = args.explain.form()? {
         for name in &args.words {
@@ -57,7 +60,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             // As in Docker, starting what runs is no mistake.
             let runs = |s| matches!(s, engine::State::Running { .. } | engine::State::Restarting { .. });
             if !runs(engine.state(&container)?) {
-                engine.start(&container, options())?;
+                args.step.start(&engine, &container, options())?;
             }
             Ok(())
         });
@@ -72,8 +75,8 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         sig_proxy: true,
         detach_keys: detach_keys(args.detach_keys.as_deref())?,
     };
-    let started =
-        engine.start(&container, StartOptions { attach: true, trace: args.trace }).map_err(engine_failed)?;
+    let start = StartOptions { attach: true, trace: args.trace };
+    let started = args.step.start(&engine, &container, start).map_err(engine_failed)?;
     match started.connection {
         Some(connection) => attached(&engine, &container, connection.run(&options)),
         None => Ok(0),

@@ -9,14 +9,16 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 const DOWN: Shape = Shape {
-    usage: "",
+    usage: "[OPTIONS]",
     about: "Remove the bridge, the firewall table and the cgroup that containers share, when no container is left",
     words: (0, 0),
 };
 const INFO: Shape = Shape { usage: "[OPTIONS]", about: "Show what the engine uses and holds", words: (0, 0) };
 
 #[derive(Debug, Args)]
-struct NoArgs {
+struct DownArgs {
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -29,11 +31,15 @@ struct InfoArgs {
 }
 
 pub fn down(context: &Context, words: Vec<String>) -> Outcome {
-    let _args: NoArgs = match parse(context, &DOWN, words) {
+    let args: DownArgs = match parse(context, &DOWN, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
-    context.engine()?.down()?;
+    let engine = context.engine()?;
+    if let Some(outcome) = args.explain.instead("corten system down", || Ok(engine.down_by_hand()?)) {
+        return outcome;
+    }
+    engine.down()?;
     Ok(0)
 }
 

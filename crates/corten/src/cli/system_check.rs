@@ -19,6 +19,8 @@ struct CheckArgs {
     /// Print nothing but faults
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -27,7 +29,12 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
-    let checked = context.engine()?.check(args.repair)?;
+    let engine = context.engine()?;
+    let acts = || Ok(engine.check_by_hand(args.repair));
+    if let Some(outcome) = args.explain.instead("corten system check", acts) {
+        return outcome;
+    }
+    let checked = engine.check(args.repair)?;
     let faults: Vec<_> = checked.store.faults.iter().chain(&checked.faults).collect();
     let left = faults.iter().filter(|f| f.repaired.is_none()).count();
     let mut text = String::new();

@@ -32,8 +32,20 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let filters = prune::Filters::parse(typed)?;
     let of_images = filter::Filters::parse(typed, filter::PRUNE, &[])?;
     let of_volumes = volume::ls::Filters::parse(typed, volume::ls::PRUNE_KEYS);
-    args.prune.ask(context, &warning(args.all, args.volumes))?;
     let engine = context.engine()?;
+    let acts = || {
+        let mut all = container_prune::by_hand(&engine, &filters)?;
+        all.extend(network::prune::by_hand(&engine, &filters)?);
+        if let (true, Ok(filters)) = (args.volumes, &of_volumes) {
+            all.extend(volume::prune::by_hand(&engine, filters, false)?);
+        }
+        all.extend(image_prune::by_hand(&engine, &of_images, args.all)?);
+        Ok(all)
+    };
+    if let Some(outcome) = args.prune.explain.instead("corten system prune", acts) {
+        return outcome;
+    }
+    args.prune.ask(context, &warning(args.all, args.volumes))?;
     let mut text = String::new();
     let mut list = |what: &str, removed: &[String]| {
         if !removed.is_empty() {

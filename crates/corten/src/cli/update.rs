@@ -110,9 +110,8 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         if !come.is_empty() || !gone.is_empty() {
             all.push(engine.ports_by_hand(&container, &come, &gone)?);
         }
-        if edited {
-            let why = "mounts, environment and labels are noted in its config.json; mounts come to a running one as in a start";
-            all.push(steps::Shell::comment(why, "move_mount(2)"));
+        if let Some(edits) = &edits {
+            all.extend(engine.edit_by_hand(&container, edits)?);
         }
         Ok(all)
     };

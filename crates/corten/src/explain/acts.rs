@@ -83,3 +83,78 @@ pub fn as_json(shells: &[Shell]) -> Vec<Value> {
     };
     shells.iter().enumerate().map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::every_command;
+
+    /// Those that only look, or ask; and those whose work is to show and to do at once what is done by hand.
+    const LOOK: &[&str] = &[
+        "attach",
+        "cgroup tree",
+        "compare",
+        "completion",
+        "container attach",
+        "container diff",
+        "container inspect",
+        "container logs",
+        "container ls",
+        "container port",
+        "container stats",
+        "container top",
+        "container wait",
+        "diff",
+        "events",
+        "explain",
+        "history",
+        "image history",
+        "image inspect",
+        "image ls",
+        "image tree",
+        "images",
+        "info",
+        "inspect",
+        "lab",
+        "layers",
+        "logs",
+        "manifest inspect",
+        "map",
+        "network inspect",
+        "network ls",
+        "ns ls",
+        "port",
+        "ps",
+        "search",
+        "stats",
+        "system df",
+        "system events",
+        "system info",
+        "system ui",
+        "top",
+        "ui",
+        "version",
+        "volume inspect",
+        "volume ls",
+        "wait",
+        "why denied",
+        "why exited",
+        "why port",
+        "why slow",
+    ];
+
+    #[test]
+    fn every_command_that_changes_something_says_how() {
+        let mut looks = Vec::new();
+        for (name, definition) in every_command() {
+            let long = |wanted: &str| definition.flags.get_arguments().any(|a| a.get_long() == Some(wanted));
+            match (long("explain"), LOOK.contains(&name.as_str())) {
+                (true, true) => panic!("'{name}' has --explain: it is no command that only looks"),
+                (false, false) => panic!("'{name}' changes something and has no --explain"),
+                (false, true) => looks.push(name),
+                (true, false) => {}
+            }
+        }
+        // Nobody is excused who is not there.
+        assert_eq!(looks.len(), LOOK.len(), "{looks:?}");
+    }
+}

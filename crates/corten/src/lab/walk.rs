@@ -1,15 +1,15 @@
 //! The way through a chapter: say, wait, do, show, check; and take everything away, however it ends.
 
 use super::measure::measure;
+use super::page::{self, Answer};
 use super::shell::Shell;
 use super::{Chapter, Step};
 use crate::cli::{Failure, Outcome, print};
 use crate::map::printable;
 use kernel::process::{self, Side};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 use std::collections::BTreeSet;
-use std::io::BufRead;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -100,12 +100,9 @@ fn lesson(chapter: &Chapter, shell: &Shell, yes: bool) -> Result<(), Failure> {
     let count = chapter.steps.len();
     print(&format!("== {}: {} ==\n\n", chapter.name, chapter.about))?;
     for (number, step) in chapter.steps.iter().enumerate() {
-        print(&format!("{}/{count}  {}\n\n", number + 1, step.say.replace('\n', "\n     ")))?;
-        for line in step.run.lines() {
-            // As a shell shows the second line of what it has begun.
-            let goes_on = line.starts_with(' ') || line == "done";
-            print(&format!("     {} {line}\n", if goes_on { '>' } else { '$' }))?;
-        }
+        page::heading(&format!("{}/{count}", number + 1), step.say)?;
+        let goes_on = |line: &str| line.starts_with(' ') || line == "done";
+        page::commands(step.run.lines().map(|line| (goes_on(line), line)))?;
         one(step, shell, yes)?;
     }
     print(&format!("{}\n", chapter.end))
@@ -166,26 +163,11 @@ fn wait(step: &Step, shell: &Shell) -> Result<bool, Failure> {
     // What holds already says nothing.
     let watch = !step.check.is_empty() && !shell.succeeds(step.check);
     let hint = if watch { ", or type it in another terminal" } else { "" };
-    print(&format!("\n     [Enter] runs it{hint}; q ends the lesson "))?;
-    loop {
-        let stdin = std::io::stdin();
-        let mut waits = [PollFd::new(&stdin, PollFlags::IN)];
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        match poll(&mut waits, Some(&second)) {
-            Ok(0) if watch && shell.succeeds(step.check) => {
-                print("\n")?;
-                return Ok(true);
-            }
-            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
-            Ok(_) => {}
-            Err(error) => return Err(Failure::new(format!("cannot wait for Enter: {error}"))),
-        }
-        let mut line = String::new();
-        let count = stdin.lock().read_line(&mut line)?;
-        if count == 0 || line.trim() == "q" {
-            return Err(Failure { code: 130, message: String::new(), usage: false });
-        }
-        return Ok(false);
+    let holds = || shell.succeeds(step.check);
+    let done: Option<&dyn Fn() -> bool> = if watch { Some(&holds) } else { None };
+    match page::ask(&format!("[Enter] runs it{hint}; q ends the lesson"), None, done)? {
+        Answer::Quit => Err(Failure { code: 130, message: String::new(), usage: false }),
+        answer => Ok(answer == Answer::Done),
     }
 }
 
@@ -197,11 +179,7 @@ fn lines(shell: &Shell, show: &str) -> Vec<String> {
 fn changes(step: &Step, before: &[String], after: &[String]) -> Result<(), Failure> {
     let (old, new): (BTreeSet<&String>, BTreeSet<&String>) =
         (before.iter().collect(), after.iter().collect());
-    let gone = before.iter().filter(|line| !new.contains(line)).map(|line| format!("     - {line}\n"));
-    let come = after.iter().filter(|line| !old.contains(line)).map(|line| format!("     + {line}\n"));
-    let all: String = gone.chain(come).collect();
-    if all.is_empty() {
-        return Ok(());
-    }
-    print(&format!("\n     what has changed ({}):\n{all}", step.show))
+    let gone: Vec<String> = before.iter().filter(|line| !new.contains(line)).cloned().collect();
+    let come: Vec<String> = after.iter().filter(|line| !old.contains(line)).cloned().collect();
+    page::changes(step.show, &gone, &come)
 }

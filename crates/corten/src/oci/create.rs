@@ -137,9 +137,9 @@ pub fn make(
     let mut told = |number: usize, _: steps::Phase, step: &steps::Step, time: std::time::Duration| {
         eprintln!("{number:>4} {:>7.3} ms  {}", time.as_secs_f64() * 1e3, step.shell().brief());
     };
-    let trace: runtime::Trace<'_> = if args.trace { Some(&mut told) } else { None };
+    let watch = if args.trace { runtime::Watch::Told(&mut told) } else { runtime::Watch::Nobody };
     let (record, mut launched) =
-        oci::create(&context.containers, bundle, &create(context, args, wait), stdio, trace, &|line| {
+        oci::create(&context.containers, bundle, &create(context, args, wait), stdio, watch, &|line| {
             context.warn(line)
         })?;
     let given = (|| {

@@ -322,7 +322,7 @@ fn network(pid: i32, facts: &mut Facts) -> io::Result<()> {
 
 /// Links, addresses and routes of the network namespace that we are in. What the kernel gives a link for itself, some time
 /// after it is up, is left out.
-fn links(facts: &mut Facts) -> io::Result<()> {
+pub(crate) fn links(facts: &mut Facts) -> io::Result<()> {
     let failed = |e: kernel::netlink::Failure| io::Error::from(e.errno);
     let local = |address: &std::net::IpAddr| match address {
         std::net::IpAddr::V6(address) => address.is_unicast_link_local() || address.is_multicast(),

@@ -84,10 +84,10 @@ pub fn pairs(left: Vec<Fact>, right: Vec<Fact>) -> Vec<Pair> {
     pairs
 }
 
-pub(super) struct Facts(pub(super) Vec<Fact>);
+pub(crate) struct Facts(pub(crate) Vec<Fact>);
 
 impl Facts {
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         group: &'static str,
         name: impl Into<String>,
@@ -98,7 +98,7 @@ impl Facts {
     }
 
     /// One of several of that name.
-    pub(super) fn add_again(&mut self, group: &'static str, name: &str, value: String, by_hand: &str) {
+    pub(crate) fn add_again(&mut self, group: &'static str, name: &str, value: String, by_hand: &str) {
         let mut name = name.to_owned();
         while self.0.iter().any(|fact| fact.group == group && fact.name == name) {
             name.push_str(" (again)");

@@ -4,49 +4,65 @@ use super::plugs;
 use crate::{Container, Engine, Error, Result, State};
 use kernel::netlink::{Batch, Socket, dump, namespace, route};
 use network::{Driver, Network, Rest};
-use steps::{Live, Publish, Step};
+use steps::{Live, Publish, Shell, Step};
 
 impl Engine {
     /// Makes everything be there again that running containers and networks need of the host.
     pub fn reload_networks(&self) -> Result<()> {
+        let live = Live::new(0);
+        let running = self.running_containers()?;
+        for step in self.reload_steps(&running)? {
+            step.perform(&live)
+                .map_err(|failure| Error::io("cannot perform", step.shell().brief(), failure.errno))?;
+        }
+        running.iter().try_for_each(|container| self.replug(container))
+    }
+
+    /// The same as commands.
+    pub fn reload_networks_by_hand(&self) -> Result<Vec<Shell>> {
+        let running = self.running_containers()?;
+        let mut all: Vec<Shell> = self.reload_steps(&running)?.iter().map(Step::shell).collect();
+        for container in &running {
+            let held = self.hold(container)?;
+            for plug in plugs(container, &held).iter().filter(|p| p.network.driver == Driver::Bridge) {
+                let link = format!("cable of {} is plugged in, if it is not", container.name);
+                let line = format!("ip link set LINK master {}", plug.network.link);
+                all.push(Shell::comment(format!("the {link}: {line}"), "ip-link(8)"));
+            }
+        }
+        Ok(all)
+    }
+
+    fn running_containers(&self) -> Result<Vec<Container>> {
+        let all = self.list()?.into_iter();
+        let running = all.filter(|(_, state)| matches!(state, State::Running { .. }));
+        Ok(running.map(|(container, _)| container).collect())
+    }
+
+    fn reload_steps(&self, running: &[Container]) -> Result<Vec<Step>> {
         let all = self.networks().list()?;
-        let running: Vec<Container> = self
-            .list()?
-            .into_iter()
-            .filter(|(_, state)| matches!(state, State::Running { .. }))
-            .map(|(container, _)| container)
-            .collect();
         let used = |network: &&Network| {
             let has_user = running.iter().any(|c| c.endpoints.iter().any(|e| e.network == network.name));
             // The default network's bridge is made when it is needed first.
             network.driver == Driver::Bridge && (has_user || !network.is_default())
         };
         let bridges: Vec<&Network> = all.iter().filter(used).collect();
+        let mut steps = Vec::new();
         if bridges.is_empty() {
-            return Ok(());
+            return Ok(steps);
         }
-        let live = Live::new(0);
-        let perform = |step: &Step| {
-            let failed =
-                |failure: steps::Failure| Error::io("cannot perform", step.shell().brief(), failure.errno);
-            step.perform(&live).map_err(failed)
-        };
         for network in &bridges {
-            network::attach::bridge(network).iter().try_for_each(perform)?;
+            steps.extend(network::attach::bridge(network));
         }
-        network::attach::forwarding(&bridges).iter().try_for_each(perform)?;
+        steps.extend(network::attach::forwarding(&bridges));
         let Rest { forwards, .. } = self.rest("")?;
-        perform(
-            &network::firewall::ensure(&bridges, &Rest { networks: Vec::new(), forwards: forwards.clone() })
-                .into(),
-        )?;
-        for network in &bridges {
-            perform(&steps::LetThrough { link: network.link.as_str().into() }.into())?;
-        }
+        let rest = Rest { networks: Vec::new(), forwards: forwards.clone() };
+        steps.push(network::firewall::ensure(&bridges, &rest).into());
+        steps.extend(bridges.iter().map(|n| steps::LetThrough { link: n.link.as_str().into() }.into()));
         if !forwards.is_empty() {
-            perform(&Publish { table: bridges[0].table.as_str().into(), ports: forwards }.into())?;
+            steps.push(Publish { table: bridges[0].table.as_str().into(), ports: forwards }.into());
         }
-        running.iter().try_for_each(|container| self.replug(container))
+        Ok(steps)
     }
 
     /// Plugs a container's cables into its bridges again: a bridge that was deleted has let them go.

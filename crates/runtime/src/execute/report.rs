@@ -1,11 +1,11 @@
 //! What the container's side tells the host's: that it failed, and with what; that it has a descriptor to pass on; and,
 //! by the end of the pipe, that its program runs.
 
-use super::Broken;
+use super::{Broken, Watch};
 use kernel::process;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
-use steps::{Failure, HAND_OVER, Live, Phase, REPORT};
+use steps::{Failure, HAND_OVER, Live, Phase, REPORT, TURN};
 
 /// Told of the process (as this one sees it) and the listener of its seccomp filter, which is to go to whoever answers
 /// system calls for the container, before the process waits for an answer.
@@ -35,26 +35,51 @@ pub(crate) struct Reports<'c, 'a> {
     /// Where a process is told that its descriptor was taken.
     pub gate: RawFd,
     pub agent: Agent<'a>,
+    /// Where a process that is held before each of its steps is let on, and how many steps there are before its first.
+    pub held: Option<(OwnedFd, usize)>,
+}
+
+/// What the container's side says, apart from its end.
+enum Word {
+    /// The number of a descriptor to pass on.
+    Descriptor(RawFd),
+    /// The step of its list, from 0, that it would do next.
+    Turn(usize),
 }
 
 impl Reports<'_, '_> {
     /// Waits until the program runs (the pipe closes at the exec) or a failure is told.
-    pub fn wait(&mut self) -> Result<(), Broken> {
-        while let Some(number) = next(self.from.as_fd())? {
-            self.pass_on(number).map_err(|failure| (Phase::Exec, 0, failure))?;
+    pub fn wait(&mut self, watch: &mut Watch<'_>) -> Result<(), Broken> {
+        while let Some(word) = next(self.from.as_fd())? {
+            let done = match word {
+                Word::Descriptor(number) => self.pass_on(number),
+                Word::Turn(index) => self.let_on(index, watch),
+            };
+            done.map_err(|failure| (Phase::Exec, 0, failure))?;
         }
+        Ok(())
+    }
+
+    fn let_on(&self, index: usize, watch: &mut Watch<'_>) -> Result<(), Failure> {
+        let Some((gate, before)) = &self.held else { return Err(Errno::PROTO.into()) };
+        watch.before(before + index + 1, self.child.0)?;
+        rustix::io::write(gate, &[1])?;
         Ok(())
     }
 
     /// A joined step that failed because the container's side had failed before: that one is to be named.
     pub fn blame(&mut self, broken: Broken) -> Result<(), Broken> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        if self.held.is_some() {
+            // It has done nothing yet.
+            return Err(broken);
+        }
         let dies = process::status(self.child.0).is_some_and(|status| status.ended_unborn);
         let mut fds = [PollFd::new(&self.from, PollFlags::IN)];
         // A process that is about to end soon closes its end.
         let patience = Timespec { tv_sec: if dies { 5 } else { 0 }, tv_nsec: 0 };
         match poll(&mut fds, Some(&patience)) {
-            Ok(1) => self.wait().and(Err(KILLED)),
+            Ok(1) => self.wait(&mut Watch::Nobody).and(Err(KILLED)),
             _ => Err(broken),
         }
     }
@@ -79,8 +104,8 @@ pub(crate) fn report(from: BorrowedFd<'_>) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The number of a descriptor to pass on; `None` when the program runs.
-fn next(from: BorrowedFd<'_>) -> Result<Option<RawFd>, Broken> {
+/// `None` when the program runs.
+fn next(from: BorrowedFd<'_>) -> Result<Option<Word>, Broken> {
     let mut bytes = [0u8; REPORT];
     let n = loop {
         match rustix::io::read(from, &mut bytes) {
@@ -90,7 +115,8 @@ fn next(from: BorrowedFd<'_>) -> Result<Option<RawFd>, Broken> {
     };
     match bytes[0] {
         _ if n == 0 => Ok(None),
-        HAND_OVER => Ok(Some(i32::from_ne_bytes(number(&bytes, 1)))),
+        HAND_OVER => Ok(Some(Word::Descriptor(i32::from_ne_bytes(number(&bytes, 1))))),
+        TURN => Ok(Some(Word::Turn(u32::from_ne_bytes(number(&bytes, 1)) as usize))),
         phase => Err(failure(phase, &bytes)),
     }
 }

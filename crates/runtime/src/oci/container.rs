@@ -4,7 +4,7 @@ use super::hooks::{self, Point, Told};
 use super::record::{Containers, Record, Status};
 use super::{Bundle, Error, Options, Result, config};
 use crate::group::{self, Unit};
-use crate::{GroupPaths, Host, Launched, Resources, Stdio, Trace, launch, plan};
+use crate::{GroupPaths, Host, Launched, Resources, Stdio, Watch, launch, plan};
 use kernel::process::{self, Side};
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -42,11 +42,11 @@ pub fn create(
     bundle: &Bundle,
     create: &Create,
     stdio: Stdio,
-    trace: Trace<'_>,
+    watch: Watch<'_>,
     warn: Warn<'_>,
 ) -> Result<(Record, Launched)> {
     let dir = containers.claim(&create.id)?;
-    let made = made(containers, bundle, create, stdio, trace, warn);
+    let made = made(containers, bundle, create, stdio, watch, warn);
     if made.is_err() {
         let _ = Journal::replay(&dir.join("journal"));
         let _ = std::fs::remove_dir_all(&dir);
@@ -112,7 +112,7 @@ fn made(
     bundle: &Bundle,
     create: &Create,
     stdio: Stdio,
-    trace: Trace<'_>,
+    watch: Watch<'_>,
     warn: Warn<'_>,
 ) -> Result<(Record, Launched)> {
     let Prepared { mut record, plan, listener, warnings } = prepare(containers, bundle, create)?;
@@ -135,7 +135,7 @@ fn made(
         None => Ok(()),
     };
     let agent: crate::Agent<'_> = if listener.is_some() { Some(&mut announce) } else { None };
-    let launched = launch(&plan, &mut journal, stdio, trace, agent).inspect_err(|_| {
+    let launched = launch(&plan, &mut journal, stdio, watch, agent).inspect_err(|_| {
         stopped(bundle.config.hooks.as_ref(), &record, warn);
     })?;
     record.pid = launched.pid;

@@ -7,6 +7,7 @@ use super::super::{Context, Failure, Outcome, parse, say};
 use super::ls::{Filters, PRUNE_KEYS};
 use clap::Args;
 use engine::{Engine, Error, Event};
+use steps::Shell;
 
 const SHAPE: Shape =
     Shape { usage: "[OPTIONS]", about: "Remove volumes that no container has", words: (0, 0) };
@@ -22,6 +23,8 @@ struct PruneArgs {
     /// Don't ask
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -32,6 +35,11 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let filters = Filters::parse(&args.filter, PRUNE_KEYS).map_err(Failure::flag)?;
     let all = args.all || filters.all();
+    let engine = context.engine()?;
+    let acts = || by_hand(&engine, &filters, all);
+    if let Some(outcome) = args.explain.instead("corten volume prune", acts) {
+        return outcome;
+    }
     if !args.force {
         let kind = if all { "" } else { "anonymous " };
         confirm(
@@ -39,9 +47,20 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             &format!("This will remove {kind}local volumes not used by at least one container."),
         )?;
     }
-    let (removed, bytes) = prune(&context.engine()?, &filters, all)?;
+    let (removed, bytes) = prune(&engine, &filters, all)?;
     report("Volumes", &removed, bytes)?;
     Ok(0)
+}
+
+pub fn by_hand(engine: &Engine, filters: &Filters, all: bool) -> Result<Vec<Shell>, Failure> {
+    let mut shells = Vec::new();
+    for volume in filters.keep(engine)?.into_iter().filter(|volume| all || volume.anonymous) {
+        match engine.remove_volume_by_hand(&volume.name) {
+            Err(Error::VolumeInUse { .. } | Error::NoSuchVolume(_)) => {}
+            other => shells.extend(other?),
+        }
+    }
+    Ok(shells)
 }
 
 /// The names of those that were removed (without `all`, anonymous ones), and the bytes that they had.

@@ -14,7 +14,7 @@ const EXPORT: Shape = Shape {
     words: (1, 1),
 };
 const IMPORT: Shape = Shape {
-    usage: "VOLUME [FILE|-]",
+    usage: "[OPTIONS] VOLUME [FILE|-]",
     about: "Unpack a tar archive, compressed or not, into a volume, which is made when it is not there",
     words: (1, 2),
 };
@@ -24,11 +24,15 @@ struct ExportArgs {
     /// The archive; without it, standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<String>,
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 struct ImportArgs {
+    #[command(flatten)]
+    explain: crate::explain::ExplainArg,
     words: Vec<String>,
 }
 
@@ -39,6 +43,10 @@ pub fn export(context: &Context, words: Vec<String>) -> Outcome {
     };
     let engine = context.engine()?;
     let volume = engine.volume(args.words.first().map_or("", String::as_str))?;
+    let acts = || Ok(engine.export_volume_by_hand(&volume, args.output.as_deref()));
+    if let Some(outcome) = args.explain.instead(&format!("corten volume export {}", volume.name), acts) {
+        return outcome;
+    }
     match args.output.as_deref() {
         None | Some("-") if stdout().is_terminal() => {
             Err(Failure::new("cowardly refusing to export to a terminal: use the -o flag or redirect"))
@@ -61,6 +69,11 @@ pub fn import(context: &Context, words: Vec<String>) -> Outcome {
     };
     let name = args.words.first().map_or("", String::as_str);
     volume_name(name).map_err(Failure::new)?;
+    let engine = context.engine()?;
+    let acts = || Ok(engine.import_volume_by_hand(name, args.words.get(1).map(String::as_str))?);
+    if let Some(outcome) = args.explain.instead(&format!("corten volume import {name}"), acts) {
+        return outcome;
+    }
     let input: File = match args.words.get(1).map(String::as_str) {
         None | Some("-") if stdin().is_terminal() => {
             return Err(Failure::new(
@@ -79,7 +92,7 @@ pub fn import(context: &Context, words: Vec<String>) -> Outcome {
             file
         }
     };
-    let copied = context.engine()?.import_volume(name, &input)?;
+    let copied = engine.import_volume(name, &input)?;
     if copied.skipped > 0 {
         let nodes = if copied.skipped == 1 { "device node was" } else { "device nodes were" };
         say(&format!("corten: {} {nodes} not unpacked", copied.skipped));
