@@ -13,6 +13,7 @@ mod completion;
 mod connect;
 mod corpus;
 mod corpus_oci;
+mod cost;
 mod crash;
 mod denied;
 mod differential;

@@ -74,6 +74,7 @@ const NOT_IN_VM: &[&str] = &[
     "connect::",
     "corpus::",
     "corpus_oci::",
+    "cost::",
     "crash::",
     "denied::",
     "differential::",

@@ -304,13 +304,11 @@ impl Engine {
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
                 .map_err(|e| Error::io("cannot make a pipe for", &container.name, e))
         };
-        let mut told = |number: usize, _: steps::Phase, step: &steps::Step, time: std::time::Duration| {
-            eprintln!("{number:>4} {:>7.3} ms  {}", time.as_secs_f64() * 1e3, step.shell().brief());
-        };
+        let mut tell = runtime::tell;
         let mut walked;
         let watch = match watching {
             Watching::Nobody => Watch::Nobody,
-            Watching::Trace => Watch::Told(&mut told),
+            Watching::Trace => Watch::Told(&mut tell),
             Watching::Walk(socket) => {
                 walked = move |number, pid| walk::ask(&socket, number, pid);
                 Watch::Asked(&mut walked)

@@ -134,10 +134,8 @@ pub fn make(
 ) -> Result<(Record, Launched, Option<OwnedFd>), Failure> {
     let socket = |path: &Option<String>| path.as_deref().map(console::connect).transpose();
     let (console, pidfd) = (socket(&args.console_socket)?, socket(&args.pidfd_socket)?);
-    let mut told = |number: usize, _: steps::Phase, step: &steps::Step, time: std::time::Duration| {
-        eprintln!("{number:>4} {:>7.3} ms  {}", time.as_secs_f64() * 1e3, step.shell().brief());
-    };
-    let watch = if args.trace { runtime::Watch::Told(&mut told) } else { runtime::Watch::Nobody };
+    let mut tell = runtime::tell;
+    let watch = if args.trace { runtime::Watch::Told(&mut tell) } else { runtime::Watch::Nobody };
     let (record, mut launched) =
         oci::create(&context.containers, bundle, &create(context, args, wait), stdio, watch, &|line| {
             context.warn(line)
