@@ -74,6 +74,7 @@ mod why;
 pub use args::parse;
 pub use options::ContainerArgs;
 pub use options_docker::MoreArgs;
+pub use options_help::{width, wrapped};
 pub use ps::status as status_words;
 pub use pull::for_run as pull_for_run;
 pub use run::io_words;

@@ -6,6 +6,9 @@ pub mod exited;
 pub mod port;
 pub mod slow;
 
+use crate::cli::{width, wrapped};
+use std::io::IsTerminal;
+
 /// An answer: a sentence, and what is behind it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -32,7 +35,15 @@ impl Answer {
         self.lines.push(format!("  hint: {}", hint.as_ref()));
     }
 
+    /// A fact a line; folded where a person reads it.
     pub fn text(&self) -> String {
-        self.lines.iter().map(|line| crate::map::printable(line) + "\n").collect()
+        let width = if std::io::stdout().is_terminal() { width() } else { usize::MAX };
+        let line = |line: &String| {
+            let line = crate::map::printable(line);
+            let text = line.trim_start();
+            let indent = line.len() - text.len();
+            format!("{:indent$}{}\n", "", wrapped(text, indent + 2, width))
+        };
+        self.lines.iter().map(line).collect()
     }
 }

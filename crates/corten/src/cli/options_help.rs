@@ -239,7 +239,7 @@ fn option(arg: &Arg, width: usize) -> String {
 }
 
 /// The columns of the terminal, 80 where there is none; no more than can be read well.
-fn width() -> usize {
+pub fn width() -> usize {
     let wanted = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     let there = || rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok().map(|size| size.ws_col.into());
     wanted.or_else(there).filter(|n| *n >= 40).unwrap_or(80).min(100)

@@ -1,6 +1,6 @@
 //! How a lesson looks: a numbered step, its commands, the question whether to go on, and what has changed since.
 
-use crate::cli::{Failure, print};
+use crate::cli::{Failure, print, width, wrapped};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
 
@@ -18,7 +18,8 @@ pub enum Answer {
 
 /// `3/12  what is done, and why`
 pub fn heading(number: &str, say: &str) -> Result<(), Failure> {
-    print(&format!("{number}  {}\n\n", say.replace('\n', "\n     ")))
+    let text = wrapped(&say.replace('\n', " "), number.len() + 2, width());
+    print(&format!("{number}  {text}\n\n"))
 }
 
 /// Commands as a shell shows them: what goes on from the line above has another prompt.
@@ -80,8 +81,32 @@ pub fn changes(how: &str, gone: &[String], come: &[String]) -> Result<(), Failur
     if gone.is_empty() && come.is_empty() {
         return Ok(());
     }
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
+    let room = size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40);
     let lines = |sign: char, lines: &[String]| -> String {
-        lines.iter().map(|line| format!("     {sign} {line}\n")).collect()
+        lines.iter().map(|line| cut(format!("     {sign} {line}"), room) + "\n").collect()
     };
-    print(&format!("\n     what has changed ({how}):\n{}{}", lines('-', gone), lines('+', come)))
+    let how = cut(format!("     what has changed ({how}):"), room);
+    print(&format!("\n{how}\n{}{}", lines('-', gone), lines('+', come)))
+}
+
+/// What does not fit is left out: a line that goes on in the next row hides where the next thing begins.
+fn cut(line: String, room: Option<usize>) -> String {
+    match room {
+        Some(room) if line.chars().count() > room => line.chars().take(room - 1).chain(['…']).collect(),
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn lines_fit_a_terminal_and_are_whole_elsewhere() {
+        let line = "a line of twenty-six signs".to_owned();
+        assert_eq!(cut(line.clone(), None), line);
+        assert_eq!(cut(line.clone(), Some(26)), line);
+        assert_eq!(cut(line, Some(10)), "a line of…");
+    }
 }

@@ -4,7 +4,7 @@ use super::measure::measure;
 use super::page::{self, Answer};
 use super::shell::Shell;
 use super::{Chapter, Step};
-use crate::cli::{Failure, Outcome, print};
+use crate::cli::{Failure, Outcome, print, width, wrapped};
 use crate::map::printable;
 use kernel::process::{self, Side};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -19,7 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One chapter after the other. The lesson runs in a process of its own; this one waits, and takes away what it has made.
 pub fn run(chapters: &[&Chapter], shell: &Shell, yes: bool) -> Outcome {
-    for chapter in chapters {
+    for (nth, chapter) in chapters.iter().enumerate() {
+        if nth > 0 {
+            print("\n")?;
+        }
         missing(chapter, shell)?;
         // Of a lesson that was killed.
         shell.succeeds(chapter.undo);
@@ -105,7 +108,7 @@ fn lesson(chapter: &Chapter, shell: &Shell, yes: bool) -> Result<(), Failure> {
         page::commands(step.run.lines().map(|line| (goes_on(line), line)))?;
         one(step, shell, yes)?;
     }
-    print(&format!("{}\n", chapter.end))
+    print(&format!("{}\n", wrapped(chapter.end, 0, width())))
 }
 
 fn one(step: &Step, shell: &Shell, yes: bool) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ const LETTER: f64 = 7.25;
 
 const STYLE: &str = "text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#1c2733}.h{font-weight:700;font-size:14px}\
 .s{fill:#5b6b7b}.w{fill:#fff}.box{fill:#fff;stroke:#9fb1c2}.host{fill:#eef3f8;stroke:#9fb1c2}.bridge{fill:#2f6fb2}\
-.cable{stroke:#2f6fb2;stroke-width:2;fill:none}.own{fill:#cdebd5}.shared{fill:#ffe3b0}.this{fill:#ffd0cc}.layer{fill:#e3eaf1;stroke:#fff}\
+.cable{stroke:#2f6fb2;stroke-width:2;fill:none}.plug{fill:#fff;stroke:#2f6fb2;stroke-width:2}.own{fill:#cdebd5}.shared{fill:#ffe3b0}.this{fill:#ffd0cc}.layer{fill:#e3eaf1;stroke:#fff}\
 .upper{fill:#cdebd5;stroke:#fff}.bar{fill:#e3eaf1}.full{fill:#2f6fb2}";
 
 /// One self-contained picture.
@@ -26,7 +26,7 @@ pub fn svg(map: &Map) -> String {
     let head = 2 * MARGIN + LINE * (2 + map.host.links.len()) + bridges.len() * 34;
     let mut body = String::new();
     let mut top = MARGIN + head + 46;
-    let mut cables = String::new();
+    let (mut cables, mut plugs) = (String::new(), String::new());
     for row in map.containers.chunks(columns) {
         let mut tallest = 0;
         for (column, seen) in row.iter().enumerate() {
@@ -36,6 +36,7 @@ pub fn svg(map: &Map) -> String {
                 let Some(at) = bridges.iter().position(|b| Some(&b.name) == link.bridge.as_ref()) else {
                     continue;
                 };
+                // Behind the bridges below its own, and named where nothing hides the name.
                 let from = MARGIN + head - (bridges.len() - at) * 34 + 22;
                 let x = x + 40 + nth * 120;
                 let peer = link.peer.clone().unwrap_or_default();
@@ -45,9 +46,10 @@ pub fn svg(map: &Map) -> String {
                     "<g><title>{}</title><path class=\"cable\" d=\"M{x} {from}V{top}\"/>",
                     escape(&by_hand)
                 );
-                put(&mut cables, x + 5, from + 18, "s", &peer);
+                put(&mut cables, x + 5, MARGIN + head + 6, "s", &peer);
                 put(&mut cables, x + 5, top - 5, "s", &link.name);
                 cables.push_str("</g>");
+                let _ = write!(plugs, "<circle class=\"plug\" cx=\"{x}\" cy=\"{from}\" r=\"3\"/>");
             }
         }
         top += tallest + GAP + 30;
@@ -58,8 +60,10 @@ pub fn svg(map: &Map) -> String {
          <title>containers on {}</title><style>{STYLE}</style>",
         escape(&map.host.name)
     );
-    host(&mut out, map, width - 2 * MARGIN, head, &bridges);
+    rect(&mut out, "host", MARGIN, MARGIN, width - 2 * MARGIN, head, 8);
     out.push_str(&cables);
+    host(&mut out, map, width - 2 * MARGIN, head, &bridges);
+    out.push_str(&plugs);
     out.push_str(&body);
     if map.containers.is_empty() {
         put(&mut out, MARGIN, top - 20, "s", "no container runs");
@@ -69,7 +73,6 @@ pub fn svg(map: &Map) -> String {
 }
 
 fn host(out: &mut String, map: &Map, width: usize, height: usize, bridges: &[&engine::look::map::Bridge]) {
-    rect(out, "host", MARGIN, MARGIN, width, height, 8);
     let mut y = MARGIN + 22;
     titled(out, MARGIN + 12, y, "h", &line(format!("{}, {}", map.host.name, map.host.kernel), "uname -nsr"));
     for link in &map.host.links {

@@ -38,7 +38,7 @@ pub const CHAPTER: Chapter = Chapter {
         },
         Step {
             say: "Its root: an overlay with this machine's files below.",
-            run: "head -n 1 /proc/$(corten inspect -f '{{.State.Pid}}' lab-web)/mountinfo",
+            run: "grep ' / / ' /proc/$(corten inspect -f '{{.State.Pid}}' lab-web)/mountinfo",
             check: "grep -q ' / / .* overlay ' /proc/$(corten inspect -f '{{.State.Pid}}' lab-web)/mountinfo",
             ..Step::NONE
         },
