@@ -69,7 +69,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("export {} -o out.tar still", "mount -t overlay"),
     ("save {} -o out.tar busybox", "tar -C $A -cf out.tar"),
     ("import {} /not/there.tar made:1", "-xpf /not/there.tar"),
-    ("push {} busybox", "/blobs/uploads/"),
+    ("push {} -q busybox", "/blobs/uploads/"),
     ("login {} -u me registry.test", "curl -sSf -u me:"),
     ("logout {} registry.test", "del(.auths"),
     ("container prune {}", "rm -rf"),

@@ -71,10 +71,13 @@ const COLOURED: Paint = Paint {
     end: "\x1b[0m",
 };
 
+/// Where a shell keeps mounts that have no place yet, and what its two sides wait for each other by.
+pub const KEPT: &str = "T=$(mktemp -d); mkdir $T/t; mkfifo $T/go1 $T/go2";
+
 fn as_text(plan: &Plan, p: &Paint) -> String {
     let (mut names, steps) = brief::shorten(&steps_as_text(plan, p));
     if steps.contains("$T/") {
-        names.push("T=$(mktemp -d); mkdir $T/t; mkfifo $T/go1 $T/go2".to_owned());
+        names.push(KEPT.to_owned());
     }
     let mut out = format!(
         "{}The container '{}' in {} steps.{} Nothing of this has been done.\n",

@@ -2,7 +2,7 @@
 //! waits for Enter, is performed by the engine, and shows what the kernel has then that it had not before.
 
 use crate::cli::{Failure, print};
-use crate::explain::{clone_shell, heading, printable, program_shell};
+use crate::explain::{KEPT, clone_shell, heading, printable, program_shell};
 use crate::lab::{Answer, page};
 use clap::Args;
 use engine::look::facts::{Fact, Pair, pairs};
@@ -102,9 +102,16 @@ impl Walk {
         if self.at.is_none() {
             self.facts = walk::seen(plan, pid);
             let name = printable(&plan.name);
-            print(&format!("The container '{name}' in {} steps.\n\n     $ ID={}\n", plan.len(), self.id))?;
+            print(&format!(
+                "The container '{name}' in {} steps. What a shell would need first:\n\n",
+                plan.len()
+            ))?;
+            print(&format!("     $ ID={}\n     $ {}\n", self.id, KEPT))?;
         } else {
             self.show(walk::seen(plan, pid), pid, plan)?;
+            if self.at == Some(CLONE) {
+                print(&format!("\n     $ PID={pid}\n"))?;
+            }
         }
         self.at = Some(number);
         let (phase, shell) = part(plan, number);

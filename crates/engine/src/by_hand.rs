@@ -227,11 +227,12 @@ impl Engine {
             _ => None,
         };
         for target in edits.mounts_gone.iter().filter(|_| pid.is_some()) {
-            let line = format!("perl -e '{INTO}; {UNMOUNT}' {} {}", pid.unwrap_or_default(), quote(target));
+            let (into, pid) = (into(container), pid.unwrap_or_default());
+            let line = format!("perl -e '{into}; {UNMOUNT}' {pid} {}", quote(target));
             all.push(Shell::exact(line, format!("nothing is mounted at {target} any more"), "umount(2)"));
         }
         for mount in &edits.mounts {
-            all.extend(pid.and_then(|pid| self.mount_by_hand(mount, pid)));
+            all.extend(pid.and_then(|pid| self.mount_by_hand(container, mount, pid)));
         }
         let config = self.directory(container).join("config.json");
         let why =
@@ -240,31 +241,43 @@ impl Engine {
         Ok(all)
     }
 
-    fn mount_by_hand(&self, mount: &Mount, pid: i32) -> Option<Shell> {
-        let (source, target) = (&mount.source, quote(&mount.target));
+    fn mount_by_hand(&self, container: &Container, mount: &Mount, pid: i32) -> Option<Shell> {
+        let (source, target, into) = (&mount.source, quote(&mount.target), into(container));
         let why = format!("{} comes to {}", if source.is_empty() { "a tmpfs" } else { source }, mount.target);
         let source = match mount.kind {
             MountKind::Bind => quote(source),
             MountKind::Volume => word(&self.root.join("volumes").join(source).join("_data")),
             MountKind::Tmpfs => {
-                let line = format!("perl -e '{INTO}; {TMPFS}' {pid} {target}");
+                let line = format!("perl -e '{into}; {TMPFS}' {pid} {target}");
                 return Some(
                     Shell::exact(line, why, "mount(2)").near("with the size and mode that were given"),
                 );
             }
             MountKind::Image => return None,
         };
-        let line = format!("perl -e '{TAKE}; {INTO}; {PUT}' {pid} {target} {source}");
+        let line = format!("perl -e '{TAKE}; {into}; {PUT}' {pid} {target} {source}");
         let note = "mount(8) cannot: the tree is taken here and put there; its owners are mapped, too (mount_setattr(2))";
         Some(Shell::exact(line, why, "open_tree(2) move_mount(2)").near(note))
     }
 }
 
-/// Into the mount namespace of the process that is the first word, and to its root. Numbers are those of x86-64.
-const INTO: &str =
-    r#"open N, "<", "/proc/$ARGV[0]/ns/mnt" or die $!; syscall(308, fileno(N), 0x20000) == 0 or die $!"#;
+/// Into the mount namespace of the process that is the first word, and to its root, as its root. Numbers are those of x86-64.
+fn into(container: &Container) -> String {
+    let open =
+        |name: &str, kind: &str| format!(r#"open {name}, "<", "/proc/$ARGV[0]/ns/{kind}" or die $!; "#);
+    let set = |name: &str, flag: &str| format!("syscall(308, fileno({name}), {flag}) == 0 or die $!");
+    let (mounts, there) = (open("N", "mnt"), set("N", "0x20000"));
+    match container.id_base {
+        0 => format!("{mounts}{there}"),
+        _ => {
+            let (users, first) = (open("U", "user"), set("U", "0x10000000"));
+            format!(r#"{mounts}{users}{first}; {there}; $) = "0 0"; $( = 0; $> = 0; $< = 0"#)
+        }
+    }
+}
 const UNMOUNT: &str = r#"syscall(166, $ARGV[1], 2) == 0 or die $!"#;
-const TMPFS: &str = r#"mkdir $ARGV[1]; syscall(165, "tmpfs", $ARGV[1], "tmpfs", 6, 0) == 0 or die $!"#;
+const TMPFS: &str = r#"mkdir $ARGV[1]; $k = "tmpfs"; syscall(165, $k, $ARGV[1], $k, 6, 0) == 0 or die $!"#;
 /// A copy of the tree that is the third word, with the mounts below it.
 const TAKE: &str = r#"$t = syscall(428, -100, $ARGV[2], 0x88001); $t >= 0 or die $!"#;
-const PUT: &str = r#"-e $ARGV[1] or mkdir $ARGV[1]; syscall(429, $t, "", -100, $ARGV[1], 4) == 0 or die $!"#;
+const PUT: &str =
+    r#"-e $ARGV[1] or mkdir $ARGV[1]; $e = ""; syscall(429, $t, $e, -100, $ARGV[1], 4) == 0 or die $!"#;

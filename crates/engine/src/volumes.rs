@@ -27,6 +27,18 @@ pub struct Volume {
     pub owned: bool,
 }
 
+/// A volume as it would be made now.
+fn new(name: &str, wish: &VolumeWish) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        created: Time::now(),
+        labels: wish.labels.clone(),
+        options: wish.options.clone(),
+        anonymous: wish.anonymous,
+        owned: wish.uid.is_some() || wish.gid.is_some() || wish.mode.is_some(),
+    }
+}
+
 /// What a new volume shall be.
 #[derive(Debug, Clone, Default)]
 pub struct VolumeWish {
@@ -69,14 +81,7 @@ impl Engine {
             return Ok((volume, false));
         }
         check_options(&wish.options)?;
-        let volume = Volume {
-            name: name.clone(),
-            created: Time::now(),
-            labels: wish.labels.clone(),
-            options: wish.options.clone(),
-            anonymous: wish.anonymous,
-            owned: wish.uid.is_some() || wish.gid.is_some() || wish.mode.is_some(),
-        };
+        let volume = new(&name, wish);
         let volumes = self.root.join("volumes");
         make_dir(&volumes)?;
         let _changing = self.change_volumes()?;
@@ -127,6 +132,10 @@ impl Engine {
         let name = if wish.name.is_empty() { anonymous_name() } else { wish.name.clone() };
         let dir = steps::quote(&self.volume_dir(&name).display().to_string());
         let mode = wish.mode.unwrap_or(0o755);
+        let path = self.volume_dir(&name).join("volume.json");
+        let content =
+            serde_json::to_string(&new(&name, wish)).map_err(|e| Error::io("cannot write", &path, e))?;
+        let note = steps::WriteFile { path: path.into(), content, mode: 0o600, owner: None };
         let mut lines =
             vec![format!("install -d -m 0700 {dir}"), format!("install -d -m {mode:04o} {dir}/_data")];
         if wish.uid.is_some() || wish.gid.is_some() {
@@ -135,7 +144,7 @@ impl Engine {
         Ok(vec![
             Shell::lines(lines, "a directory that outlives its containers", "install(1)")
                 .near("made beside and renamed, so that it is there whole or not at all"),
-            Shell::comment("its labels and options are in its volume.json", ""),
+            Shell { why: "what it is called, its labels and options".to_owned(), ..note.shell() },
         ])
     }
 

@@ -115,7 +115,7 @@ fn login_by_hand(host: &str, user: Option<&str>) -> Result<Vec<Shell>, Failure> 
     let file = files.first().cloned().unwrap_or_default();
     let entry = quote(&format!(".auths[\"{name}\"].auth = $auth"));
     Ok(vec![
-        Shell::exact(format!("read -rsp 'Password: ' PASSWORD"), "what nobody else may see", "bash(1)"),
+        Shell::exact("read -rsp 'Password: ' PASSWORD", "what nobody else may see", "bash(1)"),
         Shell::exact(
             format!(
                 "curl -sSf -u {user}:\"$PASSWORD\" {} >/dev/null",
