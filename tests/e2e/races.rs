@@ -160,7 +160,7 @@ fn links_that_change_under_feet() {
     ];
     for (what, line, good, slower) in races {
         let (mut done, mut refused) = (0, 0);
-        for _ in 0..tries(20 * slower).div_ceil(slower) {
+        for _ in 0..tries(10 * slower).div_ceil(slower) {
             let output = s.corten(line);
             let said = [&*output.stdout, &*output.stderr].concat();
             assert!(

@@ -24,7 +24,7 @@ struct Scale {
 
 impl Scale {
     fn wanted() -> Scale {
-        let size = std::env::var("CORTEN_TEST_SCALE").unwrap_or_else(|_| "60,200".to_owned());
+        let size = std::env::var("CORTEN_TEST_SCALE").unwrap_or_else(|_| "40,120".to_owned());
         let mut numbers = size.split(',').map(|n| n.parse().expect("CORTEN_TEST_SCALE is two numbers"));
         let mut next = || numbers.next().expect("CORTEN_TEST_SCALE is two numbers");
         let figures = std::env::var_os("CORTEN_TEST_TABLES").map(|dir| dir.into());

@@ -318,3 +318,34 @@ fn set_addresses(endpoint: &mut Endpoint, addresses: impl Iterator<Item = IpAddr
     }
     endpoint.mac = mac.unwrap_or(lease::mac(Ipv6Addr::UNSPECIFIED.into()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the clock says of their ages.
+    #[test]
+    fn addresses_of_containers_that_are_being_made_are_theirs() {
+        let base = std::env::temp_dir().join(format!("corten-leases-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&base);
+        let engine = Engine::open(&base.join("root"), &base.join("state")).unwrap();
+        let network = network::Network::default();
+        for id in ["made", "making", "left", "gone"] {
+            network::lease(&engine.root, &network, id, true, None).unwrap();
+        }
+        let directory = |id: &str| {
+            let dir = engine.root.join("containers").join(id);
+            std::fs::create_dir(&dir).unwrap();
+            dir
+        };
+        std::fs::write(directory("made").join("config.json"), "{}").unwrap();
+        directory("left");
+        let making = std::fs::File::open(directory("making")).unwrap();
+        making.lock().unwrap();
+        assert_eq!(engine.collect_leases().unwrap(), 2);
+        let mut kept: Vec<_> = lease::all(&engine.root).unwrap().into_iter().map(|(_, id)| id).collect();
+        kept.sort();
+        assert_eq!(kept, ["made", "making"]);
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+}

@@ -440,6 +440,13 @@ mod tests {
     }
 
     #[test]
+    fn a_process_is_as_old_as_it_is() {
+        let start = start_ticks(std::process::id().cast_signed()).unwrap();
+        assert!(since_ticks(start) < since_ticks(start - 1) && since_ticks(start) < since_ticks(0));
+        assert_eq!(since_ticks(u64::MAX), Duration::ZERO);
+    }
+
+    #[test]
     fn a_file_of_its_own_is_written() {
         let proc = open_proc().unwrap();
         let name = std::thread::spawn(move || {
