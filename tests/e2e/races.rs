@@ -3,6 +3,7 @@
 use e2e::{Sandbox, wait_until};
 use std::fs;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 fn start(s: &Sandbox, line: &str) -> Child {
     let mut command = s.command(line);
@@ -57,6 +58,21 @@ fn rm_against_exec_against_stop_against_start() {
         rounds * 7,
         &format!("{good} done, {bad} refused in one line, nothing left"),
     );
+    s.end();
+}
+
+/// Its monitor puts things away and begins anew, at the same moment.
+#[test]
+fn rm_between_two_lives() {
+    let s = Sandbox::with(&["busybox"]);
+    let number = tries(12);
+    for n in 0..number {
+        s.detached("--name box --network none --restart always busybox false");
+        wait_until("another life", 20, || s.inspect("box", "{{.RestartCount}}") != "0");
+        std::thread::sleep(Duration::from_millis(n as u64 % 40));
+        s.corten("rm -f box").ok();
+    }
+    note("`rm -f` between two lives", number, "all done, nothing left");
     s.end();
 }
 
