@@ -122,10 +122,10 @@ impl Engine {
             resources(s, map);
             let open = s.privileged || s.security.unmask;
             for (key, paths) in [
-                ("MaskedPaths", &crate::specify::MASKED[..]),
-                ("ReadonlyPaths", &crate::specify::READ_ONLY[..]),
+                ("MaskedPaths", json!(crate::specify::masked())),
+                ("ReadonlyPaths", json!(crate::specify::READ_ONLY)),
             ] {
-                map.insert(key.to_owned(), if open { Value::Null } else { json!(paths) });
+                map.insert(key.to_owned(), if open { Value::Null } else { paths });
             }
         }
         object

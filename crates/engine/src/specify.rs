@@ -37,6 +37,13 @@ pub(crate) const MASKED: [&str; 12] = [
     "/sys/firmware",
 ];
 
+/// [`MASKED`], and what only some machines have.
+pub(crate) fn masked() -> Vec<String> {
+    let mut all: Vec<String> = MASKED.iter().map(|path| (*path).to_owned()).collect();
+    all.extend(runtime::thermal_counters(runtime::PROCESSORS));
+    all
+}
+
 pub(crate) const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -78,8 +85,7 @@ impl Engine {
         }
         host.extend(facts.attachment.host);
         let open = s.privileged || s.security.unmask;
-        let list =
-            |paths: &[&str]| if open { Vec::new() } else { paths.iter().map(|p| (*p).to_owned()).collect() };
+        let read_only_paths = READ_ONLY.iter().filter(|_| !open).map(|path| (*path).to_owned());
         Ok(Spec {
             name: container.name.clone(),
             root,
@@ -90,8 +96,8 @@ impl Engine {
             hostname: hostname(container),
             domainname: s.domainname.clone(),
             mounts,
-            masked: list(&MASKED),
-            read_only_paths: list(&READ_ONLY),
+            masked: if open { Vec::new() } else { masked() },
+            read_only_paths: read_only_paths.collect(),
             empty_file: self.state.join("empty").display().to_string(),
             empty_dir: self.state.join("empty.d").display().to_string(),
             devices: devices(s, &edits)?,

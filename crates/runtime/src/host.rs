@@ -110,6 +110,23 @@ fn hierarchies() -> Vec<Hierarchy> {
     all
 }
 
+/// Where the kernel keeps directories of its processors.
+pub const PROCESSORS: &str = "/sys/devices/system/cpu";
+
+/// What tells how often each processor was too hot, and so what others compute; below [`PROCESSORS`]. Few machines have it.
+pub fn thermal_counters(processors: &str) -> Vec<String> {
+    let place = |number: usize| format!("{processors}/cpu{number}/thermal_throttle");
+    let is_there = |path: &String| std::fs::exists(path).unwrap_or(false);
+    if !is_there(&place(0)) {
+        return Vec::new();
+    }
+    let entries = std::fs::read_dir(processors).into_iter().flatten().flatten();
+    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_prefix("cpu")?.parse().ok();
+    let mut numbers: Vec<usize> = entries.filter_map(number).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().map(place).filter(is_there).collect()
+}
+
 fn read_word(path: &str) -> String {
     std::fs::read_to_string(path).map(|s| s.trim().to_owned()).unwrap_or_default()
 }
@@ -118,4 +135,27 @@ fn read_word(path: &str) -> String {
 fn in_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_that_tell_of_their_heat() {
+        let dir = std::env::temp_dir().join(format!("corten-processors-{}", std::process::id()));
+        let told = || thermal_counters(dir.to_str().unwrap()).join(" ").replace(dir.to_str().unwrap(), "");
+        assert_eq!(told(), "");
+        for name in [
+            "cpu10/thermal_throttle",
+            "cpu0/thermal_throttle",
+            "cpu2/cache",
+            "cpufreq",
+            "cpu3/thermal_throttle",
+        ] {
+            std::fs::create_dir_all(dir.join(name)).unwrap();
+        }
+        assert_eq!(told(), "/cpu0/thermal_throttle /cpu3/thermal_throttle /cpu10/thermal_throttle");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -14,6 +14,6 @@ mod spec;
 pub use enter::{Enter, enter};
 pub use execute::{Agent, CLONE, Launched, StartError, Stdio, Watch, launch, tell};
 pub use group::{GroupPath, GroupPaths};
-pub use host::{Cgroups, Hierarchy, Host};
+pub use host::{Cgroups, Hierarchy, Host, PROCESSORS, thermal_counters};
 pub use plan::{INIT, MoreMounts, WAIT, ignored_limits, more_mounts, plan, program_by_hand};
 pub use spec::*;

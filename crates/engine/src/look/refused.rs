@@ -132,13 +132,12 @@ impl Engine {
         let lacks = (CapSet::ALL - caps).iter();
         let with = lacks.map(|cap| Ok((cap, program(caps | cap.into())?))).collect::<io::Result<_>>()?;
         let open = s.privileged || s.security.unmask;
-        let masked = if open { &[][..] } else { &crate::specify::MASKED[..] };
         Ok(Watch {
             running,
             program: program(caps)?,
             with,
             devices: crate::devices::all_rules(s).map_err(io::Error::other)?,
-            masked: masked.iter().map(|path| (*path).to_owned()).collect(),
+            masked: if open { Vec::new() } else { crate::specify::masked() },
             found: Vec::new(),
         })
     }

@@ -47,11 +47,11 @@ impl Engine {
         });
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let table = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
-        let masked = |path: &&&str| {
-            let covered = table.lines().any(|line| line.split(' ').nth(4) == Some(**path));
-            covered && !(s.privileged || s.security.unmask)
-        };
-        let open = |path: &str| crate::specify::MASKED.contains(&path);
+        let all_masked = crate::specify::masked();
+        let covered =
+            |path: &&String| table.lines().any(|line| line.split(' ').nth(4) == Some(path.as_str()));
+        let masked = all_masked.iter().filter(|_| !(s.privileged || s.security.unmask)).filter(covered);
+        let open = |path: &String| all_masked.contains(path);
         let read_only = table
             .lines()
             .filter_map(mount)
@@ -63,7 +63,7 @@ impl Engine {
             calls,
             no_new_privileges: status.lines().any(|line| line == "NoNewPrivs:\t1"),
             read_only: read_only.collect(),
-            masked: crate::specify::MASKED.iter().filter(masked).map(|path| (*path).to_owned()).collect(),
+            masked: masked.cloned().collect(),
             devices: (!s.privileged).then(|| allowed.collect()),
             label: rights.label,
             first_user: container.id_base,
