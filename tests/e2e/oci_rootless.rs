@@ -72,8 +72,20 @@ fn a_container_of_an_ordinary_user() {
     user.program("sleep 1000");
     user.oci("create box >out 2>&1").ok();
     assert_eq!(user.state()["status"], "created");
-    // Until then it is a process of the runtime's, that its user may not look into.
-    user.oci("exec box id -u").fails(255, &["'box' is created", "when it is started"]);
+    // Before its start it is a process of the runtime's, that its user may not look into: it gives its namespaces itself.
+    let pid = user.state()["pid"].to_string();
+    let spaces = "for ns in 1/ns/user self/ns/user self/ns/mnt self/ns/net; do readlink /proc/$ns; done; hostname; id -u";
+    let entered = user.oci(&format!("exec box sh -c '{spaces}'"));
+    let lines: Vec<&str> = entered.ok().lines().collect();
+    // Nobody inside looks into it either.
+    assert_eq!(lines.len(), 5, "{entered}");
+    let of =
+        |kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect("it waits").display().to_string();
+    assert_eq!(lines[..3], ["user", "mnt", "net"].map(of), "{entered}");
+    assert_eq!((lines[3], lines[4]), ("corten", "0"), "{entered}");
+    // As often as somebody comes, and again when nobody waited for the answer.
+    user.oci("exec -d box sleep 1000 >out 2>&1").ok();
+    assert_eq!(user.oci("exec box sh -c 'exit 7'").code, 7);
     user.oci("start box").ok();
     assert_eq!(user.oci("exec box id -u").ok(), "0");
     assert_eq!(user.oci("exec box sh -c 'exit 7'").code, 7);
@@ -112,6 +124,30 @@ fn what_an_ordinary_user_cannot_have() {
     user.config["linux"]["namespaces"] = json!([{ "type": "mount" }]);
     user.write();
     user.oci("run box").fails(1, &["linux.namespaces", "user namespace"]);
+    s.end();
+}
+
+/// A hook that runs in the container does so before its start, too.
+#[test]
+fn hooks_of_an_ordinary_user() {
+    let s = Sandbox::new();
+    let Some(mut user) = user(&s) else { return s.end() };
+    let hook = |text: String| json!([{ "path": "/bin/sh", "args": ["sh", "-c", text] }]);
+    let outside =
+        |point: &str| hook(format!("readlink /proc/self/ns/mnt >{}", user.dir.join(point).display()));
+    user.config["hooks"] = json!({
+        "createRuntime": outside("createRuntime"), "createContainer": outside("createContainer"),
+        "startContainer": hook("readlink /proc/self/ns/mnt >/said".to_owned()),
+        "poststart": outside("poststart"), "poststop": outside("poststop"),
+    });
+    user.config["root"]["readonly"] = json!(false);
+    user.program("readlink /proc/self/ns/mnt");
+    let inside = user.oci("run box").ok().to_owned();
+    let said = |name: &str| fs::read_to_string(user.dir.join(name)).expect("the hook ran").trim().to_owned();
+    assert_eq!([said("createContainer"), said("rootfs/said")], [inside.clone(), inside.clone()]);
+    for point in ["createRuntime", "poststart", "poststop"] {
+        assert_ne!(said(point), inside, "{point}");
+    }
     s.end();
 }
 

@@ -7,6 +7,7 @@ mod delete;
 mod events;
 mod exec;
 mod features;
+mod flags;
 mod kill;
 mod list;
 mod pause;
@@ -18,6 +19,7 @@ mod state;
 mod update;
 
 use crate::cli::{self, Failure, Outcome};
+use flags::parse;
 use runtime::oci::Containers;
 use std::ffi::OsString;
 use std::io::Write;
@@ -70,6 +72,9 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("spec", "Write a new config.json", spec::main),
     ("features", "Show what this runtime can do", features::main),
 ];
+
+/// What runc has besides.
+const MISSING: [&str; 2] = ["checkpoint", "restore"];
 
 fn overview() -> String {
     let mut text = String::from(
@@ -146,11 +151,17 @@ fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
             _ if !flag.starts_with('-') => break word,
             "root" => context.containers.root = value()?.into(),
             "log" => context.log = Some(value()?.into()).filter(|p: &PathBuf| !p.as_os_str().is_empty()),
-            "log-format" => context.json = value()? == "json",
-            "systemd-cgroup" => context.systemd = attached.as_deref() != Some("false"),
+            "log-format" => {
+                context.json = match value()?.as_str() {
+                    "json" => true,
+                    "text" | "" => false,
+                    other => return Err(Failure::new(format!("invalid log-format: {other}"))),
+                }
+            }
+            "systemd-cgroup" => context.systemd = truth(flag, attached.as_deref())?,
             "criu" => drop(value()?),
             "rootless" => context.rootless = rootless(&value()?)?,
-            "debug" => context.debug = true,
+            "debug" => context.debug = truth(flag, attached.as_deref())?,
             "version" | "v" => {
                 cli::print(&version())?;
                 return Ok(0);
@@ -162,28 +173,45 @@ fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
             _ => return Err(Failure::new(format!("unknown flag: {flag}"))),
         }
     };
-    if name == "help" {
-        cli::print(&overview())?;
-        return Ok(0);
+    let mut rest: Vec<String> = words.collect();
+    let mut name = name;
+    if matches!(name.as_str(), "help" | "h") {
+        let Some(about) = rest.drain(..).next() else {
+            cli::print(&overview())?;
+            return Ok(0);
+        };
+        (name, rest) = (about, vec!["--help".to_owned()]);
+    }
+    if MISSING.contains(&name.as_str()) {
+        return Err(Failure::new(format!("{name} is not supported: there are no checkpoints")));
     }
     let Some((_, _, run)) = COMMANDS.iter().find(|(known, ..)| *known == name) else {
-        return Err(Failure::new(format!("unknown command: {name}")));
+        return Err(Failure { code: NO_SUCH_COMMAND, ..Failure::new(format!("unknown command: {name}")) });
     };
     context.cli.command = format!("oci {name}");
-    run(context, words.collect()).map_err(|failure| Failure {
+    run(context, rest).map_err(|failure| Failure {
         // 125 is Docker's word for it, not runc's.
         code: if failure.code == cli::ENGINE { 1 } else { failure.code },
         ..failure
     })
 }
 
+/// runc's exit code.
+const NO_SUCH_COMMAND: i32 = 3;
+
+/// A flag that may stand alone.
+fn truth(flag: &str, value: Option<&str>) -> Result<bool, Failure> {
+    let word = value.unwrap_or("true");
+    cli::args::go_bool(word).map_err(|why| Failure::new(format!("invalid value '{word}' for {flag}: {why}")))
+}
+
 /// As Go reads a truth value, and `auto`.
 fn rootless(word: &str) -> Result<Option<bool>, Failure> {
     match word {
         "" | "auto" => Ok(None),
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
-        _ => Err(Failure::new(format!("invalid value '{word}' for --rootless: not true, false or auto"))),
+        _ => cli::args::go_bool(word).map(Some).map_err(|_| {
+            Failure::new(format!("invalid value '{word}' for --rootless: not true, false or auto"))
+        }),
     }
 }
 
@@ -206,17 +234,20 @@ impl Context {
     }
 
     fn note(&self, level: &str, message: &str) {
-        // Standard error may be the program's already: with a log, only what ends us is said there.
-        if self.log.is_none() || level == "error" {
-            cli::say(&format!("{level}: {message}"));
-        }
-        let Some(path) = &self.log else { return };
         let time = engine::Time::now().rfc3339();
         let line = if self.json {
             serde_json::json!({ "level": level, "msg": message, "time": time }).to_string()
         } else {
             format!("time=\"{time}\" level={level} msg={message:?}")
         };
+        match &self.log {
+            None if self.json => cli::say(&line),
+            None => cli::say(&format!("{level}: {message}")),
+            // Standard error may be the program's already: with a log, only what ends us is said there.
+            Some(_) if level == "error" => cli::say(&format!("{level}: {message}")),
+            Some(_) => {}
+        }
+        let Some(path) = &self.log else { return };
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
         if let Err(e) = file.and_then(|mut file| writeln!(file, "{line}")) {
             cli::say(&format!("cannot write {}: {e}", path.display()));

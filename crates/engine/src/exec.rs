@@ -153,6 +153,7 @@ impl Engine {
             classes: &[],
             pidfd: pidfd.as_fd(),
             namespaces: flags,
+            held: &[],
             groups: GroupPaths::everywhere(&group::of(container), &Host::read()).beside(pid),
             process: &process,
             oom_score_adj: None,

@@ -1,7 +1,8 @@
 //! A further program in a running container: `exec`. See setns(2).
 
 use crate::execute::{
-    Agent, Launched, Reports, StartError, Stdio, Watch, exec_error, fail, reap, receive_master, report,
+    Agent, Launched, Reports, SOCKET, StartError, Stdio, Watch, exec_error, fail, pipe, reap, receive_master,
+    report, terminal_socket,
 };
 use crate::{GroupPaths, Process, plan};
 use kernel::process::{self, CLONE_NEWPID, CLONE_NEWUSER, Side};
@@ -18,6 +19,8 @@ pub struct Enter<'a> {
     pub pidfd: BorrowedFd<'a>,
     /// `CLONE_NEW…` of the namespaces to join.
     pub namespaces: u64,
+    /// These themselves, with their kinds, where they cannot be had by the process.
+    pub held: &'a [(u64, OwnedFd)],
     /// Its control groups.
     pub groups: GroupPaths,
     /// `tasks` of its groups of resctrl.
@@ -31,7 +34,17 @@ pub struct Enter<'a> {
     pub keep_fds: u32,
 }
 
-const SOCKET: Slot = Slot(0);
+impl Enter<'_> {
+    /// Joins those of its namespaces that are of these kinds.
+    fn join(&self, kinds: u64) -> Result<(), Errno> {
+        if self.held.is_empty() {
+            return process::set_namespace(self.pidfd, kinds & self.namespaces);
+        }
+        let mut wanted = self.held.iter().filter(|(kind, _)| kind & kinds != 0);
+        wanted.try_for_each(|(kind, fd)| process::set_namespace(fd, *kind))
+    }
+}
+
 const DEVPTS: Slot = Slot(1);
 const SLAVE: Slot = Slot(2);
 const PROC: Slot = Slot(3);
@@ -68,19 +81,7 @@ fn attempt(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched,
     if labelled {
         OpenProc { slot: PROC }.perform(&live)?;
     }
-    let receiver = match &stdio {
-        Stdio::Terminal => {
-            let (ours, theirs) = rustix::net::socketpair(
-                rustix::net::AddressFamily::UNIX,
-                rustix::net::SocketType::SEQPACKET,
-                rustix::net::SocketFlags::CLOEXEC,
-                None,
-            )?;
-            live.fill(SOCKET, theirs);
-            Some(ours)
-        }
-        Stdio::Given(_) => None,
-    };
+    let receiver = terminal_socket(&stdio, &live)?;
     let gate = exec.credentials.notifies().then(pipe).transpose()?;
     let (report_read, report_write) = pipe()?;
     let (groups, born) = open_groups(&what.groups, what.classes)?;
@@ -92,8 +93,7 @@ fn attempt(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched,
     }
     // One with the host's processes has no namespace of its own to join.
     if what.namespaces & CLONE_NEWPID != 0 {
-        process::set_namespace(what.pidfd, CLONE_NEWPID)
-            .map_err(|e| Failure::new(e, "join the pid namespace"))?;
+        what.join(CLONE_NEWPID).map_err(|e| Failure::new(e, "join the pid namespace"))?;
     }
     let (pid, pidfd) = match birth(&mut ready, born.as_ref())? {
         Side::Parent { pid, pidfd } => (pid, pidfd),
@@ -122,10 +122,6 @@ fn attempt(what: &Enter<'_>, stdio: Stdio, agent: Agent<'_>) -> Result<Launched,
     }
     let master = receiver.map(receive_master).transpose()?;
     Ok(Launched { pid, start_ticks: 0, pidfd, master, names: None })
-}
-
-fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
-    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
 }
 
 /// Files to enter the groups by, and the directory of v2's.
@@ -201,8 +197,7 @@ fn join(ready: &Ready<'_>) -> Result<(), Failure> {
             .map_err(|e| Failure::new(e, "oom_score_adj"))?;
     }
     // All at once: the kernel takes the user namespace first.
-    process::set_namespace(what.pidfd, what.namespaces & !CLONE_NEWPID)
-        .map_err(|e| Failure::new(e, "join its namespaces"))?;
+    what.join(!CLONE_NEWPID).map_err(|e| Failure::new(e, "join its namespaces"))?;
     if what.namespaces & CLONE_NEWUSER != 0 {
         become_root()?;
     }

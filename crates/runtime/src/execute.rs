@@ -50,7 +50,7 @@ pub struct StartError {
 }
 
 /// Slot 0 of every plan: the socket through which a terminal's master comes out.
-const SOCKET: Slot = Slot(0);
+pub(crate) const SOCKET: Slot = Slot(0);
 
 /// Performs `plan`: the host's steps, the clone, the joined steps, and waits until the program runs or has failed to.
 ///
@@ -94,20 +94,7 @@ fn attempt(
     }
     // One that waits for the host's side, which waits for it, cannot be held as well.
     let held = (watch.is_asked() && live.back.get().0 < 0).then(pipe).transpose().map_err(setup)?;
-    let receiver = match &stdio {
-        Stdio::Terminal => {
-            let (ours, theirs) = rustix::net::socketpair(
-                rustix::net::AddressFamily::UNIX,
-                rustix::net::SocketType::SEQPACKET,
-                rustix::net::SocketFlags::CLOEXEC,
-                None,
-            )
-            .map_err(setup)?;
-            live.fill(SOCKET, theirs);
-            Some(ours)
-        }
-        Stdio::Given(_) => None,
-    };
+    let receiver = terminal_socket(&stdio, live).map_err(setup)?;
     let cgroup = plan.spawn.cgroup.map(|slot| live.fd(slot)).transpose().map_err(setup)?;
     let clone_failed = |e: Errno| (Phase::Exec, 0, Failure::new(e, "clone3"));
     let born = away.later().then(pipe).transpose().map_err(setup)?;
@@ -166,7 +153,18 @@ fn attempt(
     Ok(Launched { pid, start_ticks, pidfd, master, names: live.names.take() })
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+/// The end of a socket at which the master of a terminal will come out; the other one is the new process'.
+pub(crate) fn terminal_socket(stdio: &Stdio, live: &Live) -> Result<Option<OwnedFd>, Errno> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    if let Stdio::Given(_) = stdio {
+        return Ok(None);
+    }
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    live.fill(SOCKET, theirs);
+    Ok(Some(ours))
+}
+
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
 }
 

@@ -65,6 +65,8 @@ pub struct Spec {
     pub hooks: Vec<RunHook>,
     /// The path of a socket: the container is made, and waits there for its start.
     pub begin: Option<String>,
+    /// The path of another: who wants to enter before the start is given the container's namespaces there.
+    pub visit: Option<String>,
     /// Descriptors from 3 on that the program keeps.
     pub keep_fds: u32,
     pub process: Process,
@@ -116,6 +118,8 @@ pub enum Idmap {
     No,
     /// Where the file system knows no mapping its files are nobody's.
     IfPossible,
+    /// Of a tree the topmost mount alone.
+    Top,
     Yes,
 }
 

@@ -2,8 +2,18 @@
 
 use crate::shell::quote;
 use crate::{Failure, Live, Outcome, Picture, RemoveFile, Shell, Slot, Step, Text};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType,
+};
 use serde::{Deserialize, Serialize};
+use std::ffi::CStr;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
 
 /// A socket in the container's state directory, at which it will listen for its start. Nobody but the engine's user
 /// reaches that directory.
@@ -40,6 +50,56 @@ impl Listen {
     pub fn draw(&self, _: &mut Picture) {}
 }
 
+/// The user namespace first: who is in it may join the others.
+const NAMESPACES: [&CStr; KEPT] = [
+    c"thread-self/ns/user",
+    c"thread-self/ns/mnt",
+    c"thread-self/ns/pid",
+    c"thread-self/ns/net",
+    c"thread-self/ns/ipc",
+    c"thread-self/ns/uts",
+    c"thread-self/ns/cgroup",
+    c"thread-self/ns/time",
+];
+
+/// How many slots [`KeepNamespaces`] fills.
+pub const KEPT: usize = 8;
+
+/// The container's process opens its own namespaces. While it waits for its start only the machine's root may look into it:
+/// an ordinary user who wants to enter is handed them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeepNamespaces {
+    /// The host's proc.
+    pub proc: Slot,
+    /// The first of [`KEPT`] slots, one after the other.
+    pub first: Slot,
+}
+
+impl KeepNamespaces {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let proc = live.fd(self.proc)?;
+        for (slot, path) in self.first.and_following().zip(NAMESPACES) {
+            match rustix::fs::openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(fd) => live.fill(slot, fd),
+                // A kernel that has no such kind.
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(Failure::new(e, "its own namespaces")),
+            }
+        }
+        Ok(())
+    }
+
+    pub fn shell(&self) -> Shell {
+        Shell::comment("its namespaces, for those who enter before the start", "namespaces(7)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
 /// Everything is done but the exec. The one who starts the container connects, and reads from the connection what has
 /// become of it: nothing, when the program runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +107,53 @@ pub struct AwaitStart {
     pub slot: Slot,
     /// Where the socket is, for the shell.
     pub path: Text,
+    /// Those who come to enter.
+    pub visitors: Option<Visitors>,
+}
+
+/// Whoever connects here gets the namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Visitors {
+    /// The socket.
+    pub slot: Slot,
+    /// The first slot of [`KeepNamespaces`].
+    pub first: Slot,
+}
+
+impl Visitors {
+    /// Answers them until somebody is at `start`.
+    fn serve(self, live: &Live, start: BorrowedFd<'_>) -> Outcome {
+        let socket = live.fd(self.slot)?;
+        loop {
+            let mut both = [PollFd::new(&start, PollFlags::IN), PollFd::new(&socket, PollFlags::IN)];
+            match poll(&mut both, None) {
+                Err(Errno::INTR) => continue,
+                other => other?,
+            };
+            if !both[0].revents().is_empty() {
+                return Ok(());
+            }
+            // Who comes and goes at once has changed his mind.
+            if let Ok(visitor) = rustix::net::accept_with(socket, SocketFlags::CLOEXEC) {
+                let _ = self.hand_out(live, &visitor);
+            }
+        }
+    }
+
+    fn hand_out(self, live: &Live, visitor: &OwnedFd) -> Result<(), Errno> {
+        let own = live.fd(self.first)?;
+        let mut fds = [own; KEPT];
+        let mut count = 0;
+        for fd in self.first.and_following().take(KEPT).filter_map(|slot| live.fd(slot).ok()) {
+            fds[count] = fd;
+            count += 1;
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KEPT))];
+        let mut rights = SendAncillaryBuffer::new(&mut space);
+        rights.push(SendAncillaryMessage::ScmRights(&fds[..count]));
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        rustix::net::sendmsg(visitor, &[IoSlice::new(b"n")], &mut rights, flags).map(drop)
+    }
 }
 
 impl AwaitStart {
@@ -55,9 +162,14 @@ impl AwaitStart {
         kernel::process::set_dumpable(false)?;
         // The creator learns that all went well by the end of its pipe.
         kernel::process::close_raw(live.report.replace(-1));
+        let start = live.fd(self.slot)?;
+        if let Some(visitors) = self.visitors {
+            visitors.serve(live, start)?;
+            live.empty(visitors.slot);
+        }
         let connection = loop {
-            match rustix::net::accept_with(live.fd(self.slot)?, SocketFlags::CLOEXEC) {
-                Err(rustix::io::Errno::INTR) => {}
+            match rustix::net::accept_with(start, SocketFlags::CLOEXEC) {
+                Err(Errno::INTR) => {}
                 other => break other?,
             }
         };

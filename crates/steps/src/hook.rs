@@ -34,6 +34,11 @@ impl RunHook {
 
     /// Runs it for the container whose first process is `pid` (0: it is gone).
     pub fn run(&self, pid: i32) -> Outcome {
+        self.run_in(pid, &[])
+    }
+
+    /// The same, in the namespaces that are held, the user namespace first; where there are none, in those of the process.
+    pub fn run_in(&self, pid: i32, held: &[OwnedFd]) -> Outcome {
         let mut state: serde_json::Value =
             serde_json::from_str(&self.state).map_err(|_| Failure::new(Errno::INVAL, "state"))?;
         if pid != 0 {
@@ -48,13 +53,13 @@ impl RunHook {
         };
         let child = match process::fork().map_err(|e| Failure::new(e, "fork"))? {
             Side::Parent { pidfd, .. } => pidfd,
-            Side::Child => process::exit(self.child(stdin.as_fd(), there.as_ref())),
+            Side::Child => process::exit(self.child(stdin.as_fd(), there.as_ref(), held)),
         };
         self.wait(&child)
     }
 
     /// In a process of its own; answers its exit code.
-    fn child(&self, stdin: BorrowedFd<'_>, there: Option<&OwnedFd>) -> i32 {
+    fn child(&self, stdin: BorrowedFd<'_>, there: Option<&OwnedFd>, held: &[OwnedFd]) -> i32 {
         let _ = process::die_with_parent(9);
         process::block_all_signals(false);
         process::default_signals();
@@ -69,8 +74,11 @@ impl RunHook {
             let errno = process::execve(self.path.as_c(), &self.argv, &self.env);
             return if errno == Errno::NOENT { 127 } else { 126 };
         };
-        if process::set_dumpable(false).and_then(|()| process::set_namespace(there, self.namespaces)).is_err()
-        {
+        let join = || match held {
+            [] => process::set_namespace(there, self.namespaces),
+            held => held.iter().try_for_each(|fd| process::set_namespace(fd, 0)),
+        };
+        if process::set_dumpable(false).and_then(|()| join()).is_err() {
             return 125;
         }
         if self.namespaces & process::CLONE_NEWUSER != 0
@@ -110,7 +118,7 @@ impl RunHook {
                 Ok(0) => {
                     let _ = pidfd_send_signal(child, Signal::KILL);
                     let _ = waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
-                    return Err(Failure::new(Errno::TIMEDOUT, "the hook took too long"));
+                    return Err(Failure::new(Errno::TIME, "the hook took too long"));
                 }
                 Ok(_) => break,
             }
@@ -197,7 +205,7 @@ mod tests {
     fn a_hook_that_takes_too_long_is_ended() {
         let start = Instant::now();
         let failed = hook(&["/bin/sleep", "100"], Some(1)).run(7).unwrap_err();
-        assert_eq!(failed.errno, Errno::TIMEDOUT);
+        assert_eq!(failed.errno, Errno::TIME);
         assert!(start.elapsed() < Duration::from_secs(20));
     }
 

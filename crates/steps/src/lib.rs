@@ -43,7 +43,7 @@ mod uts;
 mod veth;
 
 pub use address::{ConfigureLinks, Configured};
-pub use begin::{AwaitStart, Listen};
+pub use begin::{AwaitStart, KEPT, KeepNamespaces, Listen, Visitors};
 pub use bridge::EnsureBridge;
 pub use cgroup::{
     DelegateCgroup, EnsureCgroup, FilterDevices, InheritCpuset, JoinCgroup, LinkController, MakeCgroup,
@@ -180,6 +180,7 @@ steps!(
     Expect,
     RunHook,
     Listen,
+    KeepNamespaces,
     AwaitStart,
     OpenTerminal,
     MakeFs,

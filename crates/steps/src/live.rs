@@ -44,6 +44,13 @@ pub const TURN: u8 = 0xfe;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot(pub u16);
 
+impl Slot {
+    /// This one and those after it, without end.
+    pub fn and_following(self) -> impl Iterator<Item = Slot> {
+        (self.0..).map(Slot)
+    }
+}
+
 /// The facts of one performance of a plan.
 #[derive(Debug)]
 pub struct Live {

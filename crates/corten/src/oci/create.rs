@@ -1,7 +1,7 @@
 //! `corten oci create`, and what it shares with `run`
 
-use super::{Context, console};
-use crate::cli::{Failure, Outcome, args::Shape, parse};
+use super::{Context, console, parse};
+use crate::cli::{Failure, Outcome, args::Shape};
 use crate::explain::{self, Form};
 use clap::Args;
 use runtime::oci::{self, Bundle, Create, Record};
@@ -49,7 +49,7 @@ pub struct MakeArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: MakeArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: MakeArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
@@ -72,9 +72,31 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     Ok(0)
 }
 
+/// Whether what the program is to keep is there. To be asked before anything of our own takes its place.
+pub fn check_open(first: u32, count: u32) -> Result<(), Failure> {
+    let missing =
+        (first..).take(count as usize).find(|fd| !Path::new(&format!("/proc/self/fd/{fd}")).exists());
+    match missing {
+        Some(fd) => Err(Failure::new(format!("--preserve-fds: descriptor {fd} is not open"))),
+        None => Ok(()),
+    }
+}
+
+/// How many descriptors the caller says that it passes on. See sd_listen_fds(3).
+fn passed_on() -> u32 {
+    const MOST: u32 = 1 << 20;
+    let said = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse::<u32>().ok());
+    said.filter(|n| *n <= MOST).unwrap_or_default()
+}
+
 /// Reads the bundle, and goes on out of its reach where it has the host's ids.
 pub fn read(args: &MakeArgs) -> Result<Bundle, Failure> {
+    check_open(3 + passed_on(), args.preserve_fds)?;
     let mut bundle = Bundle::read(&args.bundle)?;
+    if let (Some(process), count @ 1..) = (&mut bundle.config.process, passed_on()) {
+        // They are the program's, which is process 1 of its namespace.
+        process.env.extend([format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()]);
+    }
     if args.explain.is_some() {
         return Ok(bundle);
     }
@@ -105,11 +127,10 @@ pub fn own_stdio() -> Result<Stdio, Failure> {
 }
 
 fn create(context: &Context, args: &MakeArgs, wait: bool) -> Create {
-    let inherited = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse::<u32>().ok()).unwrap_or_default();
     Create {
         id: args.words[0].clone(),
         wait,
-        keep_fds: args.preserve_fds + inherited,
+        keep_fds: args.preserve_fds.saturating_add(passed_on()),
         no_new_keyring: args.no_new_keyring,
         systemd: context.systemd,
         rootless: context.rootless,
@@ -140,28 +161,41 @@ pub fn make(
         oci::create(&context.containers, bundle, &create(context, args, wait), stdio, watch, &|line| {
             context.warn(line)
         })?;
-    let given = (|| {
-        if let (Some(socket), Some(master)) = (&console, &launched.master) {
-            console::send(socket, "/dev/ptmx", master.as_fd())?;
-        }
-        if let Some(socket) = &pidfd {
-            console::send(socket, "pidfd", launched.pidfd.as_fd())?;
-        }
-        match &args.pid_file {
-            Some(path) => write_pid(path, launched.pid),
-            None => Ok(()),
-        }
-    })();
-    if let Err(failure) = given {
+    let wanted = Wanted { console, pidfd, pidfd_name: "standard", pid_file: args.pid_file.as_deref() };
+    if let Err(failure) = wanted.give(&mut launched) {
         oci::delete(&context.containers, &record, true, &|line| context.warn(line))?;
         return Err(failure);
     }
-    let master = launched.master.take().filter(|_| console.is_none());
+    let master = launched.master.take();
     Ok((record, launched, master))
 }
 
+/// What the caller wants to have of a new process.
+pub struct Wanted<'a> {
+    /// Where the terminal's master goes.
+    pub console: Option<OwnedFd>,
+    /// Where a hold on the process goes, by which name.
+    pub pidfd: Option<OwnedFd>,
+    pub pidfd_name: &'static str,
+    pub pid_file: Option<&'a Path>,
+}
+
+impl Wanted<'_> {
+    /// A master that has been sent is no more ours.
+    pub fn give(self, launched: &mut Launched) -> Result<(), Failure> {
+        if let (Some(socket), Some(master)) = (&self.console, &launched.master) {
+            console::send(socket, "/dev/ptmx", master.as_fd())?;
+            launched.master = None;
+        }
+        if let Some(socket) = &self.pidfd {
+            console::send(socket, self.pidfd_name, launched.pidfd.as_fd())?;
+        }
+        self.pid_file.map_or(Ok(()), |path| write_pid(path, launched.pid))
+    }
+}
+
 /// Whole or not at all: the caller reads it as soon as it is there.
-pub fn write_pid(path: &Path, pid: i32) -> Result<(), Failure> {
+fn write_pid(path: &Path, pid: i32) -> Result<(), Failure> {
     let failed = |e: std::io::Error| Failure::new(format!("cannot write {}: {e}", path.display()));
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let new = path.with_file_name(format!(".{name}"));

@@ -1,7 +1,7 @@
 //! `corten oci delete`
 
-use super::Context;
-use crate::cli::{Outcome, args::Shape, parse};
+use super::{Context, parse};
+use crate::cli::{Outcome, args::Shape};
 use clap::Args;
 use runtime::oci;
 
@@ -17,7 +17,7 @@ struct DeleteArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: DeleteArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: DeleteArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };

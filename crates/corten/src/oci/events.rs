@@ -1,7 +1,7 @@
 //! `corten oci events`
 
-use super::Context;
-use crate::cli::{Failure, Outcome, args::Shape, parse, print};
+use super::{Context, parse};
+use crate::cli::{Failure, Outcome, args::Shape, print};
 use clap::Args;
 use runtime::group::{OomWatch, Watched, stats};
 use runtime::oci::{Record, Status};
@@ -26,7 +26,7 @@ struct EventsArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: EventsArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: EventsArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };

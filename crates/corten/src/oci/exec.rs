@@ -1,13 +1,12 @@
 //! `corten oci exec`
 
-use super::{Context, console, create};
-use crate::cli::{Failure, Outcome, args::Shape, parse};
+use super::{Context, console, create, parse};
+use crate::cli::{Failure, Outcome, args::Shape};
 use clap::Args;
 use engine::attach::{AttachEnd, AttachOptions, DetachKeys, pump_terminal, wait_proxying};
 use runtime::Stdio;
 use runtime::oci::process::{Capabilities, Document};
 use runtime::oci::{self, Exec, SubGroup};
-use rustix::fd::AsFd;
 use std::path::PathBuf;
 
 const SHAPE: Shape = Shape {
@@ -77,7 +76,7 @@ struct ExecArgs {
 const FAILED: i32 = 255;
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: ExecArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: ExecArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
@@ -89,11 +88,12 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
 }
 
 fn run(context: &Context, args: &ExecArgs) -> Outcome {
+    create::check_open(3, args.preserve_fds)?;
     let record = context.containers.load(&args.words[0])?;
+    let mut held = Vec::new();
     if oci::rootless::is_user() {
         engine::seal_as_user()?;
-        let waits = context.containers.status(&record) == oci::Status::Created;
-        oci::rootless::enter(&record, waits)?;
+        held = oci::rootless::enter(&context.containers, &record)?;
     } else if !record.has_own_ids() {
         engine::seal()?;
     }
@@ -105,6 +105,7 @@ fn run(context: &Context, args: &ExecArgs) -> Outcome {
         groups: SubGroup::parse(&args.cgroup)?,
         ignore_paused: args.ignore_paused,
         keep_fds: args.preserve_fds,
+        held,
     };
     let tty = what.process.terminal;
     match &args.console_socket {
@@ -116,30 +117,15 @@ fn run(context: &Context, args: &ExecArgs) -> Outcome {
         }
         _ => {}
     }
-    for fd in 3..3 + args.preserve_fds {
-        if !std::path::Path::new(&format!("/proc/self/fd/{fd}")).exists() {
-            return Err(Failure::new(format!("--preserve-fds: descriptor {fd} is not open")));
-        }
-    }
     let socket = |path: &Option<String>| path.as_deref().map(console::connect).transpose();
     let (terminal, pidfd) = (socket(&args.console_socket)?, socket(&args.pidfd_socket)?);
     let stdio = if tty { Stdio::Terminal } else { create::own_stdio()? };
     let (mut warn, mut debug) = (|line: &str| context.warn(line), |line: &str| context.debug(line));
     let own = (&container, &linux);
     let mut launched = oci::exec(&context.containers, &record, own, &what, stdio, &mut warn, &mut debug)?;
-    let given = (|| {
-        if let (Some(socket), Some(master)) = (&terminal, &launched.master) {
-            console::send(socket, "/dev/ptmx", master.as_fd())?;
-        }
-        if let Some(socket) = &pidfd {
-            console::send(socket, "setns", launched.pidfd.as_fd())?;
-        }
-        match &args.pid_file {
-            Some(path) => create::write_pid(path, launched.pid),
-            None => Ok(()),
-        }
-    })();
-    if let Err(failure) = given {
+    let pid_file = args.pid_file.as_deref();
+    let wanted = create::Wanted { console: terminal, pidfd, pidfd_name: "setns", pid_file };
+    if let Err(failure) = wanted.give(&mut launched) {
         let _ = rustix::process::pidfd_send_signal(&launched.pidfd, rustix::process::Signal::KILL);
         return Err(failure);
     }
@@ -242,7 +228,7 @@ mod tests {
             command: "oci exec".to_owned(),
         };
         let words = line.split_whitespace().map(str::to_owned).collect();
-        parse(&cli, &SHAPE, words).unwrap_or_else(|_| panic!("{line}"))
+        crate::cli::parse(&cli, &SHAPE, words).unwrap_or_else(|_| panic!("{line}"))
     }
 
     fn own() -> Document {

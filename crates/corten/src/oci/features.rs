@@ -1,7 +1,7 @@
 //! `corten oci features`: see features.md and features-linux.md of the runtime specification.
 
-use super::Context;
-use crate::cli::{Outcome, args::Shape, parse, print};
+use super::{Context, parse};
+use crate::cli::{Outcome, args::Shape, print};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ struct FeaturesArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let _: FeaturesArgs = match parse(&context.cli, &SHAPE, words) {
+    let _: FeaturesArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
@@ -45,7 +45,7 @@ fn features() -> Value {
                     "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
                     "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"
                 ],
-                "archs": ["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"],
+                "archs": kernel::seccomp::profile::architectures(),
                 "knownFlags": [
                     "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
                     "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"

@@ -1,7 +1,7 @@
 //! `corten oci kill`
 
-use super::Context;
-use crate::cli::{Failure, Outcome, args::Shape, parse};
+use super::{Context, parse};
+use crate::cli::{Failure, Outcome, args::Shape};
 use clap::Args;
 use runtime::oci;
 
@@ -17,13 +17,14 @@ struct KillArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: KillArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: KillArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
     let word = args.words.get(1).map_or("TERM", String::as_str);
-    let signal =
-        engine::signal::number(word).ok_or_else(|| Failure::new(format!("unknown signal \"{word}\"")))?;
+    // 0 only asks whether there is somebody: see kill(2).
+    let signal = if word == "0" { Some(0) } else { engine::signal::number(word) };
+    let signal = signal.ok_or_else(|| Failure::new(format!("unknown signal \"{word}\"")))?;
     let record = context.containers.load(&args.words[0])?;
     if args.all {
         return runtime::group::signal_all(&record.groups, signal)

@@ -1,7 +1,7 @@
 //! `corten oci list`
 
-use super::{Context, state};
-use crate::cli::{Failure, Outcome, args::Shape, parse, print};
+use super::{Context, parse, state};
+use crate::cli::{Failure, Outcome, args::Shape, print};
 use clap::Args;
 use runtime::oci::Status;
 
@@ -19,7 +19,7 @@ struct ListArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: ListArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: ListArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
@@ -32,8 +32,17 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     }
     match args.format.as_str() {
         "json" => {
-            let all: Vec<_> = records.iter().map(|r| state::of(r, status(r))).collect();
-            print(&format!("{}\n", serde_json::Value::from(all)))?;
+            // As Go says of a list that nobody has begun.
+            if records.is_empty() {
+                print("null\n")?;
+                return Ok(0);
+            }
+            let all = records.iter().map(|r| {
+                let mut state = state::of(r, status(r));
+                state["owner"] = r.owner.as_str().into();
+                state
+            });
+            print(&format!("{}\n", all.collect::<serde_json::Value>()))?;
         }
         "table" => {
             let mut rows = String::from("ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER\n");
@@ -45,7 +54,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             }
             print(&crate::fmt::table::align(&rows, 12, 3))?;
         }
-        other => return Err(Failure::new(format!("invalid format '{other}': use table or json"))),
+        other => return Err(Failure::new(format!("invalid format option '{other}': use table or json"))),
     }
     Ok(0)
 }

@@ -1,7 +1,7 @@
 //! `corten oci pause` and `corten oci resume`
 
-use super::Context;
-use crate::cli::{Failure, Outcome, args::Shape, parse};
+use super::{Context, parse};
+use crate::cli::{Failure, Outcome, args::Shape};
 use clap::Args;
 use runtime::group::{freeze, thaw};
 use runtime::oci::Status;
@@ -15,21 +15,22 @@ struct PauseArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: PauseArgs = match parse(&context.cli, &PAUSE, words) {
+    let args: PauseArgs = match parse(context, &PAUSE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
     let record = context.containers.load(&args.words[0])?;
     match context.containers.status(&record) {
         Status::Created | Status::Running => freeze(&record.groups)?,
-        Status::Paused => {}
-        Status::Creating | Status::Stopped => return Err(Failure::new("container not running")),
+        Status::Paused | Status::Creating | Status::Stopped => {
+            return Err(Failure::new("container not running"));
+        }
     }
     Ok(0)
 }
 
 pub fn resume(context: &Context, words: Vec<String>) -> Outcome {
-    let args: PauseArgs = match parse(&context.cli, &RESUME, words) {
+    let args: PauseArgs = match parse(context, &RESUME, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };

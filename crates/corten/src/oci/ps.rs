@@ -1,7 +1,7 @@
 //! `corten oci ps`
 
-use super::Context;
-use crate::cli::{Failure, Outcome, args::Shape, parse, print};
+use super::{Context, parse};
+use crate::cli::{Failure, Outcome, args::Shape, print};
 use clap::Args;
 use runtime::group::processes;
 
@@ -21,7 +21,7 @@ struct PsArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: PsArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: PsArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };

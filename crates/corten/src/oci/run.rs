@@ -1,8 +1,8 @@
 //! `corten oci run`
 
-use super::Context;
 use super::create::{self, MakeArgs};
-use crate::cli::{Failure, Outcome, args::Shape, parse};
+use super::{Context, parse};
+use crate::cli::{Failure, Outcome, args::Shape};
 use clap::Args;
 use engine::attach::{AttachEnd, AttachOptions, DetachKeys, pump_terminal, wait_proxying};
 use runtime::Stdio;
@@ -27,7 +27,7 @@ struct RunArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: RunArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: RunArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };

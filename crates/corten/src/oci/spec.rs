@@ -1,7 +1,7 @@
 //! `corten oci spec`
 
-use super::{Context, features};
-use crate::cli::{Failure, Outcome, args::Shape, parse};
+use super::{Context, features, parse};
+use crate::cli::{Failure, Outcome, args::Shape};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ struct SpecArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: SpecArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: SpecArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
@@ -57,6 +57,9 @@ fn template(rootless: bool) -> Value {
         ],
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
     });
+    if let Some(Value::Array(masked)) = linux.get_mut("maskedPaths") {
+        masked.extend(runtime::thermal_counters(runtime::PROCESSORS).into_iter().map(Value::from));
+    }
     if rootless {
         let map = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
         linux["uidMappings"] = map(rustix::process::geteuid().as_raw());

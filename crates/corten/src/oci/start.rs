@@ -1,7 +1,7 @@
 //! `corten oci start`
 
-use super::Context;
-use crate::cli::{Outcome, args::Shape, parse};
+use super::{Context, parse};
+use crate::cli::{Outcome, args::Shape};
 use clap::Args;
 use runtime::oci;
 
@@ -13,7 +13,7 @@ struct StartArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: StartArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: StartArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };

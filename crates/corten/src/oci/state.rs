@@ -1,7 +1,7 @@
 //! `corten oci state`
 
-use super::Context;
-use crate::cli::{Outcome, args::Shape, parse, print};
+use super::{Context, parse};
+use crate::cli::{Outcome, args::Shape, print};
 use clap::Args;
 use runtime::oci::{Record, Status};
 use serde_json::json;
@@ -14,7 +14,7 @@ struct StateArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: StateArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: StateArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };

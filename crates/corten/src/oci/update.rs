@@ -1,7 +1,7 @@
 //! `corten oci update`
 
-use super::Context;
-use crate::cli::{Failure, Outcome, args::Shape, parse};
+use super::{Context, parse};
+use crate::cli::{Failure, Outcome, args::Shape};
 use crate::resolve::parse_size;
 use clap::Args;
 use runtime::Resources;
@@ -78,7 +78,7 @@ struct UpdateArgs {
 }
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
-    let args: UpdateArgs = match parse(&context.cli, &SHAPE, words) {
+    let args: UpdateArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };

@@ -269,35 +269,46 @@ fn action(field: &str, name: &str, number: Option<u32>) -> Result<Action, Profil
     })
 }
 
+/// libseccomp's names, without what they begin with, of machines on which we do not run, and of x32, which stays closed.
+const OTHERS: [&str; 19] = [
+    "X32",
+    "MIPS",
+    "MIPS64",
+    "MIPS64N32",
+    "MIPSEL",
+    "MIPSEL64",
+    "MIPSEL64N32",
+    "PPC",
+    "PPC64",
+    "PPC64LE",
+    "S390",
+    "S390X",
+    "PARISC",
+    "PARISC64",
+    "RISCV64",
+    "LOONGARCH64",
+    "M68K",
+    "SH",
+    "SHEB",
+];
+
+const HERE: [(&str, Arch); 4] =
+    [("X86_64", Arch::X86_64), ("X86", Arch::X86), ("AARCH64", Arch::Aarch64), ("ARM", Arch::Arm)];
+
+/// All names of architectures that are known.
+pub fn architectures() -> Vec<String> {
+    let here = HERE.iter().map(|(name, _)| *name);
+    let mut all: Vec<String> = here.chain(OTHERS).map(|name| format!("SCMP_ARCH_{name}")).collect();
+    all.sort_unstable();
+    all
+}
+
 /// Ours for libseccomp's name. None in the middle: a machine on which we do not run, and x32, which stays closed.
 fn arch(name: &str) -> Option<Option<Arch>> {
-    const OTHERS: [&str; 19] = [
-        "X32",
-        "MIPS",
-        "MIPS64",
-        "MIPS64N32",
-        "MIPSEL",
-        "MIPSEL64",
-        "MIPSEL64N32",
-        "PPC",
-        "PPC64",
-        "PPC64LE",
-        "S390",
-        "S390X",
-        "PARISC",
-        "PARISC64",
-        "RISCV64",
-        "LOONGARCH64",
-        "M68K",
-        "SH",
-        "SHEB",
-    ];
-    match name.strip_prefix("SCMP_ARCH_")? {
-        "X86_64" => Some(Some(Arch::X86_64)),
-        "X86" => Some(Some(Arch::X86)),
-        "AARCH64" => Some(Some(Arch::Aarch64)),
-        "ARM" => Some(Some(Arch::Arm)),
-        other => OTHERS.contains(&other).then_some(None),
+    let name = name.strip_prefix("SCMP_ARCH_")?;
+    match HERE.iter().find(|(known, _)| *known == name) {
+        Some((_, arch)) => Some(Some(*arch)),
+        None => OTHERS.contains(&name).then_some(None),
     }
 }
 

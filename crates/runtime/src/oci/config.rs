@@ -4,7 +4,8 @@ use super::document::{Device, Document, Linux};
 use super::mounts::{label, mount, ranges, reason, root_propagation};
 use super::process::{Facts, Place};
 use super::{Config, ConfigError, hooks};
-use crate::{Extra, Idmap, Mount, Root, Spec};
+use crate::{Extra, Idmap, Mount, Resources, Root, Spec};
+use kernel::bpf::DeviceRule;
 use kernel::process as ns;
 use oci_spec::runtime::LinuxNamespaceType;
 use std::io::Read;
@@ -157,6 +158,8 @@ pub struct Options {
     pub empty_dir: String,
     /// The socket at which it waits for its start.
     pub begin: Option<String>,
+    /// The socket at which who wants to enter before that is given its namespaces.
+    pub visit: Option<String>,
     pub keep_fds: u32,
     pub no_new_keyring: bool,
     /// The ids of a user namespace that is joined, where the file does not say them.
@@ -173,6 +176,16 @@ pub struct Understood {
     pub listener: Option<super::Listener>,
     /// What was asked for and is not given: a line each.
     pub warnings: Vec<String>,
+}
+
+/// Also where the file says nothing of them: then only the usual devices may be used.
+fn limits(linux: &Linux, version: &str) -> Config<(Resources, Vec<DeviceRule>)> {
+    let (mut resources, rules) = super::resources(&linux.resources.clone().unwrap_or_default())?;
+    if resources.pids == Some(0) && minor_version(version) < 3 {
+        // Zero has been a limit since 1.3; before, it was the value of a field that is not set.
+        resources.pids = Some(-1);
+    }
+    Ok((resources, rules))
 }
 
 /// What the planner is asked for. Control groups are chosen by the caller.
@@ -209,6 +222,7 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
         empty_file: options.empty_file.clone(),
         empty_dir: options.empty_dir.clone(),
         begin: options.begin.clone(),
+        visit: options.visit.clone(),
         keep_fds: options.keep_fds,
         process: converted.process,
         oom_score_adj: converted.oom_score_adj,
@@ -221,12 +235,7 @@ pub fn spec(bundle: &Bundle, options: &Options) -> Config<Understood> {
     }
     devices(&linux, &mut spec)?;
     sysctls(&linux, all, &mut spec)?;
-    // Also where the file says nothing of them: then only the usual devices may be used.
-    (spec.resources, spec.device_rules) = super::resources(&linux.resources.clone().unwrap_or_default())?;
-    if spec.resources.pids == Some(0) && minor_version(&config.oci_version) < 3 {
-        // Zero has been a limit since 1.3; before, it was the value of a field that is not set.
-        spec.resources.pids = Some(-1);
-    }
+    (spec.resources, spec.device_rules) = limits(&linux, &config.oci_version)?;
     spec.group_owner = group_owner(&spec);
     links(&linux, all, &mut spec)?;
     if namespaces & ns::CLONE_NEWNET != 0 {

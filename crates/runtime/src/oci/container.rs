@@ -2,7 +2,7 @@
 
 use super::hooks::{self, Point, Told};
 use super::record::{Containers, Record, Status};
-use super::{Bundle, Error, Options, Result, config};
+use super::{Bundle, Error, Options, Result, config, rootless};
 use crate::group::{self, Unit};
 use crate::{GroupPaths, Host, Launched, Resources, Stdio, Watch, launch, plan};
 use kernel::process::{self, Side};
@@ -68,16 +68,18 @@ fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<
         |point: Point| !hooks::steps(bundle.config.hooks.as_ref(), point, &Told::default(), 0).is_empty();
     // A hook that runs just before the program needs a program that waits.
     let wait = create.wait || has(Point::StartContainer);
+    let host = Host::read();
+    let socket = |path: std::path::PathBuf| wait.then(|| path.display().to_string());
     let options = Options {
         id: create.id.clone(),
         empty_file,
         empty_dir,
-        begin: wait.then(|| containers.begin(&create.id).display().to_string()),
+        begin: socket(containers.begin(&create.id)),
+        visit: socket(containers.visit(&create.id)).filter(|_| host.rootless),
         keep_fds: create.keep_fds,
         no_new_keyring: create.no_new_keyring,
         joined_ids: joined_ids(bundle)?,
     };
-    let host = Host::read();
     let config::Understood { mut spec, rdt, listener, warnings } = config::spec(bundle, &options)?;
     super::check(&spec.resources, &host)?;
     (spec.groups, spec.unit) = groups(bundle, create, &spec.resources, &host)?;
@@ -223,12 +225,18 @@ pub fn start(containers: &Containers, record: &Record) -> Result<()> {
     let bundle = kept(containers, record)?;
     let told = record.told(Status::Created);
     let program = bundle.process.clone().unwrap_or_default();
-    for mut hook in hooks::steps(bundle.hooks.as_ref(), Point::StartContainer, &told, record.namespaces) {
+    let hooks = hooks::steps(bundle.hooks.as_ref(), Point::StartContainer, &told, record.namespaces);
+    // What an ordinary user made cannot be entered in any other way.
+    let held = match !hooks.is_empty() && containers.visit(id).exists() {
+        true => rootless::others(containers, record)?,
+        false => Vec::new(),
+    };
+    for mut hook in hooks {
         if hook.env.is_empty() {
             // As if the program ran it.
             hook.env = process::Strings::new(&program.env);
         }
-        run_hook(record, &hook)?;
+        run_hook(record, &hook, &held)?;
     }
     let path = containers.begin(id);
     let failed = |e: rustix::io::Errno| Error::new(format!("cannot start container '{id}': {e}"));
@@ -251,12 +259,13 @@ fn started(hooks: Option<&oci_spec::runtime::Hooks>, record: &Record) -> Result<
     let told = record.told(Status::Running);
     hooks::steps(hooks, Point::Poststart, &told, record.namespaces)
         .iter()
-        .try_for_each(|hook| run_hook(record, hook))
+        .try_for_each(|hook| run_hook(record, hook, &[]))
 }
 
-/// A hook without which the container does not live on. See runtime.md of the specification, "Lifecycle".
-fn run_hook(record: &Record, hook: &steps::RunHook) -> Result<()> {
-    hook.run(record.pid).map_err(|failure| {
+/// A hook without which the container does not live on. See runtime.md of the specification, "Lifecycle". `held` are its
+/// namespaces where they cannot be had by its process.
+fn run_hook(record: &Record, hook: &steps::RunHook, held: &[OwnedFd]) -> Result<()> {
+    hook.run_in(record.pid, held).map_err(|failure| {
         let _ = kill_all(record);
         hook_failed(&record.id, hook, &failure)
     })
@@ -279,9 +288,10 @@ fn stopped(hooks: Option<&oci_spec::runtime::Hooks>, record: &Record, warn: Warn
 }
 
 fn hook_failed(id: &str, hook: &steps::RunHook, failure: &steps::Failure) -> Error {
+    use rustix::io::Errno;
     let why = match (failure.errno, failure.note) {
-        (rustix::io::Errno::CANCELED, note) => note.to_owned(),
-        (errno, _) => errno.to_string(),
+        (Errno::CANCELED | Errno::TIME, note) => note.to_owned(),
+        (errno, _) => super::mounts::reason(&errno.into()),
     };
     Error::new(format!("container '{id}': {} hook {}: {why}", hook.kind, hook.path))
 }

@@ -8,7 +8,7 @@ use kernel::process as ns;
 use rustix::fd::{AsFd, OwnedFd};
 
 /// What is asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Exec {
     /// As in `process.json`; what it does not say is said by the container's own.
     pub process: Document,
@@ -16,6 +16,8 @@ pub struct Exec {
     pub groups: Vec<SubGroup>,
     pub ignore_paused: bool,
     pub keep_fds: u32,
+    /// From [`super::rootless::enter`].
+    pub held: Vec<(u64, OwnedFd)>,
 }
 
 /// A group below the container's.
@@ -72,7 +74,10 @@ pub fn exec(
     }
     let stopped = || Error::new("cannot exec in a stopped container");
     let pidfd = record.handle()?.ok_or_else(stopped)?;
-    let namespaces = others(record.pid);
+    let namespaces = match what.held.as_slice() {
+        [] => others(record.pid),
+        held => held.iter().fold(0, |all, (kind, _)| all | kind),
+    };
     let user_namespace = namespaces & ns::CLONE_NEWUSER != 0;
     let place = Place { id: &record.id, first: false, user_namespace, no_new_keyring: record.no_new_keyring };
     let mut document = what.process.clone();
@@ -85,6 +90,7 @@ pub fn exec(
     let enter_what = Enter {
         pidfd: pidfd.as_fd(),
         namespaces,
+        held: &what.held,
         groups: groups(record, &what.groups)?,
         classes: &record.rdt,
         process: &converted.process,
@@ -128,18 +134,20 @@ fn inherit(document: &mut Document, own: &Document) {
     document.exec_cpu_affinity = document.exec_cpu_affinity.take().or_else(|| own.exec_cpu_affinity.clone());
 }
 
+/// By their names in `/proc/PID/ns`.
+pub(super) const KINDS: [(&str, u64); 8] = [
+    ("user", ns::CLONE_NEWUSER),
+    ("mnt", ns::CLONE_NEWNS),
+    ("pid", ns::CLONE_NEWPID),
+    ("net", ns::CLONE_NEWNET),
+    ("ipc", ns::CLONE_NEWIPC),
+    ("uts", ns::CLONE_NEWUTS),
+    ("cgroup", ns::CLONE_NEWCGROUP),
+    ("time", ns::CLONE_NEWTIME),
+];
+
 /// `CLONE_NEW…` of the namespaces of that process which are not ours.
 fn others(pid: i32) -> u64 {
-    const KINDS: [(&str, u64); 8] = [
-        ("user", ns::CLONE_NEWUSER),
-        ("mnt", ns::CLONE_NEWNS),
-        ("pid", ns::CLONE_NEWPID),
-        ("net", ns::CLONE_NEWNET),
-        ("ipc", ns::CLONE_NEWIPC),
-        ("uts", ns::CLONE_NEWUTS),
-        ("cgroup", ns::CLONE_NEWCGROUP),
-        ("time", ns::CLONE_NEWTIME),
-    ];
     let link = |path: String| std::fs::read_link(path).ok();
     let differs = |kind: &str| {
         let theirs = link(format!("/proc/{pid}/ns/{kind}"));

@@ -279,7 +279,11 @@ fn bind(options: Options, source: String, target: String, bundle: &Path) -> Resu
     // The flags of a tree are its topmost mount's, unless it was said otherwise: `rro`.
     let attr = if recursive { Attr::default() } else { set };
     extra.top = if recursive { set } else { Attr::default() };
-    let idmap = if idmap.is_some() { Idmap::Yes } else { Idmap::No };
+    let idmap = match idmap {
+        None => Idmap::No,
+        Some(false) => Idmap::Top,
+        Some(true) => Idmap::Yes,
+    };
     let (source, file) = (source.display().to_string(), !meta.is_dir());
     Ok(Mount::Bind { source, target, attr, recursive, idmap, file, extra })
 }

@@ -72,6 +72,7 @@ pub struct Containers {
 
 const FILE: &str = "state.json";
 const BEGIN: &str = "begin";
+const VISIT: &str = "visit";
 
 impl Containers {
     /// Claims an id. What is in the directory afterwards is the container's.
@@ -162,6 +163,11 @@ impl Containers {
     /// The socket at which a created container waits.
     pub fn begin(&self, id: &str) -> PathBuf {
         self.directory(id).join(BEGIN)
+    }
+
+    /// The socket at which it gives its namespaces to an ordinary user until then.
+    pub fn visit(&self, id: &str) -> PathBuf {
+        self.directory(id).join(VISIT)
     }
 
     pub fn status(&self, record: &Record) -> Status {

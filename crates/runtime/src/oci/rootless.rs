@@ -1,11 +1,19 @@
 //! Containers of an ordinary user, without anybody's help. He may do nothing on the host that a plan begins with: so the
 //! runtime itself goes into the user namespace that the file asks for, is root there, and makes the container inside.
 
-use super::record::Record;
+use super::record::{Containers, Record, Status};
 use super::{Bundle, ConfigError, Error, Result};
 use kernel::process::{self, CLONE_NEWNS, CLONE_NEWUSER};
 use oci_spec::runtime::LinuxNamespaceType;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags,
+    SocketType,
+};
 use rustix::process::{getegid, geteuid};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 
 /// Whether we are neither root nor in a user namespace that somebody made for us.
 pub fn is_user() -> bool {
@@ -65,18 +73,65 @@ fn check(bundle: &Bundle, uid: u32, gid: u32) -> Result<()> {
     Ok(())
 }
 
-/// Goes to the user namespace of a container that [`enter_new`] made. Before its start the container's process is one of the
-/// runtime's, into which only the machine's root may look (CVE-2016-9962): its namespaces cannot be opened either.
-pub fn enter(record: &Record, waits: bool) -> Result<()> {
-    if waits {
-        let why = "an ordinary user's container can be entered when it is started";
-        return Err(Error::new(format!("container '{}' is created: {why}", record.id)));
+/// Goes to the user namespace of a container that [`enter_new`] made; answers its other namespaces, with their kinds, where
+/// they cannot be had by its process.
+pub fn enter(containers: &Containers, record: &Record) -> Result<Vec<(u64, OwnedFd)>> {
+    let failed =
+        |e: Errno| Error::new(format!("cannot enter the user namespace of container '{}': {e}", record.id));
+    if containers.status(record) != Status::Created {
+        let there = process::open_namespace(record.pid, "user").map_err(failed)?;
+        process::set_namespace(there, CLONE_NEWUSER).map_err(failed)?;
+        return Ok(Vec::new());
     }
-    let failed = |e: rustix::io::Errno| {
-        Error::new(format!("cannot enter the user namespace of container '{}': {e}", record.id))
+    let kind = |fd: OwnedFd| process::namespace_kind(&fd).map(|kind| (kind, fd));
+    let mut held = ask(containers, record)?
+        .into_iter()
+        .map(kind)
+        .collect::<std::result::Result<Vec<_>, Errno>>()
+        .map_err(failed)?;
+    let user = held.iter().position(|(kind, _)| *kind == CLONE_NEWUSER).ok_or(Errno::BADF).map_err(failed)?;
+    process::set_namespace(held.remove(user).1, CLONE_NEWUSER).map_err(failed)?;
+    held.retain(|(_, fd)| !is_ours(fd));
+    Ok(held)
+}
+
+/// The namespaces of a created container that are not ours.
+pub fn others(containers: &Containers, record: &Record) -> Result<Vec<OwnedFd>> {
+    let mut held = ask(containers, record)?;
+    held.retain(|fd| !is_ours(fd));
+    Ok(held)
+}
+
+/// The namespaces of a created container, the user namespace first, from its process: before the start it is one of the
+/// runtime's, into which only the machine's root may look (CVE-2016-9962), so that its user cannot open them.
+fn ask(containers: &Containers, record: &Record) -> Result<Vec<OwnedFd>> {
+    let asked = || {
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        rustix::net::connect(&socket, &SocketAddrUnix::new(containers.visit(&record.id))?)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(steps::KEPT))];
+        let mut rights = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0u8; 1];
+        let mut text = [IoSliceMut::new(&mut byte)];
+        rustix::net::recvmsg(&socket, &mut text, &mut rights, RecvFlags::CMSG_CLOEXEC)?;
+        let mut fds = Vec::new();
+        for message in rights.drain() {
+            if let RecvAncillaryMessage::ScmRights(more) = message {
+                fds.extend(more);
+            }
+        }
+        Ok(fds)
     };
-    let there = process::open_namespace(record.pid, "user").map_err(failed)?;
-    process::set_namespace(there, CLONE_NEWUSER).map_err(failed)
+    asked().map_err(|e: Errno| Error::new(format!("cannot enter the created container '{}': {e}", record.id)))
+}
+
+/// Whether this process is in that namespace.
+fn is_ours(fd: &OwnedFd) -> bool {
+    let number = rustix::fs::fstat(fd).map(|stat| stat.st_ino);
+    super::exec::KINDS.iter().any(|(kind, _)| {
+        let own = rustix::fs::stat(format!("/proc/self/ns/{kind}")).map(|stat| stat.st_ino);
+        own.is_ok() && own == number
+    })
 }
 
 #[cfg(test)]

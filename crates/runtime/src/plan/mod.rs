@@ -95,12 +95,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
     if let Some((kind, recursive)) = spec.propagation.filter(|(kind, _)| *kind != cut(spec)) {
         lists.inside.push(Propagate { target: None, kind, recursive }.into());
     }
-    if let Some(path) = &spec.begin {
-        let slot = lists.slot();
-        let path: Text = path.as_str().into();
-        lists.host.push(Listen { slot, path: path.clone() }.into());
-        lists.inside.push(AwaitStart { slot, path }.into());
-    }
+    begin(&mut lists, spec);
     lists.joined.splice(idmaps_at..idmaps_at, lists.idmaps.drain(..));
     let exec = process::plan(&mut lists, spec, proc.slave);
 
@@ -125,6 +120,26 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
         exec,
         slots: lists.slots,
     }
+}
+
+/// Where a container waits for its start, and for those who want to enter before it.
+fn begin(lists: &mut Lists, spec: &Spec) {
+    let Some(path) = &spec.begin else { return };
+    let mut listen = |path: &str| {
+        let (slot, path): (Slot, Text) = (lists.slot(), path.into());
+        lists.host.push(Listen { slot, path: path.clone() }.into());
+        (slot, path)
+    };
+    let (slot, path) = listen(path);
+    let visited = spec.visit.as_deref().map(|path| listen(path).0);
+    let visitors = visited.map(|slot| {
+        let (proc, first) = (lists.slot(), lists.slot());
+        lists.slots = first.0 + KEPT as u16;
+        lists.host.push(OpenProc { slot: proc }.into());
+        lists.inside.push(KeepNamespaces { proc, first }.into());
+        Visitors { slot, first }
+    });
+    lists.inside.push(AwaitStart { slot, path, visitors }.into());
 }
 
 /// What adds mounts to a container that runs.
@@ -235,6 +250,7 @@ fn tree_at(
     lists.host.push(OpenTree { slot, source: source.clone(), subpath, recursive, attr }.into());
     if idmap != Idmap::No {
         let optional = idmap == Idmap::IfPossible;
+        let recursive = recursive && idmap != Idmap::Top;
         lists.idmaps.push(IdmapTree { slot, source, recursive, optional }.into());
     }
 }
