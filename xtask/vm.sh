@@ -22,7 +22,7 @@ shopt -s nullglob
 mkdir -p "$1"
 cache=$(realpath "$1") dir=$(realpath "$2") script=$3
 suite=${VM_KERNEL:-bookworm} systemd=${VM_SYSTEMD:-0}
-packages=kmod,procps,iproute2,iputils-ping,nftables,curl,busybox-static
+packages=apparmor,kmod,procps,iproute2,iputils-ping,nftables,curl,busybox-static
 [ "$systemd" = 0 ] || packages+=,systemd,systemd-sysv,dbus,podman,netavark,conmon,crun,jq
 
 say() { echo "vm: $*" >&2; }
@@ -147,7 +147,7 @@ cat >"$tmp/test/.init" <<END
 # Process 1, or what gives way to it.
 if [ $systemd = 1 ]; then
   # Takes long where it is emulated, and nobody needs it.
-  for unit in tmp.mount systemd-udev-trigger.service systemd-random-seed.service systemd-journal-flush.service getty@tty1.service \
+  for unit in tmp.mount apparmor.service systemd-udev-trigger.service systemd-random-seed.service systemd-journal-flush.service getty@tty1.service \
     serial-getty@ttyS0.service podman.service podman.socket podman-auto-update.timer podman-restart.service apt-daily.timer; do
     ln -sf /dev/null /etc/systemd/system/\$unit
   done

@@ -1,6 +1,6 @@
 //! The runtime on OCI bundles: the life of a container, hooks, mounts, namespaces, devices.
 
-use e2e::{Bundle, Sandbox, wait_until};
+use e2e::{Bundle, Sandbox, receive_descriptor, wait_until};
 use serde_json::json;
 use std::fs;
 
@@ -205,6 +205,38 @@ fn a_user_namespace_maps_ids() {
     s.end();
 }
 
+/// `idmap` is for one mount, `ridmap` for all below it, too.
+#[test]
+fn a_tree_is_mapped_as_far_as_its_option_says() {
+    let s = Sandbox::new();
+    let mut bundle =
+        s.bundle("box", &["stat", "-c", "%u", "/one", "/one/below", "/all", "/all/below", "/own/below"]);
+    for dir in ["source/below", "other"] {
+        fs::create_dir_all(s.dir.join(dir)).unwrap();
+    }
+    s.host("chown 0 source && chown 7 other && mount --bind other source/below").ok();
+    let source = s.dir.join("source");
+    let map = |host: u32| json!([{ "containerID": 0, "hostID": host, "size": 65_536 }]);
+    bundle.set("/linux/namespaces/-", json!({ "type": "user" }));
+    bundle.set("/linux/uidMappings", map(200_000)).set("/linux/gidMappings", map(200_000));
+    let mount =
+        |to: &str, option: &str| json!({ "destination": to, "source": source, "options": ["rbind", option] });
+    bundle.set("/mounts/-", mount("/one", "idmap")).set("/mounts/-", mount("/all", "ridmap"));
+    // By ranges of its own: 100 more than the container's.
+    let mut own = mount("/own", "ridmap");
+    (own["uidMappings"], own["gidMappings"]) = (map(200_100), map(200_100));
+    bundle.set("/mounts/-", own).write();
+    s.host("chown -R 200000:200000 box/rootfs").ok();
+    let output = s.oci("run --bundle box box");
+    s.host("umount source/below").ok();
+    assert_eq!(
+        output.ok().split_whitespace().collect::<Vec<_>>(),
+        ["0", "65534", "0", "7", "107"],
+        "{output}"
+    );
+    s.end();
+}
+
 #[test]
 fn mounts_have_their_flags() {
     let s = Sandbox::new();
@@ -285,6 +317,42 @@ fn descriptors_are_kept_only_where_asked_for() {
     // 3 is the directory that ls reads.
     assert_eq!(s.host(&line("")).ok().trim(), "0 1 2 3");
     assert_eq!(s.host(&line("--preserve-fds 2")).ok().trim(), "0 1 2 3 4 5");
+    s.end();
+}
+
+/// As systemd passes sockets on: see sd_listen_fds(3).
+#[test]
+fn descriptors_of_an_activated_service_are_the_programs() {
+    let s = Sandbox::new();
+    let script = "ls /proc/self/fd | sort -n | tr '\\n' ' '; echo $LISTEN_FDS $LISTEN_PID";
+    s.bundle("box", &["sh", "-c", script]);
+    let line = |before: &str, flags: &str| {
+        let (corten, root) = (e2e::binary().display().to_string(), s.scope.oci.display().to_string());
+        s.host(&format!("{before} exec {corten} oci --root {root} run {flags} -b box box"))
+    };
+    // The last is the directory that ls reads.
+    let opened = "exec 3</dev/null 4</dev/null 5</dev/null; export LISTEN_FDS=2;";
+    assert_eq!(line(opened, "").ok(), "0 1 2 3 4 5 2 1");
+    assert_eq!(line(opened, "--preserve-fds 1").ok(), "0 1 2 3 4 5 6 2 1");
+    line("", "--preserve-fds 90").fails(1, &["--preserve-fds", "not open"]);
+    s.end();
+}
+
+#[test]
+fn a_hold_on_the_first_process_goes_to_the_socket() {
+    let s = Sandbox::new();
+    s.bundle("box", &["sleep", "1000"]);
+    let socket = std::os::unix::net::UnixListener::bind(s.dir.join("pidfd")).expect("a path");
+    for command in ["create", "run --detach"] {
+        s.oci_apart(&format!("{command} --bundle box --pidfd-socket pidfd box"));
+        let (name, pidfd) = receive_descriptor(&socket.accept().expect("a connection").0);
+        assert_eq!(name, b"standard");
+        rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).expect("it is a process");
+        s.oci_wait("box", "stopped");
+        s.oci("delete box").ok();
+    }
+    s.oci("create --bundle box --pidfd-socket nosuch box").fails(1, &["nosuch"]);
+    s.oci("state box").fails(1, &["box"]);
     s.end();
 }
 

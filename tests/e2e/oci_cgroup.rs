@@ -185,7 +185,7 @@ fn pause_stops_all_of_it() {
     let count = || fs::read_to_string(s.dir.join("box/rootfs/count")).unwrap_or_default();
     wait_until("it to count", 10, || !count().is_empty());
     s.oci("pause box").ok();
-    s.oci("pause box").ok();
+    s.oci("pause box").fails(1, &["container not running"]);
     assert_eq!(s.oci_state("box")["status"], "paused");
     let before = count();
     std::thread::sleep(std::time::Duration::from_millis(300));
@@ -388,5 +388,54 @@ fn too_little_memory_is_told_at_the_start() {
         s.oci(&format!("{command} --bundle box box")).fails(1, &["'box'", "killed", "memory limit"]);
         assert_eq!(s.oci("list --quiet").ok(), "");
     }
+    s.end();
+}
+
+#[test]
+fn limits_of_huge_pages() {
+    let s = Sandbox::new();
+    let sizes = fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
+    let kilobytes = sizes.filter_map(|entry| {
+        entry.file_name().to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok()
+    });
+    let kilobytes = kilobytes.min().unwrap_or(2048);
+    // As the kernel names its files.
+    let size = match kilobytes {
+        n if n < 1024 => format!("{n}KB"),
+        n if n < 1 << 20 => format!("{}MB", n >> 10),
+        n => format!("{}GB", n >> 20),
+    };
+    let (own, limit) = (group(&s, "box"), 2 * kilobytes << 10);
+    let change = |bundle: &mut Bundle| {
+        let limits = json!([{ "pageSize": size, "limit": limit }]);
+        bundle.set("/linux/resources/hugepageLimits", limits);
+    };
+    let here = match is_v2() {
+        true => fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap().contains("hugetlb"),
+        false => Path::new("/sys/fs/cgroup/hugetlb/cgroup.procs").exists(),
+    };
+    if here {
+        running(&s, change);
+        let of = |file: &str| {
+            read(&own, &format!("hugetlb.{size}.{file}limit_in_bytes"), &format!("hugetlb.{size}.{file}max"))
+        };
+        assert_eq!([of(""), of("rsvd.")], [limit.to_string(), limit.to_string()]);
+        s.oci("delete --force box").ok();
+    } else {
+        let mut bundle = s.bundle("box", &["true"]);
+        change(&mut bundle);
+        bundle.write();
+        s.oci("run --bundle box box").fails(1, &["hugetlb"]);
+    }
+    s.end();
+}
+
+/// No machine of the tests has such a device: the limit is refused, by the controller's absence or by the kernel.
+#[test]
+fn limits_of_rdma_devices_that_are_not_there() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &["true"]);
+    bundle.set("/linux/resources/rdma", json!({ "nosuch0": { "hcaHandles": 3, "hcaObjects": 10 } })).write();
+    s.oci("run --bundle box box").fails(1, &["rdma"]);
     s.end();
 }

@@ -1,6 +1,6 @@
 //! `corten oci exec`: a further program in a container.
 
-use e2e::{Cgroups, Sandbox, wait_until};
+use e2e::{Cgroups, Sandbox, receive_descriptor, wait_until};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -128,7 +128,7 @@ fn terminals() {
     // For a caller who pumps himself.
     let socket = std::os::unix::net::UnixListener::bind(s.dir.join("console")).expect("a path");
     s.oci_apart("exec -d -t --console-socket console --pid-file pid box sh -c 'tty; sleep 1000'");
-    let mut master = fs::File::from(receive(&socket).1);
+    let mut master = fs::File::from(receive_descriptor(&socket.accept().expect("a connection").0).1);
     // A terminal may pass on a line in parts.
     let (mut said, mut byte) = (Vec::new(), [0]);
     while said.last() != Some(&b'\n') {
@@ -142,23 +142,6 @@ fn terminals() {
     wait_until("the program to be hung up", 10, || !fs::exists(format!("/proc/{pid}")).unwrap_or(true));
     s.oci("delete -f box").ok();
     s.end();
-}
-
-/// The text and the descriptor that come next.
-fn receive(socket: &std::os::unix::net::UnixListener) -> (String, rustix::fd::OwnedFd) {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-    let (stream, _) = socket.accept().expect("a connection");
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut rights = RecvAncillaryBuffer::new(&mut space);
-    let mut text = [0; 100];
-    let mut slices = [std::io::IoSliceMut::new(&mut text)];
-    let message =
-        rustix::net::recvmsg(&stream, &mut slices, &mut rights, RecvFlags::CMSG_CLOEXEC).expect("a message");
-    let fd = rights.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    (String::from_utf8_lossy(&text[..message.bytes]).into_owned(), fd.expect("a descriptor"))
 }
 
 #[test]
@@ -178,7 +161,7 @@ fn descriptors() {
     s.oci("exec --cwd /proc/self/fd/7 box true").exits(255);
     let socket = std::os::unix::net::UnixListener::bind(s.dir.join("pidfd")).expect("a path");
     s.oci_apart("exec -d --pidfd-socket pidfd box sleep 1000");
-    let (_, pidfd) = receive(&socket);
+    let (_, pidfd) = receive_descriptor(&socket.accept().expect("a connection").0);
     rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).expect("it is a process");
     s.oci("delete -f box").ok();
     s.end();

@@ -119,6 +119,33 @@ fn limits_and_priorities() {
     s.end();
 }
 
+/// Where the machine lets anybody in a group of his own be scheduled so.
+#[test]
+fn real_time_and_idle_scheduling() {
+    let s = Sandbox::new();
+    let mut bundle = s.bundle("box", &[]);
+    // Behind the name the state is the first: priority of a real-time process and policy by proc_pid_stat(5).
+    let args = ["sh", "-c", "cut -d')' -f2 /proc/self/stat | cut -d' ' -f39,40; ionice"];
+    bundle.set("/process/scheduler", json!({"policy": "SCHED_IDLE"}));
+    bundle.set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}));
+    for said in both(&s, &mut bundle, &args) {
+        assert_eq!(said, "0 5\nidle");
+    }
+    bundle.remove("/process/ioPriority");
+    let real_time = json!({"policy": "SCHED_RR", "priority": 7, "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
+    bundle.set("/process/scheduler", real_time).write();
+    if s.host("chrt -r 7 true").code != 0
+        || fs::exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").unwrap_or(true)
+    {
+        return s.end();
+    }
+    bundle.set("/process/args", json!(["cat", "/proc/self/stat"])).write();
+    let stat = s.oci("run -b box box").ok().to_owned();
+    let words: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(words[37..39], ["7", "2"], "{stat}");
+    s.end();
+}
+
 #[test]
 fn personality_memory_and_processors() {
     let s = Sandbox::new();

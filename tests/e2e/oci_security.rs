@@ -229,7 +229,14 @@ fn isolation_that_cannot_be_had_is_an_error() {
     let mut bundle = s.bundle("box", &["true"]);
     bundle.set("/process/selinuxLabel", json!("system_u:system_r:container_t:s0")).write();
     s.oci("run -b box box").fails(1, &["selinuxLabel"]);
+    s.oci("create -b box box").fails(1, &["selinuxLabel"]);
     bundle.remove("/process/selinuxLabel");
+    // Where AppArmor runs there is no such profile.
+    bundle.set("/process/apparmorProfile", json!("nosuch-profile")).write();
+    for command in ["run", "create"] {
+        s.oci(&format!("{command} -b box box")).fails(1, &["process.apparmorProfile"]);
+    }
+    bundle.remove("/process/apparmorProfile");
     bundle.set("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0")).write();
     s.oci("run -b box box").fails(1, &["linux.mountLabel", "SELinux"]);
     bundle.remove("/linux/mountLabel");
@@ -238,6 +245,44 @@ fn isolation_that_cannot_be_had_is_an_error() {
     bundle.remove("/linux/seccomp");
     bundle.set("/linux/intelRdt", json!({ "closID": "x" })).write();
     s.oci("run -b box box").fails(1, &["linux.intelRdt"]);
+    s.end();
+}
+
+/// Of the first process and of further ones, whatever else is asked for.
+#[test]
+fn an_apparmor_profile_confines() {
+    let s = Sandbox::new();
+    let ready = "grep -q Y /sys/module/apparmor/parameters/enabled && command -v apparmor_parser && test -e /sys/kernel/security/apparmor/.replace";
+    if s.host(ready).code != 0 {
+        return s.end();
+    }
+    let name = format!("corten-oci-{}", std::process::id());
+    let profile = format!(
+        "profile {name} flags=(attach_disconnected) {{ file, capability, signal, deny /etc/group r, }}"
+    );
+    fs::write(s.dir.join("profile"), profile).unwrap();
+    s.host("apparmor_parser -r profile").ok();
+    let mut bundle = s.bundle("box", &[]);
+    bundle.set("/process/apparmorProfile", json!(name));
+    let script = "cat /proc/self/attr/current /etc/group";
+    for nnp in [false, true] {
+        bundle.set("/process/noNewPrivileges", json!(nnp)).set("/process/args", json!(["sh", "-c", script]));
+        bundle.write();
+        let first = s.oci("run -b box box");
+        bundle.set("/process/args", json!(["sleep", "1000"])).write();
+        s.oci_apart("create -b box box");
+        let before = s.oci(&format!("exec box {script}"));
+        s.oci("start box").ok();
+        let further = s.oci(&format!("exec box {script}"));
+        // Without the profile nothing is denied: it is known that it did it.
+        s.oci("exec --apparmor unconfined box cat /etc/group").ok();
+        s.oci("delete -f box").ok();
+        for output in [first, before, further] {
+            assert_eq!(output.stdout.trim(), format!("{name} (enforce)"), "{output}");
+            assert!(output.code == 1 && output.stderr.contains("Permission denied"), "{output}");
+        }
+    }
+    s.host("apparmor_parser -R profile").ok();
     s.end();
 }
 

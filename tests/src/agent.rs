@@ -50,21 +50,23 @@ fn wait(listener: &OwnedFd) -> bool {
 
 /// Everything up to the end of the connection, and the descriptor that came with its beginning.
 fn receive(mut stream: UnixStream) -> (serde_json::Value, OwnedFd) {
+    let (mut text, fd) = receive_descriptor(&stream);
+    stream.read_to_end(&mut text).expect("the rest");
+    (serde_json::from_slice(&text).expect("JSON"), fd)
+}
+
+/// The text and the descriptor that come next.
+pub fn receive_descriptor(stream: &UnixStream) -> (Vec<u8>, OwnedFd) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut rights = RecvAncillaryBuffer::new(&mut space);
     let mut text = vec![0u8; 65_536];
-    let message = rustix::net::recvmsg(
-        &stream,
-        &mut [IoSliceMut::new(&mut text)],
-        &mut rights,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .expect("a message");
-    text.truncate(message.bytes);
+    let mut slices = [IoSliceMut::new(&mut text)];
+    let message = rustix::net::recvmsg(stream, &mut slices, &mut rights, RecvFlags::CMSG_CLOEXEC);
+    let bytes = message.expect("a message").bytes;
+    text.truncate(bytes);
     let fd = rights.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
     });
-    stream.read_to_end(&mut text).expect("the rest");
-    (serde_json::from_slice(&text).expect("JSON"), fd.expect("a descriptor"))
+    (text, fd.expect("a descriptor"))
 }

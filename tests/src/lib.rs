@@ -22,7 +22,7 @@ pub mod tree;
 pub mod web;
 mod words;
 
-pub use agent::Agent;
+pub use agent::{Agent, receive_descriptor};
 pub use bundle::Bundle;
 pub use facts::Facts;
 pub use output::Output;
