@@ -107,6 +107,8 @@ const NOT_IN_VM: &[&str] = &[
     "oci_bad_bundles::",
     "oci_drivers::",
     "oci_flags::",
+    "oci_hooks::",
+    "oci_runc::",
     "power::",
     "probe::",
     "ps::",
@@ -144,6 +146,9 @@ const SYSTEMD_TESTS: &[&str] = &[
     "oci_drivers::podman_beside_systemd",
 ];
 
+/// What shows within a minute or so that units work: what `--systemd=few` runs.
+const FEW_SYSTEMD_TESTS: &[&str] = &["oci_systemd::"];
+
 /// All is to be done within half an hour; fuzzing comes last and takes what is left of this.
 const FUZZ_UNTIL: Duration = Duration::from_secs(27 * 60);
 
@@ -152,8 +157,8 @@ const FUZZ_UNTIL: Duration = Duration::from_secs(27 * 60);
 struct Machine<'a> {
     /// The Debian suite of its kernel, instead of [`KERNELS`].
     kernel: Option<&'a str>,
-    /// It is systemd's, and has Podman.
-    systemd: bool,
+    /// It is systemd's, and has Podman: then these tests run, unless others are asked for.
+    systemd: Option<&'a [&'a str]>,
 }
 
 /// In the small machine: runs the tests with so many at a time, and what failed once more, alone, as nextest does on the host.
@@ -179,7 +184,8 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
             ("--no-vm", "") => vm = false,
             ("--only-vm", "") => host = false,
             ("--kernel", suite) if !suite.is_empty() => (host, machine.kernel) = (false, Some(suite)),
-            ("--systemd", "") => (host, machine.systemd) = (false, true),
+            ("--systemd", "") => (host, machine.systemd) = (false, Some(SYSTEMD_TESTS)),
+            ("--systemd", "few") => (host, machine.systemd) = (false, Some(FEW_SYSTEMD_TESTS)),
             _ => bail!("unknown option {option}"),
         }
     }
@@ -285,16 +291,16 @@ fn vm_tests(corten: &Path, images: &Path, filters: &[&String], machine: Machine<
         "tests 2 --skip alone{skip}; first=$?; tests 1 alone{skip}; second=$?; tests 1 --include-ignored clock:: && exit $((first | second))"
     );
     let some = |names: &[&str]| format!("tests 2 {} --skip alone{skip}", names.join(" "));
-    let (kernel, systemd) = (machine.kernel, machine.systemd);
-    let runs = match (kernel, filters.is_empty()) {
-        (kernel, true) if systemd => vec![(
-            kernel.unwrap_or(KERNELS[0]),
+    let runs = match (machine.systemd, machine.kernel, filters.is_empty()) {
+        (Some(tests), kernel, empty) => {
+            let chosen = if empty { tests } else { &filters[..] };
             // One at a time: systemd and its tests are slow where they are emulated.
-            format!("tests 1 --include-ignored {}", SYSTEMD_TESTS.join(" ")),
-        )],
-        (None, true) => vec![(KERNELS[0], all), (KERNELS[1], some(NEWER_TESTS))],
-        (kernel, true) => vec![(kernel.unwrap_or(KERNELS[0]), all)],
-        (kernel, false) => {
+            let tests = format!("tests 1 --include-ignored --skip corpus_oci:: {}", chosen.join(" "));
+            vec![(kernel.unwrap_or(KERNELS[0]), tests)]
+        }
+        (None, None, true) => vec![(KERNELS[0], all), (KERNELS[1], some(NEWER_TESTS))],
+        (None, kernel, true) => vec![(kernel.unwrap_or(KERNELS[0]), all)],
+        (None, kernel, false) => {
             let clock = filters.iter().all(|filter| filter.starts_with("clock"));
             let ignored = if clock { "--include-ignored " } else { "" };
             vec![(kernel.unwrap_or(KERNELS[0]), format!("tests 2 {ignored}{}", filters.join(" ")))]
@@ -305,7 +311,7 @@ fn vm_tests(corten: &Path, images: &Path, filters: &[&String], machine: Machine<
         stage(&format!("end-to-end tests with the kernel of Debian's {kernel}"));
         let mut vm = Command::new("bash");
         vm.arg("xtask/vm.sh").args([&directory, &share]).arg(format!("{VM_TESTS}\n{tests}"));
-        vm.env("VM_KERNEL", kernel).env("VM_SYSTEMD", if systemd { "1" } else { "0" });
+        vm.env("VM_KERNEL", kernel).env("VM_SYSTEMD", if machine.systemd.is_some() { "1" } else { "0" });
         match vm.status()?.code() {
             Some(0) => {}
             code => failed.push(format!(
