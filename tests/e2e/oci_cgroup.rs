@@ -439,3 +439,25 @@ fn limits_of_rdma_devices_that_are_not_there() {
     s.oci("run --bundle box box").fails(1, &["rdma"]);
     s.end();
 }
+
+/// A group above may let devices be used and not be made, as one of Podman's pods: then they are the host's.
+#[test]
+fn devices_that_may_not_be_made_are_the_hosts() {
+    use kernel::bpf::{DeviceKind, DeviceRule, READ, WRITE, attach_device_filter};
+    let s = Sandbox::new();
+    if !is_v2() {
+        return s.end();
+    }
+    let parent = dir("", &s.scope.cgroup_parent);
+    fs::create_dir_all(&parent).unwrap();
+    let used = DeviceRule { kind: DeviceKind::Char, access: READ | WRITE, ..DeviceRule::all(true) };
+    let script = "for d in null zero full random urandom tty kmsg; do stat -c '%F %t:%T' /dev/$d; done; : >/dev/null; head -c 1 /dev/zero | wc -c";
+    let mut bundle = s.bundle("box", &["sh", "-c", script]);
+    let kmsg = json!([{ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11 }]);
+    bundle.set("/linux/devices", kmsg).write();
+    let made = s.oci("run --bundle box box").ok().to_owned();
+    let filter = fs::File::open(&parent).unwrap();
+    attach_device_filter(&filter, &[used]).unwrap();
+    assert_eq!(s.oci("run --bundle box box").ok(), made);
+    s.end();
+}

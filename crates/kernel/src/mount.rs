@@ -487,6 +487,20 @@ pub fn make_node_in_root(
     rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
 }
 
+/// Binds the host's device of that path to the same path below the present directory, unless it is there already.
+pub fn bind_device(path: &CStr, kind: FileType, device: u64) -> Result<(), Errno> {
+    let is_it = |fd: &OwnedFd| {
+        let stat = rustix::fs::fstat(fd)?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == kind && stat.st_rdev == device)
+    };
+    let place = place_in_root(path, true, true)?;
+    if is_it(&place)? {
+        return Ok(());
+    }
+    let tree = open_tree(path, false)?;
+    if is_it(&tree)? { attach(tree, place) } else { Err(Errno::NODEV) }
+}
+
 /// Makes what is at `path` read-only, with the mounts below it: a copy of the tree is attached over itself.
 pub fn make_read_only(path: &CStr) -> Result<(), Errno> {
     let place = find_in_root(path)?;

@@ -3,6 +3,7 @@
 use crate::{Failure, Live, Outcome, Picture, Shell, Slot, Step, Text};
 use kernel::mount;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, makedev};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// A detached tmpfs with device nodes and links. The host makes it, because nobody in a user namespace may make a
@@ -23,6 +24,8 @@ pub struct DevTmpfs {
     pub attr: mount::Attr,
     /// Of the tmpfs: `mode`, `size`.
     pub options: Vec<(Text, Text)>,
+    /// A file takes the place of a device that may not be made, for [`BindNodes`].
+    pub lenient: bool,
 }
 
 /// One device node below `/dev`. See mknod(2).
@@ -38,6 +41,20 @@ pub struct Node {
     /// Inside the container.
     pub uid: u32,
     pub gid: u32,
+}
+
+impl Node {
+    fn kind(&self) -> FileType {
+        match (self.fifo, self.block) {
+            (true, _) => FileType::Fifo,
+            (_, true) => FileType::BlockDevice,
+            _ => FileType::CharacterDevice,
+        }
+    }
+
+    fn device(&self) -> u64 {
+        makedev(self.major, self.minor)
+    }
 }
 
 impl DevTmpfs {
@@ -57,19 +74,16 @@ impl DevTmpfs {
                 own(name, 0, 0)?;
             }
             for node in &self.nodes {
-                let kind = match (node.fifo, node.block) {
-                    (true, _) => FileType::Fifo,
-                    (_, true) => FileType::BlockDevice,
-                    _ => FileType::CharacterDevice,
+                let make =
+                    |kind, device| rustix::fs::mknodat(&fd, node.name.as_c(), kind, mode(node.mode), device);
+                let made = match make(node.kind(), node.device()) {
+                    Err(Errno::PERM) if self.lenient => {
+                        live.refused.set(true);
+                        make(FileType::RegularFile, 0)
+                    }
+                    other => other,
                 };
-                rustix::fs::mknodat(
-                    &fd,
-                    node.name.as_c(),
-                    kind,
-                    mode(node.mode),
-                    makedev(node.major, node.minor),
-                )
-                .map_err(|e| Failure::new(e, "mknod"))?;
+                made.map_err(|e| Failure::new(e, "mknod"))?;
                 own(&node.name, node.uid, node.gid)?;
             }
             for (name, to) in &self.links {
@@ -133,6 +147,34 @@ impl DevTmpfs {
     }
 }
 
+/// A group above the container's may deny the making of devices: then those of a [`DevTmpfs`] are the host's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BindNodes {
+    /// `name` is the absolute path, as the container will name it.
+    pub nodes: Vec<Node>,
+}
+
+impl BindNodes {
+    pub fn perform(&self, live: &Live) -> Outcome {
+        let wanted = self.nodes.iter().filter(|node| live.refused.get() && !node.fifo);
+        for node in wanted {
+            mount::bind_device(node.name.as_c(), node.kind(), node.device())
+                .map_err(|e| Failure::new(e, "bind the host's device"))?;
+        }
+        Ok(())
+    }
+
+    pub fn shell(&self) -> Shell {
+        Shell::comment("a device that may not be made here would be the host's own", "mknod(2)")
+    }
+
+    pub fn undo(&self) -> Option<Step> {
+        None
+    }
+
+    pub fn draw(&self, _: &mut Picture) {}
+}
+
 /// One device at any place below the root, where there is no `/dev` of ours: made by the container's side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MakeNode {
@@ -144,19 +186,12 @@ impl MakeNode {
     pub fn perform(&self, _: &Live) -> Outcome {
         let node = &self.node;
         let old = rustix::process::umask(Mode::empty());
-        let kind = match (node.fifo, node.block) {
-            (true, _) => FileType::Fifo,
-            (_, true) => FileType::BlockDevice,
-            _ => FileType::CharacterDevice,
+        let (name, kind, device) = (node.name.as_c(), node.kind(), node.device());
+        let mode = Mode::from_raw_mode(node.mode);
+        let made = match mount::make_node_in_root(name, kind, mode, device, (node.uid, node.gid)) {
+            Err(Errno::PERM) if !node.fifo => mount::bind_device(name, kind, device),
+            other => other,
         };
-        let device = makedev(node.major, node.minor);
-        let made = mount::make_node_in_root(
-            node.name.as_c(),
-            kind,
-            Mode::from_raw_mode(node.mode),
-            device,
-            (node.uid, node.gid),
-        );
         rustix::process::umask(old);
         made.map_err(|e| Failure::new(e, "mknod"))
     }

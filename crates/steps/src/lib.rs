@@ -51,7 +51,7 @@ pub use cgroup::{
 };
 pub use copy_up::FillTree;
 pub use credentials::{Credentials, Keyring, Label, MemoryPolicy, PER_LINUX32};
-pub use dev::{DevTmpfs, MakeNode, Node};
+pub use dev::{BindNodes, DevTmpfs, MakeNode, Node};
 pub use exec::{Affinity, Exec, Ready};
 pub use files::{MakeDir, MakeInside, RemoveFile, RemoveTree, WriteFile};
 pub use hook::RunHook;
@@ -159,6 +159,7 @@ steps!(
     AttachTree,
     AttachBelow,
     DevTmpfs,
+    BindNodes,
     MakeNode,
     // the root file system
     EnterMounts,

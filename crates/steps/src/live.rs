@@ -68,6 +68,8 @@ pub struct Live {
     pub turn: Cell<(RawFd, RawFd)>,
     /// In the container: where it tells that it failed; it closes by itself at the exec.
     pub report: Cell<RawFd>,
+    /// A device could not be made.
+    pub refused: Cell<bool>,
     /// The name server's sockets in the container's network, for datagrams and for connections.
     pub names: RefCell<Option<[OwnedFd; 2]>>,
     slots: Box<[Cell<RawFd>]>,
@@ -84,6 +86,7 @@ impl Live {
             back: Cell::new((-1, -1)),
             turn: Cell::new((-1, -1)),
             report: Cell::new(-1),
+            refused: Cell::new(false),
             names: RefCell::new(None),
             slots: vec![Cell::new(-1); usize::from(slots)].into(),
         }

@@ -174,9 +174,16 @@ fn dev(lists: &mut Lists, spec: &Spec, host: &Host, attr: Attr, options: &[(Stri
     let gid = spec.group_ids.first().map_or(id, |range| range.outside);
     let (bound, nodes): (Vec<Node>, Vec<Node>) =
         spec.devices.iter().cloned().partition(|node| is_bound(node, host));
-    let list = if in_order(spec) { &mut lists.inside } else { &mut lists.host };
-    list.push(DevTmpfs { slot, uid: id, gid, nodes, links, dirs, files, attr, options }.into());
+    // The host's side is in no group that could deny the making of devices.
+    let lenient = in_order(spec);
+    let absolute = |node: &Node| Node { name: format!("/dev/{}", node.name).into(), ..node.clone() };
+    let bind = BindNodes { nodes: nodes.iter().map(absolute).collect() };
+    let list = if lenient { &mut lists.inside } else { &mut lists.host };
+    list.push(DevTmpfs { slot, uid: id, gid, nodes, links, dirs, files, attr, options, lenient }.into());
     lists.inside.push(AttachTree { slot, target: "/dev".into(), file: false, strict: true }.into());
+    if lenient {
+        lists.inside.push(bind.into());
+    }
     for node in bound {
         bind_node(lists, spec, &format!("/dev/{}", node.name));
     }
