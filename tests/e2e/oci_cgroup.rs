@@ -405,7 +405,7 @@ fn limits_of_huge_pages() {
         n if n < 1 << 20 => format!("{}MB", n >> 10),
         n => format!("{}GB", n >> 20),
     };
-    let (own, limit) = (group(&s, "box"), 2 * kilobytes << 10);
+    let (own, limit) = (group(&s, "box"), (2 * kilobytes) << 10);
     let change = |bundle: &mut Bundle| {
         let limits = json!([{ "pageSize": size, "limit": limit }]);
         bundle.set("/linux/resources/hugepageLimits", limits);
