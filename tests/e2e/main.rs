@@ -36,6 +36,7 @@ mod lifecycle;
 mod log_drivers;
 mod map;
 mod map_serve;
+mod mistakes;
 mod mounts;
 mod names;
 mod namespaces;

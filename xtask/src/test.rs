@@ -100,6 +100,7 @@ const NOT_IN_VM: &[&str] = &[
     "log_drivers::",
     "map::",
     "map_serve::",
+    "mistakes::",
     "mounts::",
     "names::",
     "network_limits::",

@@ -491,6 +491,25 @@ pub fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// An error's words without the system's number for it: `x: No such file or directory (os error 2)` as `x: no such file or directory`.
+fn plain(message: &str) -> String {
+    let (mut said, mut rest) = (String::new(), message);
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        let (start, words) = before.split_at(before.rfind(": ").map_or(0, |colon| colon + 2));
+        said.push_str(start);
+        let mut letters = words.chars();
+        match letters.next() {
+            // An abbreviation keeps its capitals.
+            Some(first) if !letters.clone().next().is_some_and(char::is_uppercase) => {
+                said.extend(first.to_lowercase().chain(letters));
+            }
+            _ => said.push_str(words),
+        }
+        rest = after.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    said + rest
+}
+
 fn end(outcome: Outcome, command: &str) -> ExitCode {
     let code = match outcome {
         Ok(code) => code,
@@ -499,7 +518,7 @@ fn end(outcome: Outcome, command: &str) -> ExitCode {
             let hint =
                 if failure.usage { format!(" (see 'corten{space}{command} --help')") } else { String::new() };
             if !failure.message.is_empty() {
-                say(&format!("corten: {}{hint}", failure.message));
+                say(&format!("corten: {}{hint}", plain(&failure.message)));
             }
             failure.code
         }
@@ -524,10 +543,25 @@ pub fn for_each(names: &[String], mut action: impl FnMut(&str) -> Result<(), Fai
         match action(name) {
             Ok(()) => print(&format!("{name}\n"))?,
             Err(failure) => {
-                say(&format!("corten: {}", failure.message));
+                say(&format!("corten: {}", plain(&failure.message)));
                 code = failure.code;
             }
         }
     }
     Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn errors_have_no_numbers() {
+        assert_eq!(
+            plain("x: No such file or directory (os error 2) (a note)"),
+            "x: no such file or directory (a note)"
+        );
+        assert_eq!(plain("RPC failed (os error 1): File exists (os error 17)"), "RPC failed: file exists");
+        assert_eq!(plain("nothing of the kind: OK"), "nothing of the kind: OK");
+    }
 }

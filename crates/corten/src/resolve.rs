@@ -61,6 +61,11 @@ pub fn image(
         }
         None => true,
     };
+    if wanted && may_pull {
+        // What is wrong with the flags is told before anything is fetched for them.
+        let config = RunConfig { cmd: vec!["program".to_owned()], ..RunConfig::default() };
+        resolve(args, Some(&Image { config, ..Image::default() })).map_err(failed)?;
+    }
     // An id can't be pulled, and needs not be.
     let reference = image::Reference::parse(name).ok().map(image::Reference::tagged);
     let found = match (here, reference) {

@@ -23,7 +23,7 @@ pub enum Error {
         "cannot remove container \"{0}\": container is running: stop the container before removing or force remove"
     )]
     Running(String),
-    #[error("{what} '{object}': {cause}")]
+    #[error("{what} '{object}': {}", words(cause))]
     Io { what: &'static str, object: String, cause: io::Error },
     #[error("no such volume: {0}")]
     NoSuchVolume(String),
@@ -68,5 +68,13 @@ impl Error {
 /// An error of the system in our words: lower case, without "(os error 28)".
 pub(crate) fn words(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        // An abbreviation keeps its capitals.
+        Some(first) if !letters.clone().next().is_some_and(char::is_uppercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
 }
