@@ -1,11 +1,7 @@
 # Podman with corten as its runtime: one session. What it prints is what tests/e2e/oci_drivers.rs expects.
 # DIR, RUNTIME, IMAGE and GROUP are set. Podman looks for its configuration in /etc and for locks in /dev/shm.
 set -euo pipefail
-ip link set lo up
-mount -t tmpfs shm /dev/shm
-mount -t tmpfs lib /var/lib
-mount -t tmpfs run /run
-mount -t tmpfs etc /etc/containers
+podman_alone
 podman_files "" <<END
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]

@@ -11,3 +11,12 @@ END
   echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
 }
 
+# A network and directories of the session's own, for what Podman leaves there.
+podman_alone() {
+  ip link set lo up
+  mount -t tmpfs shm /dev/shm
+  mount -t tmpfs lib /var/lib
+  mount -t tmpfs run /run
+  mount -t tmpfs etc /etc/containers
+}
+

@@ -1,11 +1,7 @@
 # The probe in a default container of Podman's and of Docker's, as Debian has them: what it prints, each behind a line with a name.
 # DIR, IMAGE and GROUP are set. Everything of theirs is in this session's namespaces and in DIR.
 set -euo pipefail
-ip link set lo up
-mount -t tmpfs shm /dev/shm
-mount -t tmpfs lib /var/lib
-mount -t tmpfs run /run
-mount -t tmpfs etc /etc/containers
+podman_alone
 podman_files "" <<END
 [engine]
 cgroup_manager = "cgroupfs"
