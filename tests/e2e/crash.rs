@@ -5,8 +5,11 @@
 //! Some points of each command are tried, by chance; all of them with `CORTEN_TEST_POINTS=all`, which `cargo xtask reliability` sets.
 
 use e2e::points::{Points, row};
+use e2e::registry::Documents;
 use e2e::trace::{Call, Fault, Injection, Traced, harmless, in_sandbox};
-use e2e::{Facts, Sandbox, wait_until};
+use e2e::web::Web;
+use e2e::{Facts, Sandbox, images::image, wait_until};
+use std::collections::BTreeSet;
 
 /// What is so before, and what the command makes of it.
 pub struct Case {
@@ -37,7 +40,7 @@ pub fn neighbour() -> Sandbox {
 /// A case in its sandbox.
 pub struct Watch<'a> {
     s: Sandbox,
-    case: &'a Case,
+    pub case: &'a Case,
     /// The machine and the store without what the case makes.
     before: (Facts, String),
 }
@@ -78,16 +81,7 @@ impl<'a> Watch<'a> {
     }
 
     pub fn state(&self) -> String {
-        let scope = &self.s.scope;
-        let output = self.s.host(&format!(
-            "export CORTEN_ROOT={} CORTEN_STATE={} CORTEN_CGROUP_PARENT={}; corten() {{ {} \"$@\"; }}; {}",
-            scope.root.display(),
-            scope.state.display(),
-            scope.cgroup_parent,
-            e2e::binary().display(),
-            self.case.state,
-        ));
-        output.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
+        self.s.told(self.case.state)
     }
 
     /// The store's files.
@@ -102,22 +96,26 @@ impl<'a> Watch<'a> {
         }
     }
 
-    #[track_caller]
-    pub fn neighbour_lives(&self, trial: &Traced) {
-        let seen = self.s.corten("exec near cat /v/file");
-        assert_eq!((seen.code, seen.stdout.as_str()), (0, "kept\n"), "the neighbour: {seen}\n{trial}");
-        let said = self.s.corten("logs near");
-        assert_eq!(said.stdout, "said\n", "the neighbour's log: {said}\n{trial}");
-        let still = self.s.corten("inspect -f '{{.State.Status}}' still");
-        assert_eq!(still.stdout, "created\n", "{still}\n{trial}");
+    pub fn neighbour_lives(&self, trial: &Traced) -> Result<(), String> {
+        let whole = [
+            ("exec near cat /v/file", "kept\n"),
+            ("logs near", "said\n"),
+            ("inspect -f '{{.State.Status}}' still", "created\n"),
+        ];
+        for (line, said) in whole {
+            let seen = self.s.corten(line);
+            if (seen.code, seen.stdout.as_str()) != (0, said) {
+                return Err(format!("the neighbour: {seen}\n{trial}"));
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the machine is as it was.
-    #[track_caller]
-    pub fn as_before(&self, trial: &Traced) {
+    pub fn as_before(&self, trial: &Traced) -> Result<(), String> {
         let parent = format!("/{}", self.s.scope.cgroup_parent);
         let mut rest = String::new();
-        for _ in 0..1200 * e2e::slowness() {
+        for _ in 0..400 * e2e::slowness() {
             rest = Facts::read(&self.s.scope).since(&self.before.0);
             // The parent of all groups stays; what somebody else mounted outside may go.
             rest = rest
@@ -130,8 +128,11 @@ impl<'a> Watch<'a> {
             }
             std::thread::sleep(std::time::Duration::from_millis(25));
         }
-        assert_eq!(rest, "", "not as it was:\n{trial}");
-        assert_eq!(self.store(), self.before.1, "the store is not as it was:\n{trial}");
+        let (now, before) = (self.store(), &self.before.1);
+        match rest.is_empty() && now == *before {
+            true => Ok(()),
+            false => Err(format!("not as it was:\n{rest}{}{trial}", difference(before, &now))),
+        }
     }
 
     pub fn end(self) {
@@ -142,34 +143,75 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn killed_everywhere(case: &Case) {
-    let watch = Watch::new(neighbour(), case);
+fn difference(before: &str, now: &str) -> String {
+    let [old, new]: [BTreeSet<&str>; 2] = [before, now].map(|text| text.lines().collect());
+    let gone = old.difference(&new).map(|line| format!("gone from the store: {line}\n"));
+    gone.chain(new.difference(&old).map(|line| format!("left in the store: {line}\n"))).collect()
+}
+
+/// What was wrong at some points: all of them are told at the end, not only the first.
+#[derive(Default)]
+pub struct Wrong(Vec<String>);
+
+impl Wrong {
+    /// Notes it and sets things right for the next point, if that can be done.
+    pub fn go_on(&mut self, watch: &mut Watch<'_>, what: String) -> bool {
+        println!("WRONG: {what}");
+        self.0.push(what);
+        watch.s.corten("system check --repair");
+        watch.clear();
+        watch.before = (Facts::read(&watch.s.scope), watch.store());
+        let trial = watch.trial(&|_| false, None);
+        watch.clear();
+        trial.code == 0 && watch.neighbour_lives(&trial).is_ok()
+    }
+
+    #[track_caller]
+    pub fn none(self) {
+        assert!(self.0.is_empty(), "wrong at {} points:\n{}", self.0.len(), self.0.join("\n\n"));
+    }
+}
+
+/// What is wrong after a kill, and one further command.
+fn judge(watch: &Watch<'_>, trial: &Traced) -> Result<(), String> {
+    if trial.hung {
+        return Err(format!("it hangs: {trial}"));
+    }
+    let repaired = watch.s.corten("system check --repair");
+    let checked = watch.s.corten("system check");
+    if repaired.code != 0 || checked.code != 0 || !checked.stdout.trim_end().ends_with(": no faults") {
+        return Err(format!("{repaired}\n{checked}\n{trial}"));
+    }
+    watch.neighbour_lives(trial)?;
+    let (now, states) = (watch.state(), watch.case.states);
+    match trial.code {
+        0 if Some(&now.as_str()) != states.last() => {
+            return Err(format!("acknowledged, but {now:?}: {repaired}\n{trial}"));
+        }
+        _ if !states.contains(&now.as_str()) => return Err(format!("state {now:?}: {repaired}\n{trial}")),
+        _ => {}
+    }
+    watch.clear();
+    watch.as_before(trial)
+}
+
+fn killed_everywhere(s: Sandbox, case: &Case) {
+    let mut watch = Watch::new(s, case);
     let counts = |call: &Call| !harmless(call);
     let whole = watch.trial(&counts, None);
     assert!(whole.code == 0 && !whole.hung, "{whole}");
     watch.clear();
-    let mut points = Points::new(case.line, whole.points);
+    let (mut points, mut wrong) = (Points::new(case.line, whole.points), Wrong::default());
     while let Some(at) = points.next() {
         let trial = watch.trial(&counts, Some((at, Fault::Kill)));
-        assert!(!trial.hung, "it hangs: {trial}");
         points.hit(trial.hit.as_deref());
-        // The one further command.
-        let repaired = watch.s.corten("system check --repair");
-        assert_eq!(repaired.code, 0, "{repaired}\n{trial}");
-        let checked = watch.s.corten("system check");
-        assert!(
-            checked.code == 0 && checked.stdout.trim_end().ends_with(": no faults"),
-            "{checked}\n{trial}"
-        );
-        watch.neighbour_lives(&trial);
-        let now = watch.state();
-        match trial.code {
-            0 => assert_eq!(Some(&now.as_str()), case.states.last(), "acknowledged: {repaired}\n{trial}"),
-            _ => assert!(case.states.contains(&now.as_str()), "state {now:?}: {repaired}\n{trial}"),
+        if let Err(fault) = judge(&watch, &trial)
+            && !wrong.go_on(&mut watch, fault)
+        {
+            break;
         }
-        watch.clear();
-        watch.as_before(&trial);
     }
+    wrong.none();
     row("crash", case.line, &format!("{} | {}", points.tried(), points.processes()));
     watch.end();
 }
@@ -183,7 +225,7 @@ macro_rules! cases {
     ($($name:ident { line: $line:expr, prepare: $prepare:expr, monitors: $monitors:expr, state: $state:expr, states: $states:expr, after: $after:expr $(,)? })*) => {
         $(#[test]
         fn $name() {
-            killed_everywhere(&Case { line: $line, prepare: &$prepare, monitors: &$monitors, state: $state, states: &$states, after: $after });
+            killed_everywhere(neighbour(), &Case { line: $line, prepare: &$prepare, monitors: &$monitors, state: $state, states: &$states, after: $after });
         })*
     };
 }
@@ -287,4 +329,118 @@ cases! {
         state: "corten inspect -f '{{.State.Status}}' box; corten images -q new:1 | wc -l; corten exec box echo alive",
         states: ["running 0 alive", "running 1 alive"], after: &["rm -f box", "volume rm data", "rmi new:1", "image prune -f"],
     }
+    update_publish {
+        line: "update -p 8081:81 box",
+        prepare: [RUN], monitors: ["box"],
+        state: "corten inspect -f '{{.State.Status}}' box; corten port box | cut -d ' ' -f 1",
+        states: ["running 80/tcp", "running 80/tcp 81/tcp"], after: GONE,
+    }
+    copy_in {
+        line: "cp /etc/passwd box:/copied",
+        prepare: [RUN], monitors: [],
+        state: "corten exec -i box cmp -s /copied - </etc/passwd && echo whole || corten exec box sh -c 'ls / | grep -c copied'",
+        states: ["0", "whole"], after: GONE,
+    }
+    copy_in_stopped {
+        line: "cp /etc/passwd box:/copied",
+        prepare: ["create --name box -v data:/d busybox cat /copied"], monitors: [],
+        state: "corten start -a box 2>/dev/null | cmp -s - /etc/passwd && echo whole || echo none",
+        states: ["none", "whole"], after: GONE,
+    }
+    tag {
+        line: "tag busybox new:1",
+        prepare: [], monitors: [],
+        state: "corten images -q new:1 | wc -l; corten run --rm --network none busybox echo alive",
+        states: ["0 alive", "1 alive"], after: &["rmi new:1"],
+    }
+    remove_image {
+        line: "rmi new:1",
+        prepare: ["commit near new:1"], monitors: [],
+        state: "corten images -q new:1 | wc -l; corten run --rm --network none busybox echo alive",
+        states: ["1 alive", "0 alive"], after: &["rmi new:1", "image prune -f"],
+    }
+    image_prune {
+        line: "image prune -f",
+        prepare: ["commit near new:1", "commit -c 'ENV A=1' near new:1"], monitors: [],
+        state: "corten images -q | wc -l; corten run --rm --network none new:1 sh -c 'echo $A'",
+        states: ["3 1", "2 1"], after: &["rmi new:1", "image prune -f"],
+    }
+    container_prune {
+        line: "container prune -f --filter label=old",
+        prepare: ["create --name box -l old -p 8080:80 -v data:/d busybox true", "create --name new -l old busybox true"],
+        monitors: [],
+        state: "corten ps -aq -f label=old | wc -l", states: ["2", "1", "0"], after: GONE,
+    }
+    network_prune {
+        line: "network prune -f --filter label=old",
+        prepare: ["network create --subnet 10.94.2.0/24 --label old new", "run --rm --network new busybox true"],
+        monitors: [],
+        state: "corten network ls -q -f name=new | wc -l", states: ["1", "0"], after: &["network rm new"],
+    }
+    volume_prune {
+        line: "volume prune -af --filter label=old",
+        prepare: ["volume create --label old data"], monitors: [],
+        state: "corten volume ls -q -f label=old | wc -l", states: ["1", "0"], after: &["volume rm data"],
+    }
+    system_prune {
+        line: "system prune -f --filter label=old",
+        prepare: [
+            "create --name box -l old -v data:/d busybox true",
+            "network create --subnet 10.94.2.0/24 --label old new",
+            "commit -c 'LABEL old=1' near new:1",
+            "commit near new:1",
+        ],
+        monitors: [],
+        state: "echo $(corten ps -aq -f label=old | wc -l) $(corten network ls -q -f name=new | wc -l) $(corten images -qf label=old | wc -l); corten run --rm --network none new:1 echo alive",
+        // One kind after the other.
+        states: ["1 1 1 alive", "0 1 1 alive", "0 0 1 alive", "0 0 0 alive"],
+        after: &["rm -f box", "network rm new", "volume rm data", "rmi new:1", "image prune -f"],
+    }
+    volume_import {
+        line: "volume import data archive.tar",
+        prepare: ["volume export -o archive.tar kept"], monitors: [],
+        state: "corten run --rm --network none -v data:/d busybox cat /d/file 2>/dev/null || echo none",
+        states: ["none", "kept"], after: &["volume rm data"],
+    }
+    volume_export {
+        line: "volume export -o archive.tar kept",
+        prepare: [], monitors: [],
+        state: "tar -xOf archive.tar ./file 2>/dev/null || echo none; rm -f archive.tar .archive.tar.*",
+        states: ["none", "kept"], after: &[],
+    }
+}
+
+const PULLED: &str =
+    "corten images --format '{{.Tag}}' | wc -l; corten run --rm --network none busybox echo alive";
+
+#[test]
+fn load() {
+    let case = Case {
+        line: format!("load -q -i {}", image("several.tar").display()).leak(),
+        prepare: &[],
+        monitors: &[],
+        state: PULLED,
+        // It ends with the names, one by one.
+        states: &["1 alive", "2 alive", "3 alive", "4 alive"],
+        after: &["rmi -f first:1", "rmi -f first:2", "rmi -f second:1", "image prune -f"],
+    };
+    killed_everywhere(neighbour(), &case);
+}
+
+#[test]
+fn pull() {
+    let s = neighbour();
+    let documents = Documents::busybox();
+    let web = Web::start(move |request| documents.answer(request));
+    let line: &str = format!("pull -q {}/x", web.address).leak();
+    let case = Case {
+        line,
+        prepare: &[],
+        monitors: &[],
+        state: PULLED,
+        states: &["1 alive", "2 alive"],
+        // What was downloaded stays for the next one.
+        after: vec![line, format!("rmi -f {}/x", web.address).leak(), "image prune -f"].leak(),
+    };
+    killed_everywhere(s, &case);
 }

@@ -52,18 +52,6 @@ fn disk() -> Sandbox {
     s
 }
 
-fn state(s: &Sandbox, script: &str) -> String {
-    let scope = &s.scope;
-    let output = s.host(&format!(
-        "export CORTEN_ROOT={} CORTEN_STATE={} CORTEN_CGROUP_PARENT={}; corten() {{ {} \"$@\"; }}; {script}",
-        scope.root.display(),
-        scope.state.display(),
-        scope.cgroup_parent,
-        e2e::binary().display(),
-    ));
-    output.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// The command on a fresh copy of the disk, with the power failing there; then the machine comes up again.
 fn trial(s: &Sandbox, case: &Case, at: Option<usize>) -> Traced {
     s.host("cp --sparse=always base disk").ok();
@@ -84,13 +72,13 @@ fn nothing_lost(s: &Sandbox, case: &Case, trial: &Traced) {
     assert_eq!(repaired.code, 0, "{repaired}\n{trial}");
     let checked = s.corten("system check");
     assert!(checked.code == 0 && checked.stdout.trim_end().ends_with(": no faults"), "{checked}\n{trial}");
-    let now = state(s, case.state);
+    let now = s.told(case.state);
     match trial.code {
         0 => assert_eq!(Some(&now.as_str()), case.states.last(), "acknowledged: {repaired}\n{trial}"),
         _ => assert!(case.states.contains(&now.as_str()), "state {now:?}: {repaired}\n{trial}"),
     }
     let script = "corten logs still; corten cp still:/file - | tar xO; corten run --rm --network none -v kept:/v busybox cat /v/file";
-    assert_eq!(state(s, script), "said mine kept", "{trial}");
+    assert_eq!(s.told(script), "said mine kept", "{trial}");
 }
 
 fn cut_everywhere(case: &Case) {
@@ -108,8 +96,7 @@ fn cut_everywhere(case: &Case) {
         s.corten("system down");
         unmount(&s);
     }
-    let line = case.line.split('/').next().unwrap_or_default();
-    row("power", line, &format!("{}", points.tried() + 1));
+    row("power", &case.line, &format!("{}", points.tried() + 1));
     s.host("rm -f base disk cut; rmdir root").ok();
     s.end();
 }

@@ -167,6 +167,20 @@ impl Sandbox {
         Background::start(script, &mut command).wait()
     }
 
+    /// What a script says that has `corten` as a command: its words, in one line.
+    #[track_caller]
+    pub fn told(&self, script: &str) -> String {
+        let scope = &self.scope;
+        let output = self.host(&format!(
+            "export CORTEN_ROOT={} CORTEN_STATE={} CORTEN_CGROUP_PARENT={}; corten() {{ {} \"$@\"; }}; {script}",
+            scope.root.display(),
+            scope.state.display(),
+            scope.cgroup_parent,
+            binary().display(),
+        ));
+        output.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// Starts a detached container and returns its id. `line` is what follows `run -d`.
     #[track_caller]
     pub fn detached(&self, line: &str) -> String {

@@ -14,7 +14,10 @@ impl Engine {
     pub(crate) fn handle(&self, container: &Container) -> Result<Option<(i32, OwnedFd)>> {
         let State::Running { pid, start_ticks, .. } = self.state(container)? else { return Ok(None) };
         let Some(raw) = Pid::from_raw(pid) else { return Ok(None) };
-        let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else { return Ok(None) };
+        let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            pidfd => pidfd.map_err(|e| Error::io("cannot get hold of", &container.name, e))?,
+        };
         // Looked at after it is held: the number cannot have changed its owner since.
         Ok((kernel::process::start_ticks(pid) == Some(start_ticks)).then_some((pid, pidfd)))
     }
@@ -176,7 +179,7 @@ impl Engine {
         let run = self.run_directory(container);
         let journal = run.join("journal");
         steps::Journal::replay(&journal).map_err(|e| Error::io("cannot replay", &journal, e))?;
-        let _ = std::fs::remove_dir_all(&run);
+        self.remove_run(container);
         let there = self.directory(container).exists();
         let removed = self.discard(container, volumes);
         if there {

@@ -6,6 +6,7 @@ use crate::health::Watch;
 use crate::logs::Log;
 use crate::monitor::{self, Clients, Names, Supervision};
 use crate::net::Keeper;
+use crate::store::{missing_is_fine, twice};
 use crate::walk::Watching;
 use crate::{Container, Engine, Error, Result, State, Time};
 use kernel::process;
@@ -13,6 +14,7 @@ use runtime::Host;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::retry_on_intr;
 use rustix::net::SendFlags;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::fs::File;
@@ -94,7 +96,7 @@ impl Engine {
 
     /// The end, for good.
     fn over(&self, container: &Container, life: Life) {
-        let _ = std::fs::remove_dir_all(self.run_directory(container));
+        self.remove_run(container);
         let Life { code, since: started, oom_killed, error, clients, .. } = life;
         let state = State::Exited { code, started, at: Time::now(), oom_killed, error };
         if container.settings.auto_remove {
@@ -102,7 +104,7 @@ impl Engine {
             let _ = self.discard(container, true);
             self.tell(&[event]);
         } else {
-            let _ = self.set_state(container, &state);
+            let _ = twice(|| self.set_state(container, &state));
         }
         if let Some(clients) = clients {
             clients.finish(code, oom_killed);
@@ -136,7 +138,7 @@ impl Engine {
         if let Err(error) = self.set_state(container, &state) {
             // It would run, and nobody would know.
             let _ = rustix::process::pidfd_send_signal(&launched.pidfd, rustix::process::Signal::KILL);
-            let _ = waitid(WaitId::PidFd(launched.pidfd.as_fd()), WaitIdOptions::EXITED);
+            let _ = retry_on_intr(|| waitid(WaitId::PidFd(launched.pidfd.as_fd()), WaitIdOptions::EXITED));
             let _ = Journal::replay(&run.join("journal"));
             return self.stillborn(container, &error, report);
         }
@@ -144,7 +146,7 @@ impl Engine {
         if let Some(report) = report {
             let mut message = vec![READY];
             message.extend_from_slice(launched.pid.to_string().as_bytes());
-            let _ = rustix::net::send(&report, &message, SendFlags::NOSIGNAL);
+            say(&report, &message);
         }
         match lock {
             None => quiet(),
@@ -179,6 +181,14 @@ impl Engine {
         Some(Life { code, since, ran, oom_killed, error: String::new(), again, clients: Some(ended.clients) })
     }
 
+    /// Removes what a run had below the state directory, once all that its journal names is taken back: else that is a check's to do.
+    pub(crate) fn remove_run(&self, container: &Container) {
+        let run = self.run_directory(container);
+        if Journal::replay(&run.join("journal")).is_ok_and(|failed| failed.is_empty()) {
+            let _ = twice(|| missing_is_fine(std::fs::remove_dir_all(&run)));
+        }
+    }
+
     fn stillborn(&self, container: &Container, error: &Error, report: Option<OwnedFd>) -> Option<Life> {
         let (code, text) = (error.exit_code(), error.to_string());
         let Some(report) = report else {
@@ -193,13 +203,13 @@ impl Engine {
                 clients: None,
             });
         };
-        let _ = std::fs::remove_dir_all(self.run_directory(container));
+        self.remove_run(container);
         let (at, started, oom_killed) = (Time::now(), None, false);
-        let _ =
-            self.set_state(container, &State::Exited { code, started, at, oom_killed, error: text.clone() });
+        let state = State::Exited { code, started, at, oom_killed, error: text.clone() };
+        let _ = twice(|| self.set_state(container, &state));
         let mut message = vec![code.clamp(1, 255) as u8];
         message.extend_from_slice(&text.as_bytes()[..text.len().min(REPORT - 1)]);
-        let _ = rustix::net::send(&report, &message, SendFlags::NOSIGNAL);
+        say(&report, &message);
         None
     }
 
@@ -313,6 +323,11 @@ impl Engine {
     }
 }
 
+/// The first word, to whoever has started it and waits.
+fn say(report: &OwnedFd, message: &[u8]) {
+    let _ = twice(|| rustix::net::send(report, message, SendFlags::NOSIGNAL));
+}
+
 /// What happens when a container begins to run.
 fn beginning(container: &Container, held: &[network::Held], attached: bool) -> Vec<Event> {
     let mut all: Vec<Event> = attached.then(|| Event::of(container, "attach")).into_iter().collect();
@@ -340,7 +355,7 @@ fn end(
 /// Whoever starts a container again, or stops it between two lives, has this.
 fn lock(run: &std::path::Path) -> Option<File> {
     let file = File::open(run).ok()?;
-    flock(&file, FlockOperation::LockExclusive).ok()?;
+    retry_on_intr(|| flock(&file, FlockOperation::LockExclusive)).ok()?;
     Some(file)
 }
 

@@ -242,10 +242,10 @@ impl Engine {
                     walk::answer(socket, &plan, walker);
                 }
                 let mut buffer = [0u8; REPORT];
-                let n = match rustix::net::recv(&ours, &mut buffer[..], rustix::net::RecvFlags::empty()) {
-                    Ok((n, _)) => n,
-                    Err(e) => return Err(failed(e)),
-                };
+                let mut receive =
+                    || rustix::net::recv(&ours, &mut buffer[..], rustix::net::RecvFlags::empty());
+                let (n, _) =
+                    rustix::io::retry_on_intr(&mut receive).or_else(|_| receive()).map_err(failed)?;
                 let text = String::from_utf8_lossy(&buffer[1.min(n)..n]).into_owned();
                 match buffer[0] {
                     READY if n > 1 => Ok(Started {

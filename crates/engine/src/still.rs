@@ -50,7 +50,8 @@ impl Still {
 impl Drop for Still {
     fn drop(&mut self) {
         drop(self.pipe.take());
-        let _ = waitid(WaitId::PidFd(self.keeper.as_fd()), WaitIdOptions::EXITED);
+        let _ =
+            rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.keeper.as_fd()), WaitIdOptions::EXITED));
     }
 }
 

@@ -222,7 +222,7 @@ impl Engine {
         let _volumes = self.hold_volumes(container)?;
         self.write_config(container)?;
         if anonymous {
-            let _ = fs::remove_file(mark);
+            let _ = twice(|| fs::remove_file(&mark));
         }
         Ok(())
     }
@@ -363,7 +363,8 @@ impl Engine {
             _ => Error::io("cannot lock", &dir, e),
         };
         let file = fs::File::open(&dir).map_err(failed)?;
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
+        let lock = || rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive);
+        rustix::io::retry_on_intr(lock).map_err(|e| failed(e.into()))?;
         Ok(file)
     }
 
@@ -394,7 +395,7 @@ impl Engine {
         };
         write_json(&dir.join(file), state, false)?;
         if let Some(other) = other {
-            let _ = fs::remove_file(dir.join(other));
+            let _ = twice(|| missing_is_fine(fs::remove_file(dir.join(other))));
         }
         Ok(())
     }
@@ -492,13 +493,25 @@ impl Engine {
         Ok(entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
     }
 
-    /// All containers, newest first. One that is being made or removed at this moment is left out.
+    /// All containers, newest first. One that is being made or removed at this moment, or that cannot be read, is left out.
     pub fn list(&self) -> Result<Vec<(Container, State)>> {
+        self.list_with(|_| true)
+    }
+
+    /// The same for who takes away what no container needs: not to know what one of them needs is an error then.
+    pub fn list_for_removal(&self) -> Result<Vec<(Container, State)>> {
+        self.list_with(Error::is_not_found)
+    }
+
+    fn list_with(&self, passed_over: impl Fn(&Error) -> bool) -> Result<Vec<(Container, State)>> {
         let mut all = Vec::new();
         for id in self.ids()? {
-            let Ok(container) = self.read(&id) else { continue };
-            let Ok(state) = self.state(&container) else { continue };
-            all.push((container, state));
+            let read = self.read(&id).and_then(|container| Ok((self.state(&container)?, container)));
+            match read {
+                Ok((state, container)) => all.push((container, state)),
+                Err(error) if passed_over(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         all.sort_by_key(|(container, _)| std::cmp::Reverse(container.created));
         Ok(all)
@@ -512,7 +525,7 @@ pub(crate) fn twice<T, E>(
     attempt().or_else(|_| attempt())
 }
 
-fn missing_is_fine(result: std::io::Result<()>) -> std::io::Result<()> {
+pub(crate) fn missing_is_fine(result: std::io::Result<()>) -> std::io::Result<()> {
     match result {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,

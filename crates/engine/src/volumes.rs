@@ -77,8 +77,10 @@ impl Engine {
     /// Errors: options that the local driver does not have; a device that is no directory.
     pub fn create_volume(&self, wish: &VolumeWish) -> Result<(Volume, bool)> {
         let name = if wish.name.is_empty() { anonymous_name() } else { wish.name.clone() };
-        if let Ok(volume) = self.volume(&name) {
-            return Ok((volume, false));
+        match self.volume(&name) {
+            Ok(volume) => return Ok((volume, false)),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
         }
         check_options(&wish.options)?;
         let volume = new(&name, wish);
@@ -113,7 +115,7 @@ impl Engine {
                 Ok((volume, true))
             }
             Err(error) => {
-                let _ = fs::remove_dir_all(&beside);
+                let _ = twice(|| fs::remove_dir_all(&beside));
                 // Somebody was faster.
                 match self.volume(&name) {
                     Ok(volume) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok((volume, false)),
@@ -168,7 +170,10 @@ impl Engine {
             return Err(missing());
         }
         let path = self.volume_dir(name).join("volume.json");
-        let text = fs::read(&path).map_err(|_| missing())?;
+        let text = fs::read(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidFilename => missing(),
+            _ => Error::io("cannot read", &path, e),
+        })?;
         serde_json::from_slice(&text).map_err(|e| Error::io("cannot read", &path, e))
     }
 
@@ -189,7 +194,7 @@ impl Engine {
     /// Ids of the containers, whatever they do, that have each volume.
     pub fn volume_users(&self) -> Result<BTreeMap<String, Vec<String>>> {
         let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (container, _) in self.list()? {
+        for (container, _) in self.list_for_removal()? {
             for name in volume_names(&container) {
                 users.entry(name.to_owned()).or_default().push(container.id.clone());
             }
@@ -201,8 +206,7 @@ impl Engine {
     pub fn remove_volume(&self, name: &str) -> Result<()> {
         let volume = self.volume(name)?;
         let dir = self.volume_dir(&volume.name);
-        let lock =
-            lock(&dir, FlockOperation::LockExclusive).map_err(|_| Error::NoSuchVolume(name.to_owned()))?;
+        let lock = lock(&dir, FlockOperation::LockExclusive).map_err(|e| not_locked(name, e))?;
         if let Some(users) = self.volume_users()?.get(name) {
             return Err(Error::VolumeInUse { name: name.to_owned(), users: users.join(", ") });
         }
@@ -261,15 +265,16 @@ impl Engine {
                 anonymous: mount.anonymous,
                 ..VolumeWish::default()
             };
-            // Removed between the two: made again.
-            for _ in 0..10 {
+            let mut tries = 0;
+            let held = loop {
                 let (volume, _) = self.create_volume(&wish)?;
-                let dir = self.volume_dir(&volume.name);
-                if let Ok(file) = lock(&dir, FlockOperation::LockShared) {
-                    holds.push(Hold(file));
-                    break;
+                match self.hold_volume(&volume.name) {
+                    // Removed between the two: made again.
+                    Err(Error::NoSuchVolume(_)) if tries < 10 => tries += 1,
+                    held => break held?,
                 }
-            }
+            };
+            holds.push(held);
         }
         Ok(holds)
     }
@@ -277,7 +282,7 @@ impl Engine {
     /// Keeps a volume that is there from being removed.
     pub(crate) fn hold_volume(&self, name: &str) -> Result<Hold> {
         let held = lock(&self.volume_dir(name), FlockOperation::LockShared);
-        held.map(Hold).map_err(|_| Error::NoSuchVolume(name.to_owned()))
+        held.map(Hold).map_err(|e| not_locked(name, e))
     }
 
     /// Looks up the image that a mount names, with its layers.
@@ -316,9 +321,16 @@ pub fn volume_names(container: &Container) -> impl Iterator<Item = &str> {
 fn lock(dir: &Path, how: FlockOperation) -> std::io::Result<File> {
     use std::os::unix::fs::MetadataExt;
     let file = File::open(dir)?;
-    flock(&file, how)?;
+    rustix::io::retry_on_intr(|| flock(&file, how))?;
     let (held, there) = (file.metadata()?, fs::metadata(dir)?);
     if held.ino() == there.ino() { Ok(file) } else { Err(std::io::ErrorKind::NotFound.into()) }
+}
+
+fn not_locked(name: &str, error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Error::NoSuchVolume(name.to_owned()),
+        _ => Error::io("cannot lock the volume", name, error),
+    }
 }
 
 /// 64 hexadecimal digits.

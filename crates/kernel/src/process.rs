@@ -136,7 +136,16 @@ pub struct ProcessStatus {
 
 /// `None` when there is no such process.
 pub fn status(pid: i32) -> Option<ProcessStatus> {
-    parse_status(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    use std::io::ErrorKind;
+    let path = format!("/proc/{pid}/stat");
+    let read = || std::fs::read_to_string(&path);
+    let text = match read() {
+        Ok(text) => text,
+        Err(e) if e.kind() == ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH) => return None,
+        // To be taken for dead would be a mistake that others act on.
+        Err(_) => read().ok()?,
+    };
+    parse_status(&text)
 }
 
 fn parse_status(text: &str) -> Option<ProcessStatus> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::network::DEFAULT;
 use crate::{Error, Network, Result};
@@ -89,7 +89,8 @@ impl Networks {
         let path = self.directory.join(".lock");
         let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(|error| Error::File(path.clone(), error))?;
-        flock(&file, FlockOperation::LockExclusive).map_err(|errno| Error::File(path, errno.into()))?;
+        retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
+            .map_err(|errno| Error::File(path, errno.into()))?;
         Ok(file)
     }
 
@@ -103,7 +104,7 @@ impl Networks {
         let mut file = open.map_err(failed)?;
         let written = file.write_all(&text).and_then(|()| file.sync_data());
         let made = written.and_then(|()| fs::hard_link(&beside, &path));
-        let _ = fs::remove_file(&beside);
+        let _ = fs::remove_file(&beside).or_else(|_| fs::remove_file(&beside));
         match made {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 Err(Error::Exists(network.name.clone()))
@@ -121,8 +122,12 @@ impl Networks {
             if network.is_default() {
                 return Ok(Held { network, lock: None });
             }
-            let Ok(file) = File::open(&path) else { continue };
-            flock(&file, FlockOperation::LockShared)
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::File(path, error)),
+            };
+            retry_on_intr(|| flock(&file, FlockOperation::LockShared))
                 .map_err(|errno| Error::File(path.clone(), errno.into()))?;
             // It may have been removed, and made anew, between the two lines above.
             if still(&path, &file) && self.named(name)?.id == network.id {
@@ -144,7 +149,7 @@ impl Networks {
             }
             Err(error) => return Err(failed(error)),
         };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(false),
             Err(errno) => return Err(failed(errno.into())),

@@ -9,7 +9,7 @@ use kernel::process::{self, Side};
 pub use report::Agent;
 pub(crate) use report::{Reports, fail, report};
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -121,7 +121,7 @@ fn attempt(
     if let Some((read, write)) = born {
         drop(write);
         // Closed when it is in its namespaces: before, nothing can be done to them.
-        let _ = rustix::io::read(&read, &mut [0u8; 1]);
+        let _ = retry_on_intr(|| rustix::io::read(&read, &mut [0u8; 1]));
     }
     live.gate.set((-1, gate_write.into_raw_fd()));
     let before = plan.host.len() + plan.joined.len();
@@ -246,12 +246,8 @@ pub(crate) fn receive_master(socket: OwnedFd) -> Result<OwnedFd, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut rights = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0u8; 1];
-    rustix::net::recvmsg(
-        &socket,
-        &mut [IoSliceMut::new(&mut byte)],
-        &mut rights,
-        RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
-    )?;
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    retry_on_intr(|| rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(&mut byte)], &mut rights, flags))?;
     let fds = rights.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
@@ -306,6 +302,9 @@ fn hint(plan: &Plan, phase: Phase, index: usize, failure: Failure) -> &'static s
     match plan.step(phase, index) {
         Some(Step::IdmapTree(_)) if failure.errno == Errno::INVAL => {
             ": this file system has no idmapped mounts; --userns=host does without"
+        }
+        Some(Step::AttachTree(_)) if matches!(failure.errno, Errno::INVAL | Errno::NOTDIR) => {
+            ": a file can be mounted only over a file, and a directory over a directory"
         }
         Some(Step::EnsureCgroup(_)) if failure.errno == Errno::BUSY => {
             ": processes are in that group itself, move them into one below it first"

@@ -61,7 +61,7 @@ pub(crate) fn user_namespace(uids: &[IdRange], gids: &[IdRange]) -> Result<Owned
         Side::Child => {
             drop(write);
             // Until the parent has what it wants, or is gone.
-            let _ = rustix::io::read(&read, &mut [0u8; 1]);
+            let _ = rustix::io::retry_on_intr(|| rustix::io::read(&read, &mut [0u8; 1]));
             exit(0)
         }
     };
@@ -70,10 +70,12 @@ pub(crate) fn user_namespace(uids: &[IdRange], gids: &[IdRange]) -> Result<Owned
         .and_then(|()| kernel::process::write_proc(pid, "uid_map", map_text(uids).as_bytes()))
         .and_then(|()| kernel::process::open_namespace(pid, "user"));
     drop(write);
-    let _ = rustix::process::waitid(
-        rustix::process::WaitId::PidFd(pidfd.as_fd()),
-        rustix::process::WaitIdOptions::EXITED,
-    );
+    let _ = rustix::io::retry_on_intr(|| {
+        rustix::process::waitid(
+            rustix::process::WaitId::PidFd(pidfd.as_fd()),
+            rustix::process::WaitIdOptions::EXITED,
+        )
+    });
     made
 }
 

@@ -66,7 +66,8 @@ impl Journal {
 
     /// Locks it against others who do the same, until it is dropped; false when somebody has it. Who only notes needs no lock.
     pub fn try_lock(&self) -> io::Result<bool> {
-        match rustix::fs::flock(&self.file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        let lock = || rustix::fs::flock(&self.file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        match rustix::io::retry_on_intr(lock) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
             Err(e) => Err(e.into()),

@@ -1,7 +1,7 @@
 //! Where the two sides of a plan wait for each other.
 
 use crate::{Failure, Live, Outcome, Picture, Shell, Step};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use serde::{Deserialize, Serialize};
 
 /// The host's side is so far: the container may pass the meeting point of that number.
@@ -13,7 +13,7 @@ pub struct Release {
 impl Release {
     pub fn perform(&self, live: &Live) -> Outcome {
         let fd = live.gate.get().1;
-        rustix::io::write(kernel::process::borrow_raw(fd), &[self.point])?;
+        retry_on_intr(|| rustix::io::write(kernel::process::borrow_raw(fd), &[self.point]))?;
         Ok(())
     }
 
@@ -38,7 +38,7 @@ impl Await {
     pub fn perform(&self, live: &Live) -> Outcome {
         let fd = kernel::process::borrow_raw(live.gate.get().0);
         let mut byte = [0u8; 1];
-        match rustix::io::read(fd, &mut byte)? {
+        match retry_on_intr(|| rustix::io::read(fd, &mut byte))? {
             1 if byte[0] == self.point => Ok(()),
             1 => Err(Failure::new(Errno::PROTO, "another meeting point")),
             _ => Err(Failure::new(Errno::PIPE, "the host's side ended")),
@@ -64,7 +64,7 @@ pub struct Arrive {
 
 impl Arrive {
     pub fn perform(&self, live: &Live) -> Outcome {
-        rustix::io::write(kernel::process::borrow_raw(live.back.get().1), &[self.point])?;
+        retry_on_intr(|| rustix::io::write(kernel::process::borrow_raw(live.back.get().1), &[self.point]))?;
         Ok(())
     }
 
@@ -90,7 +90,8 @@ impl Expect {
         // The container's end of the pipe is the only one: its death is seen.
         kernel::process::close_raw(live.back.replace((live.back.get().0, -1)).1);
         let mut byte = [0u8; 1];
-        match rustix::io::read(kernel::process::borrow_raw(live.back.get().0), &mut byte)? {
+        let back = kernel::process::borrow_raw(live.back.get().0);
+        match retry_on_intr(|| rustix::io::read(back, &mut byte))? {
             1 if byte[0] == self.point => Ok(()),
             1 => Err(Failure::new(Errno::PROTO, "another meeting point")),
             _ => Err(Failure::new(Errno::PIPE, "the container's side ended")),

@@ -9,6 +9,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
@@ -141,7 +142,6 @@ impl PublishNames {
     }
 
     fn publish(&self, name: &str) -> std::io::Result<()> {
-        use std::io::ErrorKind;
         let directory = Path::new(self.directory.as_str()).join(name);
         let link = directory.join(self.container.as_str());
         let mut result = Ok(());
@@ -188,14 +188,20 @@ pub struct WithdrawNames {
 impl WithdrawNames {
     pub fn perform(&self, _: &Live) -> Outcome {
         let network = PathBuf::from(self.directory.as_str());
+        let mut outcome = Ok(());
+        let mut gone = |removed: std::io::Result<()>| match removed {
+            // Others have the name too, or are in the network.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {}
+            Err(e) => outcome = Err(Failure::new(Errno::from_io_error(&e).unwrap_or(Errno::IO), "a name")),
+            Ok(()) => {}
+        };
         for name in &self.names {
             let directory = network.join(name);
-            let _ = std::fs::remove_file(directory.join(self.container.as_str()));
-            // Refused while others have the name too.
-            let _ = std::fs::remove_dir(directory);
+            gone(std::fs::remove_file(directory.join(self.container.as_str())));
+            gone(std::fs::remove_dir(directory));
         }
-        let _ = std::fs::remove_dir(network);
-        Ok(())
+        gone(std::fs::remove_dir(network));
+        outcome
     }
 
     pub fn shell(&self) -> Shell {

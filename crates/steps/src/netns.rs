@@ -72,11 +72,20 @@ pub struct UnnameNamespace {
 impl UnnameNamespace {
     pub fn perform(&self, _: &Live) -> Outcome {
         let name = path(&self.name);
-        if std::fs::read_link(&name).is_ok_and(|target| target == Path::new(self.kept.as_str())) {
-            let _ = std::fs::remove_file(name);
+        let failed = |e: std::io::Error| match e.kind() {
+            ErrorKind::NotFound => Ok(()),
+            _ => Err(Failure::new(Errno::from_io_error(&e).unwrap_or(Errno::IO), "a link")),
+        };
+        match std::fs::read_link(&name) {
+            Ok(target) if target == Path::new(self.kept.as_str()) => {
+                std::fs::remove_file(&name).or_else(failed)?;
+            }
+            // Somebody else's: what is no link, too.
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::InvalidInput => {}
+            Err(e) => failed(e)?,
         }
-        let _ = std::fs::remove_file(self.kept.as_str());
-        Ok(())
+        std::fs::remove_file(self.kept.as_str()).or_else(failed)
     }
 
     pub fn shell(&self) -> Shell {

@@ -67,7 +67,7 @@ fn used(containers: &[(Container, State)]) -> Vec<&str> {
 pub fn prune(engine: &Engine, filters: &Filters, all: bool) -> Result<(Vec<String>, u64), Failure> {
     // No container is made of an image that goes at this moment.
     let _still = engine.hold_containers(engine::check::Holding::Still)?;
-    let containers = engine.list()?;
+    let containers = engine.list_for_removal()?;
     let used = used(&containers);
     let pruned = engine.images().prune(&|summary| {
         let id = &summary.image.id;

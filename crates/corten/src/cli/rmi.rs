@@ -38,7 +38,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     }
     // No container is made of an image that goes at this moment.
     let _still = engine.hold_containers(engine::check::Holding::Still)?;
-    let containers = engine.list()?;
+    let containers = engine.list_for_removal()?;
     let used_by = |id: &str| {
         let mut users = containers.iter().filter(|(c, _)| c.image_ids().any(|used| used == id));
         let running = |s: &State| matches!(s, State::Running { .. } | State::Restarting { .. });

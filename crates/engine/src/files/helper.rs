@@ -84,7 +84,9 @@ impl Helper {
     fn reap(&mut self) {
         if !self.ended {
             self.ended = true;
-            let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+            let _ = rustix::io::retry_on_intr(|| {
+                waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
+            });
         }
     }
 }

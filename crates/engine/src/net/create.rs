@@ -131,7 +131,7 @@ impl Engine {
         }
         let networks = self.networks();
         let _lock = networks.lock()?;
-        let users = self.users_of(network)?;
+        let users = within(network, self.list_for_removal()?);
         let running: Vec<&Container> = users
             .iter()
             .filter(|(_, state)| matches!(state, State::Running { .. }))
@@ -162,13 +162,14 @@ impl Engine {
 
     /// The containers with a place in a network.
     pub fn users_of(&self, network: &Network) -> Result<Vec<(Container, State)>> {
-        let mut all = self.list()?;
-        let has = |c: &Container| {
-            c.endpoints.iter().any(|e| e.network == network.name && e.network_id == network.id)
-        };
-        all.retain(|(container, _)| has(container));
-        Ok(all)
+        Ok(within(network, self.list()?))
     }
+}
+
+fn within(network: &Network, mut all: Vec<(Container, State)>) -> Vec<(Container, State)> {
+    let is_here = |e: &network::Endpoint| e.network == network.name && e.network_id == network.id;
+    all.retain(|(container, _)| container.endpoints.iter().any(is_here));
+    all
 }
 
 fn make_bridge(network: &Network) -> Result<()> {

@@ -9,7 +9,7 @@ use kernel::caps::{self, Cap, CapSet};
 use kernel::landlock;
 use kernel::process::{self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWUTS, Side};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -82,7 +82,7 @@ impl Unpacking {
                     // It may be somewhere in the middle.
                     let _ = process::send_signal(&pidfd, sigkill());
                 }
-                let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+                let _ = retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
                 result
             }
             None => invalid("the unpacking has ended"),
@@ -95,7 +95,7 @@ impl Drop for Unpacking {
         match self.0.take() {
             Some(Way::Child { pidfd, .. }) => {
                 let _ = process::send_signal(&pidfd, sigkill());
-                let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+                let _ = retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
             }
             // It ends with its sources.
             Some(Way::Thread(thread)) => drop(thread.join()),

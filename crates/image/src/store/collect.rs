@@ -32,7 +32,7 @@ impl Store {
             let image = self.image(&id)?;
             used.layers.extend(image.layers.into_iter().map(|l| l.chain));
             if let Some(manifest) = image.manifest {
-                used.blobs.extend(self.blobs_of(&manifest));
+                used.blobs.extend(self.blobs_of(&manifest)?);
                 used.blobs.insert(manifest);
             }
             used.blobs.insert(image.id);
@@ -40,23 +40,27 @@ impl Store {
         // A name with a digest keeps that manifest, though the image may have come with another since.
         for digest in self.all_tags()?.into_iter().filter_map(|(name, _)| name.digest) {
             if let Ok(digest) = Digest::parse(&digest) {
-                used.blobs.extend(self.blobs_of(digest.hex()));
+                used.blobs.extend(self.blobs_of(digest.hex())?);
                 used.blobs.insert(digest.hex().to_string());
             }
         }
         Ok(used)
     }
 
-    /// The layers that a manifest lists; none where it is damaged, for then they are of no use.
-    pub(super) fn blobs_of(&self, manifest: &str) -> Vec<String> {
-        let bytes = self.read(&format!("blobs/sha256/{manifest}")).unwrap_or_default();
-        match check(manifest, &bytes, "") {
+    /// The layers that a manifest lists; none where it is missing or damaged, for then they are of no use.
+    pub(super) fn blobs_of(&self, manifest: &str) -> Result<Vec<String>> {
+        let bytes = match self.read(&format!("blobs/sha256/{manifest}")) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(io(format!("read the manifest sha256:{manifest}"))(e)),
+        };
+        Ok(match check(manifest, &bytes, "") {
             Ok(Checked::Manifest { layers, .. }) => {
                 let digests = layers.iter().filter_map(|l| Digest::parse(&l.digest).ok());
                 digests.map(|d| d.hex().to_string()).collect()
             }
             _ => Vec::new(),
-        }
+        })
     }
 
     /// Delete layers and blobs that no image refers to, and what killed processes left. Under the lock.

@@ -107,10 +107,10 @@ impl Store {
         let mut journal = Journal::default();
         lock.begin()?;
         let published = self.publish(tmp, fresh, kept, images, &mut journal);
-        if published.is_err() {
-            self.take_back(journal);
+        // What could not be taken back is for the next one who has the lock.
+        if published.is_ok() || self.take_back(journal) {
+            let _ = twice(|| lock.end());
         }
-        lock.end()?;
         published.map(|()| true)
     }
 
@@ -141,9 +141,7 @@ impl Store {
         }
         for hex in kept {
             let path = format!("blobs/sha256/{hex}");
-            if !self.has_blob(hex) {
-                journal.files.push(path.clone());
-            }
+            self.note_new(&path, journal)?;
             renameat(&self.fd, format!("{}/kept/{hex}", tmp.path), &self.fd, path)
                 .map_err(io(format!("publish blob sha256:{hex}")))?;
         }
@@ -166,11 +164,10 @@ impl Store {
             }
             image.size = image.layers.iter().map(|l| l.size).sum();
             let path = format!("images/{}.json", image.id);
+            self.note_new(&path, journal)?;
             if let Ok(old) = self.image(&image.id) {
                 // The same image again: keep the manifest that it may have come with.
                 image.manifest = image.manifest.or(old.manifest);
-            } else {
-                journal.files.push(path.clone());
             }
             self.write(&path, &to_json(&image)?)?;
         }
@@ -196,24 +193,34 @@ impl Store {
         if self.read(&path).is_ok_and(|old| old == bytes) {
             return Ok(());
         }
-        journal.files.push(path.clone());
+        self.note_new(&path, journal)?;
         self.write(&path, bytes)
     }
 
-    /// As far as it goes: the failure that led here is the one to report.
-    fn take_back(&self, journal: Journal) {
-        for (name, old) in journal.tags.iter().rev() {
-            let _ = match old {
+    /// Notes that a file is ours to take back, unless it is there already.
+    fn note_new(&self, path: &str, journal: &mut Journal) -> Result<()> {
+        match statat(&self.fd, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => {}
+            Err(Errno::NOENT) => journal.files.push(path.to_owned()),
+            // To be taken for ours, and removed, would be worse.
+            Err(e) => return Err(io(format!("look for '{path}'"))(e)),
+        }
+        Ok(())
+    }
+
+    /// As far as it goes, and whether it went all the way: the failure that led here is the one to report.
+    fn take_back(&self, journal: Journal) -> bool {
+        let tags = journal.tags.iter().rev().map(|(name, old)| {
+            twice(|| match old {
                 Some(id) => self.write_tag(name, id),
                 None => self.remove_tag(name),
-            };
-        }
-        for file in &journal.files {
-            let _ = self.unlink(file);
-        }
-        for layer in &journal.layers {
-            let _ = std::fs::remove_dir_all(self.root.join("layers").join(layer));
-        }
+            })
+            .is_ok()
+        });
+        let files = journal.files.iter().map(|file| twice(|| self.unlink(file)).is_ok());
+        let layers = journal.layers.iter().map(|layer| twice(|| self.delete_layer(layer)).is_ok());
+        // All of them, whatever became of the first.
+        tags.chain(files).chain(layers).fold(true, |all, done| all & done)
     }
 
     pub(crate) fn has_blob(&self, hex: &str) -> bool {
@@ -232,7 +239,7 @@ impl Store {
             .and_then(|()| file.sync_all())
             .and_then(|()| renameat(&self.fd, &new, &self.fd, path).map_err(Into::into));
         if written.is_err() {
-            let _ = unlinkat(&self.fd, &new, AtFlags::empty());
+            let _ = twice(|| unlinkat(&self.fd, &new, AtFlags::empty()));
         }
         written.map_err(io(what))
     }
@@ -250,6 +257,13 @@ impl Store {
         let fd = openat(&self.fd, dir, DIR, Mode::empty()).map_err(fail())?;
         fsync(fd).map_err(fail())
     }
+}
+
+/// Once more where it failed: an error that comes once is no reason to leave anything.
+pub(crate) fn twice<T, E>(
+    mut attempt: impl FnMut() -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    attempt().or_else(|_| attempt())
 }
 
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {

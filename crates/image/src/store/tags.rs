@@ -49,8 +49,13 @@ impl Store {
             if name.starts_with('.') {
                 continue;
             }
-            // Removed meanwhile, or not ours.
-            let Ok(bytes) = self.read(&format!("tags/{name}")) else { continue };
+            let bytes = match self.read(&format!("tags/{name}")) {
+                Ok(bytes) => bytes,
+                // Removed meanwhile.
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                // Who takes away what has no name any more has to know all of them.
+                Err(e) => return Err(io(format!("read the tag '{name}'"))(e)),
+            };
             if let Some((id, reference)) = parse(&bytes) {
                 tags.push((reference, id));
             }

@@ -32,18 +32,12 @@ impl<'a> Tmp<'a> {
                 Err(e) => return Err(io("make a temporary directory")(e)),
             }
             // Until it is locked, a sweeper takes it for a dead one.
-            let fd = match openat(&store.fd, &path, DIR, Mode::empty()) {
-                Ok(fd) => fd,
-                Err(Errno::NOENT) => continue,
-                Err(e) => return Err(io("open a temporary directory")(e)),
-            };
-            if flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
-                continue;
-            }
-            let here = fstat(&fd).map_err(io("stat a temporary directory"))?;
-            match statat(&store.fd, &path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) if stat.st_ino == here.st_ino => return Ok(Tmp { store, path, fd }),
-                _ => continue,
+            match held(store, &path) {
+                Ok(Some(fd)) => return Ok(Tmp { store, path, fd }),
+                failed => {
+                    let _ = unlinkat(&store.fd, &path, rustix::fs::AtFlags::REMOVEDIR);
+                    failed.map_err(io("open a temporary directory"))?;
+                }
             }
         }
         invalid("cannot make a temporary directory")
@@ -86,9 +80,25 @@ impl<'a> Tmp<'a> {
     }
 }
 
+/// A directory with a lock on it; none where a sweeper was faster.
+fn held(store: &Store, path: &str) -> rustix::io::Result<Option<OwnedFd>> {
+    let fd = match openat(&store.fd, path, DIR, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        fd => fd?,
+    };
+    match rustix::io::retry_on_intr(|| flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        locked => locked?,
+    }
+    let here = fstat(&fd)?;
+    let there = statat(&store.fd, path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+    Ok(there.is_ok_and(|stat| stat.st_ino == here.st_ino).then_some(fd))
+}
+
 impl Drop for Tmp<'_> {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(self.store.root.join(&self.path));
+        let path = self.store.root.join(&self.path);
+        let _ = super::commit::twice(|| std::fs::remove_dir_all(&path));
     }
 }
 

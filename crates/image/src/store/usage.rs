@@ -72,7 +72,8 @@ impl Store {
         let mut paths = vec![format!("images/{}.json", image.id)];
         paths.extend(image.layers.iter().map(|l| format!("layers/{}", l.chain)));
         let manifest = image.manifest.iter();
-        let blobs = manifest.clone().flat_map(|m| self.blobs_of(m)).chain(manifest.cloned());
+        let blobs =
+            manifest.clone().flat_map(|m| self.blobs_of(m).unwrap_or_default()).chain(manifest.cloned());
         paths.extend(blobs.chain([image.id.clone()]).map(|hex| format!("blobs/sha256/{hex}")));
         paths
     }

@@ -4,7 +4,7 @@
 use super::{Broken, Watch};
 use kernel::process;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use steps::{Failure, HAND_OVER, Live, Phase, REPORT, TURN};
 
 /// Told of the process (as this one sees it) and the listener of its seccomp filter, which is to go to whoever answers
@@ -23,7 +23,7 @@ pub(crate) fn fail(live: &Live, phase: Phase, index: usize, failure: Failure) ->
     let note = &failure.note.as_bytes()[..failure.note.len().min(REPORT - 10)];
     bytes[9] = note.len() as u8;
     bytes[10..10 + note.len()].copy_from_slice(note);
-    let _ = rustix::io::write(process::borrow_raw(live.report.get()), &bytes);
+    let _ = retry_on_intr(|| rustix::io::write(process::borrow_raw(live.report.get()), &bytes));
     process::exit(1)
 }
 
@@ -63,7 +63,7 @@ impl Reports<'_, '_> {
     fn let_on(&self, index: usize, watch: &mut Watch<'_>) -> Result<(), Failure> {
         let Some((gate, before)) = &self.held else { return Err(Errno::PROTO.into()) };
         watch.before(before + index + 1, self.child.0)?;
-        rustix::io::write(gate, &[1])?;
+        retry_on_intr(|| rustix::io::write(gate, &[1]))?;
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl Reports<'_, '_> {
         let mut fds = [PollFd::new(&self.from, PollFlags::IN)];
         // A process that is about to end soon closes its end.
         let patience = Timespec { tv_sec: if dies { 5 } else { 0 }, tv_nsec: 0 };
-        match poll(&mut fds, Some(&patience)) {
+        match retry_on_intr(|| poll(&mut fds, Some(&patience))) {
             Ok(1) => self.wait(&mut Watch::Nobody).and(Err(KILLED)),
             _ => Err(broken),
         }
@@ -93,7 +93,7 @@ impl Reports<'_, '_> {
             Some(agent) => agent(pid, listener)?,
             None => return Err(Failure::new(Errno::DESTADDRREQ, "nobody listens to the seccomp filter")),
         }
-        rustix::io::write(process::borrow_raw(self.gate), &[HAND_OVER])?;
+        retry_on_intr(|| rustix::io::write(process::borrow_raw(self.gate), &[HAND_OVER]))?;
         Ok(())
     }
 }
