@@ -171,7 +171,7 @@ impl Tracer<'_> {
 
     /// Until the command has ended and nobody else does anything. False: it does not end.
     fn follow(&mut self) -> bool {
-        let limit = Duration::from_secs(u64::from(30 * slowness()));
+        let limit = Duration::from_secs(u64::from(120 * slowness()));
         let quiet = Duration::from_millis(u64::from(25 * slowness()));
         let (start, mut last, mut idle) = (Instant::now(), Instant::now(), 0u32);
         loop {
