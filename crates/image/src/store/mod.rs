@@ -253,7 +253,9 @@ impl Store {
 
     /// The record of a layer; None if there is no such layer.
     pub fn layer_record(&self, chain: &str) -> Option<LayerRecord> {
-        let bytes = self.read(&format!("layers/{chain}/layer.json")).ok()?;
+        let read = || self.read(&format!("layers/{chain}/layer.json"));
+        // A layer that is taken for missing is fetched and unpacked once more.
+        let bytes = read().or_else(|e| if e.kind() == ErrorKind::NotFound { Err(e) } else { read() }).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
