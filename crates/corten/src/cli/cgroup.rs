@@ -2,7 +2,7 @@
 
 use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, print};
-use crate::fmt::words;
+use crate::fmt::{fit, words};
 use crate::map::printable;
 use clap::Args;
 use engine::look::groups::{Branch, Figure, Unit};
@@ -62,7 +62,9 @@ pub fn tree(context: &Context, words: Vec<String>) -> Outcome {
                 serde_json::to_string_pretty(&tree).map_err(|e| Failure::new(e.to_string()))? + "\n"
             }
             (None, _) => "no container has run yet: there are no control groups of the engine's\n".to_owned(),
-            (Some(tree), _) => text(tree, &rates, !args.quiet),
+            (Some(tree), _) => {
+                fit::with_commands("corten cgroup tree", !args.quiet, |by_hand| text(tree, &rates, by_hand))
+            }
         };
         print(&if clear { format!("\x1b[H\x1b[2J{text}") } else { text })?;
         if !args.watch {

@@ -2,7 +2,7 @@
 
 use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, print};
-use crate::fmt::table;
+use crate::fmt::{fit, table};
 use clap::Args;
 use engine::Engine;
 use engine::look::deep;
@@ -77,12 +77,15 @@ fn as_table(pairs: &[&Pair], left: &str, right: &str, by_hand: bool) -> String {
     let last = by_hand.then(|| "BY HAND".to_owned());
     let mut rows =
         vec![["", "FACT", left, right].map(str::to_owned).into_iter().chain(last).collect::<Vec<_>>()];
+    // Two columns of values, beside those of groups and facts.
+    let room =
+        fit::columns().filter(|_| !by_hand).map_or(44, |all| (all.saturating_sub(42) / 2).clamp(18, 44));
     let mut group = "";
     for pair in pairs {
         let title = if pair.fact.group == group { "" } else { pair.fact.group };
         group = pair.fact.group;
         let none = |value: &str| if value.is_empty() { "-".to_owned() } else { value.to_owned() };
-        let (mut left, mut right) = (wrap(&none(&pair.left)), wrap(&none(&pair.right)));
+        let (mut left, mut right) = (wrap(&none(&pair.left), room), wrap(&none(&pair.right), room));
         let lines = left.len().max(right.len());
         left.resize(lines, String::new());
         right.resize(lines, String::new());
@@ -97,7 +100,7 @@ fn as_table(pairs: &[&Pair], left: &str, right: &str, by_hand: bool) -> String {
 }
 
 /// A long list as several lines of one cell; an id as what tells it from others.
-fn wrap(value: &str) -> Vec<String> {
+fn wrap(value: &str, room: usize) -> Vec<String> {
     let short = |word: &str| {
         let parts = word.split('/').map(|part| {
             let is_id = part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit());
@@ -109,7 +112,7 @@ fn wrap(value: &str) -> Vec<String> {
     for word in value.split(' ').map(short) {
         match lines.last_mut() {
             Some(line) if line.is_empty() => line.push_str(&word),
-            Some(line) if line.len() + word.len() < 44 => {
+            Some(line) if line.len() + word.len() < room => {
                 line.push(' ');
                 line.push_str(&word);
             }

@@ -2,9 +2,9 @@
 
 use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, print};
+use crate::fmt::fit;
 use crate::map::{page, serve, svg, text};
 use clap::Args;
-use engine::look::map::Map;
 
 const SHAPE: Shape = Shape {
     usage: "[OPTIONS] [CONTAINER...]",
@@ -59,23 +59,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             let text = serde_json::to_string_pretty(&map).map_err(|e| Failure::new(e.to_string()))?;
             text + "\n"
         }
-        _ => fitting(&map, !args.quiet),
+        _ => fit::with_commands("corten map", !args.quiet, |by_hand| text::text(&map, by_hand)),
     })?;
     Ok(0)
-}
-
-/// On a terminal that is too narrow for the commands, without them: rows that go on in the next hide the tree.
-fn fitting(map: &Map, by_hand: bool) -> String {
-    let all = text::text(map, by_hand);
-    let room = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).map_or(0, |size| size.ws_col.into());
-    let widest = all.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-    if room == 0 || widest <= room || !by_hand {
-        return all;
-    }
-    let how = format!(
-        "(With the commands that show each thing by hand it is {widest} columns wide: corten map | less -S)\n"
-    );
-    text::text(map, false) + &super::wrapped(&how, 0, room)
 }
 
 /// Until it is ended. What is drawn is asked of the kernel for each answer.

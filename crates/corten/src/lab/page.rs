@@ -1,6 +1,7 @@
 //! How a lesson looks: a numbered step, its commands, the question whether to go on, and what has changed since.
 
 use crate::cli::{Failure, print, width, wrapped};
+use crate::fmt::fit::columns;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
 
@@ -81,8 +82,7 @@ pub fn changes(how: &str, gone: &[String], come: &[String]) -> Result<(), Failur
     if gone.is_empty() && come.is_empty() {
         return Ok(());
     }
-    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
-    let room = size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40);
+    let room = columns();
     let lines = |sign: char, lines: &[String]| -> String {
         lines.iter().map(|line| cut(format!("     {sign} {line}"), room) + "\n").collect()
     };
