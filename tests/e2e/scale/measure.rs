@@ -36,9 +36,7 @@ impl Kernel {
             // Dentries and inodes that nobody uses.
             let _ = fs::write("/proc/sys/vm/drop_caches", "2");
             let kilobytes = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-            for name in
-                ["Slab", "SUnreclaim", "PageTables", "KernelStack", "Percpu", "AnonPages", "VmallocUsed"]
-            {
+            for name in ["Slab", "SUnreclaim", "PageTables", "KernelStack", "Percpu", "VmallocUsed"] {
                 let line = kilobytes.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
                 let value = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
                 told.insert(format!("{name}, KB"), value.unwrap_or_default());
