@@ -316,6 +316,10 @@ fn vm_tests(corten: &Path, images: &Path, filters: &[&String], machine: Machine<
         let mut vm = Command::new("bash");
         vm.arg("xtask/vm.sh").args([&directory, &share]).arg(format!("{VM_TESTS}\n{tests}"));
         vm.env("VM_KERNEL", kernel).env("VM_SYSTEMD", if machine.systemd.is_some() { "1" } else { "0" });
+        if machine.systemd.is_some() {
+            // Nobody waits for these but who asked for them.
+            vm.env("VM_TIMEOUT", "3600");
+        }
         match vm.status()?.code() {
             Some(0) => {}
             code => failed.push(format!(
