@@ -47,6 +47,8 @@ fn cve_2026_41579_dev_that_is_a_link() {
     let outside = s.dir.join("outside");
     fs::create_dir(&outside).unwrap();
     replace(&bundle, "dev", outside.to_str().unwrap());
+    // Nor where it leads inside the root.
+    fs::create_dir_all(rootfs(&bundle).join(outside.strip_prefix("/").unwrap())).unwrap();
     s.oci("run -b box box").fails(1, &["/dev"]);
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     s.end();
