@@ -334,7 +334,7 @@ fn ensured(fact: &str) -> bool {
     fact == "file root/leases/.last-bridge"
         || fact == "file root/lock"
         || fact == "file state/empty"
-        || fact == "file root/events.json"
+        || fact.starts_with("file root/events.")
         || fact.starts_with("file root/init/")
         || fact.starts_with("directory root/init")
         || fact == "file oci/.empty"

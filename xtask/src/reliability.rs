@@ -41,7 +41,7 @@ pub fn run(chosen: &[String]) -> anyhow::Result<()> {
         command.env("CORTEN_BIN", &corten).env("CORTEN_TEST_CACHE", &images);
         command.env("CORTEN_TEST_POINTS", "all").env("CORTEN_TEST_TABLES", &rows);
         if std::env::var_os("CORTEN_TEST_TRIES").is_none() {
-            command.env("CORTEN_TEST_TRIES", "2000");
+            command.env("CORTEN_TEST_TRIES", "1000");
         }
         shell::run(&mut command)?;
         let mut all: Vec<_> = fs::read_dir(&rows)?.flatten().map(|entry| entry.path()).collect();
