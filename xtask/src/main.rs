@@ -24,7 +24,7 @@ tasks:
   bench [SECTION…]                      measure beside crun, runc, podman, docker and the bare system calls
   fuzz [TARGET…] [--seconds N]          run the fuzz targets, each for its time or for N seconds
   man [DIR]                             write the manual pages (target/man/man1)
-  reliability [crash|faults|power|races…]
+  reliability [crash|faults|power|races|faults::TEST…]
                                         kill and fail every command at every point, race them thousands of times
                                         (CORTEN_TEST_TRIES=N), write docs/reliability.md
   scale [--at-once N] [--in-a-row N]    a thousand containers at once, ten thousand in a row, docs/reliability.md

@@ -7,20 +7,26 @@ use std::fs;
 
 const PAGE: &str = "docs/reliability.md";
 
-/// A table in the page, the tests that it comes from, and the first cells of their rows' files.
-const TABLES: &[(&str, &str)] =
-    &[("crash", "crash::"), ("faults", "faults::"), ("power", "power::"), ("races", "races::")];
+/// The tables in the page. The module of the tests that each comes from is called as it is.
+const TABLES: [&str; 4] = ["crash", "faults", "power", "races"];
 
+/// `chosen`: tables, or parts of one by the names of their tests (`faults::stop`); none: all.
 pub fn run(chosen: &[String]) -> anyhow::Result<()> {
-    for name in chosen {
+    let table = |word: &str| word.split("::").next().unwrap_or_default().to_owned();
+    for word in chosen {
+        let known = TABLES.contains(&table(word).as_str());
         anyhow::ensure!(
-            TABLES.iter().any(|t| t.0 == name),
-            "no such table: {name} (crash, faults, power, races)"
+            known,
+            "no such table: {word} (crash, faults, power, races, or a test, as faults::stop)"
         );
     }
+    let all = TABLES.map(str::to_owned);
+    let chosen = if chosen.is_empty() { &all[..] } else { chosen };
     let (corten, images) = (test::corten()?, test::images()?);
     let directory = test::target().join("reliability");
-    for (name, tests) in TABLES.iter().filter(|t| chosen.is_empty() || chosen.iter().any(|c| c == t.0)) {
+    for word in chosen {
+        let name = &table(word);
+        let (whole, tests) = (word == name, if word == name { format!("{name}::") } else { word.clone() });
         let rows = directory.join(name);
         let _ = fs::remove_dir_all(&rows);
         fs::create_dir_all(&rows)?;
@@ -36,7 +42,7 @@ pub fn run(chosen: &[String]) -> anyhow::Result<()> {
             "--include-ignored",
             "--test-threads",
             "2",
-            tests,
+            &tests,
         ]);
         command.env("CORTEN_BIN", &corten).env("CORTEN_TEST_CACHE", &images);
         command.env("CORTEN_TEST_POINTS", "all").env("CORTEN_TEST_TABLES", &rows);
@@ -47,14 +53,15 @@ pub fn run(chosen: &[String]) -> anyhow::Result<()> {
         let mut all: Vec<_> = fs::read_dir(&rows)?.flatten().map(|entry| entry.path()).collect();
         all.sort();
         let text: String = all.iter().map(fs::read_to_string).collect::<Result<_, _>>()?;
-        replace(name, &text)?;
+        replace(name, &text, whole)?;
     }
     println!("written: {PAGE}");
     Ok(())
 }
 
-/// Puts rows into the page, between the line that ends the table's head and the next empty line after `<!-- table: NAME -->`.
-fn replace(name: &str, rows: &str) -> anyhow::Result<()> {
+/// Puts rows into the page, between the line that ends the table's head and the next empty line after `<!-- table: NAME -->`; of a table that
+/// was not made as a whole, those of other commands stay.
+fn replace(name: &str, rows: &str, whole: bool) -> anyhow::Result<()> {
     let page = fs::read_to_string(PAGE)?;
     let missing = || format!("{PAGE} has no table {name}");
     let start = page.find(&format!("<!-- table: {name} -->")).with_context(missing)?;
@@ -63,6 +70,14 @@ fn replace(name: &str, rows: &str) -> anyhow::Result<()> {
     let end = page[first..].find("\n\n").map_or(page.len(), |at| first + at + 1);
     // A table without rows yet.
     let end = if page[first..].starts_with('\n') { first } else { end };
+    let cell = |row: &str| row.split(" | ").next().unwrap_or_default().to_owned();
+    let mut all: Vec<&str> = rows.lines().collect();
+    if !whole {
+        let new: Vec<String> = rows.lines().map(cell).collect();
+        all.extend(page[first..end].lines().filter(|row| !row.is_empty() && !new.contains(&cell(row))));
+        all.sort_unstable();
+    }
+    let rows: String = all.iter().map(|row| format!("{row}\n")).collect();
     fs::write(PAGE, format!("{}{rows}{}", &page[..first], &page[end..]))?;
     Ok(())
 }
