@@ -164,6 +164,8 @@ fn cve_2025_52881_a_proc_that_is_covered() {
 fn cve_2022_0811_parameters_with_more_in_them() {
     let s = Sandbox::new();
     let mut bundle = s.bundle("box", &["true"]);
+    let pattern = || fs::read_to_string("/proc/sys/kernel/core_pattern").expect("the host's parameters");
+    let before = pattern();
     let bad = [
         ("kernel.core_pattern", "|/evil"),
         ("kernel.shm_rmid_forced", "1+kernel.core_pattern=|/evil\nkernel.core_pattern=x"),
@@ -177,6 +179,7 @@ fn cve_2022_0811_parameters_with_more_in_them() {
         bundle.write();
         s.oci("run -b box box").fails(1, &["sysctl"]);
     }
+    assert_eq!(pattern(), before);
     // Those of the host: of a namespace that the container shares, or of none.
     bundle.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" })).remove("/hostname");
     bundle.set("/linux/namespaces", json!([{ "type": "pid" }, { "type": "mount" }])).write();
