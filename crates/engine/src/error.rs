@@ -2,15 +2,14 @@
 
 use std::io;
 use std::path::Path;
+use steps::Near;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("No such container: {0}")]
-    NoSuchContainer(String),
-    #[error("No such container: {word} (did you mean '{near}'?)")]
-    NoSuchContainerBut { word: String, near: String },
+    #[error("No such container: {0}{1}")]
+    NoSuchContainer(String, Near),
     #[error("Multiple IDs found with provided prefix: {0}")]
     Ambiguous(String),
     #[error(
@@ -25,8 +24,8 @@ pub enum Error {
     Running(String),
     #[error("{what} '{object}': {}", words(cause))]
     Io { what: &'static str, object: String, cause: io::Error },
-    #[error("no such volume: {0}")]
-    NoSuchVolume(String),
+    #[error("no such volume: {0}{1}")]
+    NoSuchVolume(String, Near),
     #[error("remove {name}: volume is in use - [{users}]")]
     VolumeInUse { name: String, users: String },
     #[error("{0}")]
@@ -42,6 +41,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// A container that is gone meanwhile.
+    pub(crate) fn no_container(word: &str) -> Error {
+        Error::NoSuchContainer(word.to_owned(), Near::default())
+    }
+
     pub fn io(what: &'static str, object: impl AsRef<Path>, cause: impl Into<io::Error>) -> Error {
         Error::Io { what, object: object.as_ref().display().to_string(), cause: cause.into() }
     }
@@ -49,9 +53,9 @@ impl Error {
     /// Nothing has the name that was asked for.
     pub fn is_not_found(&self) -> bool {
         match self {
-            Error::NoSuchContainer(_) | Error::NoSuchContainerBut { .. } | Error::NoSuchVolume(_) => true,
+            Error::NoSuchContainer(..) | Error::NoSuchVolume(..) => true,
             Error::Image(error) => error.is_not_found(),
-            Error::Network(network::Error::NotFound(_)) => true,
+            Error::Network(network::Error::NotFound(..)) => true,
             _ => false,
         }
     }

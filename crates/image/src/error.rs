@@ -6,8 +6,8 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither a name, an id, a prefix of an id nor a digest of an image in the store.
-    #[error("no such image: {0}")]
-    NoSuchImage(String),
+    #[error("no such image: {0}{1}")]
+    NoSuchImage(String, steps::Near),
     /// Not a name by Docker's grammar.
     #[error("invalid reference '{name}': {cause}")]
     Reference { name: String, cause: String },
@@ -47,7 +47,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// True where the image is simply not there, so that the caller may want to pull it.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Error::NoSuchImage(_))
+        matches!(self, Error::NoSuchImage(..))
     }
 }
 

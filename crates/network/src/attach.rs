@@ -278,7 +278,7 @@ pub fn check(endpoint: &Endpoint, network: &Network) -> Result<()> {
     if endpoint.network_id == network.id {
         Ok(())
     } else {
-        Err(crate::Error::NotFound(endpoint.network.clone()))
+        Err(crate::Error::NotFound(endpoint.network.clone(), steps::Near::default()))
     }
 }
 

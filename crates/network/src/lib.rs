@@ -74,8 +74,8 @@ pub enum Error {
     PoolOverlap { subnet: Subnet, other: Subnet, network: String },
     #[error("all predefined address pools have been fully subnetted")]
     NoPool,
-    #[error("network {0} not found")]
-    NotFound(String),
+    #[error("network {0} not found{1}")]
+    NotFound(String, steps::Near),
     #[error("network {0} is ambiguous")]
     Ambiguous(String),
     #[error("network with name {0} already exists")]

@@ -37,7 +37,7 @@ impl Networks {
 
     /// The network of exactly this name.
     pub fn named(&self, name: &str) -> Result<Network> {
-        self.read(name)?.ok_or_else(|| Error::NotFound(name.into()))
+        self.read(name)?.ok_or_else(|| self.missing(name))
     }
 
     fn read(&self, name: &str) -> Result<Option<Network>> {
@@ -50,9 +50,15 @@ impl Networks {
         }
     }
 
+    /// That there is none of that name, and which is nearly called so.
+    fn missing(&self, word: &str) -> Error {
+        let names = self.names().unwrap_or_default();
+        Error::NotFound(word.into(), steps::Near::of(word, names))
+    }
+
     /// By name, id, or the unique beginning of an id.
     pub fn find(&self, word: &str) -> Result<Network> {
-        let missing = || Error::NotFound(word.into());
+        let missing = || self.missing(word);
         if crate::network::check_name(word).is_err() {
             return Err(missing());
         }
@@ -64,9 +70,7 @@ impl Networks {
         if found.next().is_some() { Err(Error::Ambiguous(word.into())) } else { Ok(first) }
     }
 
-    /// All networks with a switch or a parent link, the default one among them, by name. A file that cannot be read is an
-    /// error: whatever is built on the list would forget a network.
-    pub fn list(&self) -> Result<Vec<Network>> {
+    pub fn names(&self) -> Result<Vec<String>> {
         let mut names = vec![DEFAULT.to_owned()];
         match fs::read_dir(&self.directory) {
             Ok(entries) => {
@@ -77,6 +81,13 @@ impl Networks {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(Error::File(self.directory.clone(), error)),
         }
+        Ok(names)
+    }
+
+    /// All networks with a switch or a parent link, the default one among them, by name. A file that cannot be read is an
+    /// error: whatever is built on the list would forget a network.
+    pub fn list(&self) -> Result<Vec<Network>> {
+        let mut names = self.names()?;
         names.sort();
         // one that was removed meanwhile is not in the list
         names.iter().filter_map(|name| self.read(name).transpose()).collect()
@@ -145,7 +156,7 @@ impl Networks {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::NotFound(network.name.clone()));
+                return Err(Error::NotFound(network.name.clone(), steps::Near::default()));
             }
             Err(error) => return Err(failed(error)),
         };

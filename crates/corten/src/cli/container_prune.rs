@@ -49,7 +49,7 @@ pub fn prune(engine: &Engine, filters: &Filters) -> Result<(Vec<String>, u64), F
                 bytes += size;
             }
             // Started or removed since it was looked at.
-            Err(engine::Error::Running(_) | engine::Error::NoSuchContainer(_)) => {}
+            Err(engine::Error::Running(_) | engine::Error::NoSuchContainer(..)) => {}
             Err(error) => say(&format!("corten: {error}")),
         }
     }

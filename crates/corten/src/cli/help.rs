@@ -127,7 +127,7 @@ pub fn suggestion(typed: &str) -> String {
 
 /// The same of any words.
 pub fn nearest<W: AsRef<str>>(typed: &str, known: impl IntoIterator<Item = W>) -> String {
-    engine::nearest(typed, known).map_or_else(String::new, |word| format!(" (did you mean '{word}'?)"))
+    steps::Near::of(typed, known).to_string()
 }
 
 #[cfg(test)]

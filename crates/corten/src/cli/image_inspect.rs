@@ -30,8 +30,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     show(&args.common, |name| {
         check_platform(&engine, name, args.platform.as_deref()).map_err(|failure| failure.message)?;
         match engine.images().inspect(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if error.is_not_found() => Err(format!("No such image: {name}")),
+            Ok(value) => Ok(value),
+            Err(error) if error.is_not_found() => {
+                Err(format!("No such image: {name}{}", engine.images().near(name)))
+            }
             Err(error) => Err(error.to_string()),
         }
     })

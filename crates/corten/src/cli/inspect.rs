@@ -72,8 +72,7 @@ fn inspect(context: &Context, shape: &Shape, words: Vec<String>, only: Option<&s
     show(&args, |name| look_up(&engine, name, &kind, args.size))
 }
 
-/// `Ok(None)` where nothing has that name.
-fn look_up(engine: &Engine, name: &str, kind: &str, size: bool) -> Result<Option<Value>, String> {
+fn look_up(engine: &Engine, name: &str, kind: &str, size: bool) -> Result<Value, String> {
     if matches!(kind, "" | "container") {
         match engine.find(name) {
             Ok(container) => {
@@ -83,7 +82,7 @@ fn look_up(engine: &Engine, name: &str, kind: &str, size: bool) -> Result<Option
                     value["SizeRw"] = written.into();
                     value["SizeRootFs"] = whole.into();
                 }
-                return Ok(Some(value));
+                return Ok(value);
             }
             Err(error) if kind == "container" || !error.is_not_found() => return Err(error.to_string()),
             Err(_) => {}
@@ -91,9 +90,10 @@ fn look_up(engine: &Engine, name: &str, kind: &str, size: bool) -> Result<Option
     }
     if matches!(kind, "" | "image") {
         match engine.images().inspect(name) {
-            Ok(value) => return Ok(Some(value)),
+            Ok(value) => return Ok(value),
             Err(error) if error.is_not_found() && kind == "image" => {
-                return Err(format!("No such image: {name}"));
+                let near = engine.images().near(name);
+                return Err(format!("No such image: {name}{near}"));
             }
             Err(_) if kind.is_empty() => {}
             Err(error) => return Err(error.to_string()),
@@ -102,14 +102,17 @@ fn look_up(engine: &Engine, name: &str, kind: &str, size: bool) -> Result<Option
     let network = || super::network::inspect::object(engine, name);
     let volume = || engine.volume(name).map(|volume| super::volume::inspect::object(engine, &volume));
     match kind {
-        "network" => network().map(Some),
-        "volume" => volume().map(Some).map_err(|e| e.to_string()),
-        _ => Ok(network().ok().or_else(|| volume().ok())),
+        "network" => network(),
+        "volume" => volume().map_err(|e| e.to_string()),
+        _ => {
+            let none = || format!("Error: No such object: {name}{}", engine.near_anything(name));
+            network().ok().or_else(|| volume().ok()).ok_or_else(none)
+        }
     }
 }
 
 /// Shows what is there, then says what isn't.
-pub fn show(args: &InspectArgs, look_up: impl Fn(&str) -> Result<Option<Value>, String>) -> Outcome {
+pub fn show(args: &InspectArgs, look_up: impl Fn(&str) -> Result<Value, String>) -> Outcome {
     let template = match args.format.as_deref() {
         None | Some("" | "json") => None,
         Some(text) => {
@@ -119,14 +122,13 @@ pub fn show(args: &InspectArgs, look_up: impl Fn(&str) -> Result<Option<Value>, 
     let (mut found, mut errors, mut text) = (Vec::new(), Vec::new(), String::new());
     for name in &args.words {
         match look_up(name) {
-            Ok(Some(value)) => match &template {
+            Ok(value) => match &template {
                 None => found.push(value),
                 Some(template) => match template.execute(&from_json(&value)) {
                     Ok(line) => text = text + &line + "\n",
                     Err(message) => errors.push(message),
                 },
             },
-            Ok(None) => errors.push(format!("Error: No such object: {name}")),
             Err(message) => errors.push(message),
         }
     }

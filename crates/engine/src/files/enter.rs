@@ -1,6 +1,6 @@
 //! The way into a container's root, for a child that works there.
 
-use crate::store::ID_COUNT;
+use crate::ids::ID_COUNT;
 use crate::{Container, Engine, Error, MountKind, Result};
 use kernel::caps::{self, Cap, CapSet};
 use kernel::mount::{self, Attr};
@@ -87,7 +87,7 @@ impl Engine {
     pub(crate) fn lock_files(&self, container: &Container) -> Result<OwnedFd> {
         let dir = self.directory(container).join("merged");
         let failed = |e: Errno| match e {
-            Errno::NOENT => Error::NoSuchContainer(container.name.clone()),
+            Errno::NOENT => Error::no_container(&container.name),
             e => Error::io("cannot lock", &dir, e),
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -125,7 +125,7 @@ impl Engine {
     fn is_new(&self, container: &Container) -> bool {
         matches!(
             self.state(container),
-            Ok(State::Created | State::Exited { started: None, .. }) | Err(Error::NoSuchContainer(_))
+            Ok(State::Created | State::Exited { started: None, .. }) | Err(Error::NoSuchContainer(..))
         )
     }
 }

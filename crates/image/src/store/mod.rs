@@ -159,10 +159,20 @@ impl Store {
             return self.image(&id);
         }
         match reference {
-            Ok(reference) => Err(Error::NoSuchImage(reference.tagged().familiar())),
-            Err(_) if is_id_prefix(id) => Err(Error::NoSuchImage(name.to_string())),
+            Ok(reference) => {
+                let name = reference.tagged().familiar();
+                let near = self.near(&name);
+                Err(Error::NoSuchImage(name, near))
+            }
+            Err(_) if is_id_prefix(id) => Err(Error::NoSuchImage(name.to_string(), steps::Near::default())),
             Err(e) => Err(e),
         }
+    }
+
+    /// The image whose name is nearly this one, tag included.
+    pub fn near(&self, name: &str) -> steps::Near {
+        let tags = self.all_tags().unwrap_or_default();
+        steps::Near::of(name, tags.iter().map(|(tag, _)| tag.familiar()))
     }
 
     /// The directories of the image's layers, topmost first, as overlayfs' `lowerdir` wants them. `@host`: `/`.
@@ -219,7 +229,7 @@ impl Store {
         let bytes = match self.read(&format!("images/{id}.json")) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                return Err(Error::NoSuchImage(format!("sha256:{id}")));
+                return Err(Error::NoSuchImage(format!("sha256:{id}"), steps::Near::default()));
             }
             Err(e) => return Err(io(format!("read the record of image {id}"))(e)),
         };

@@ -18,7 +18,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
-    show(&args, |name| object(&engine, name).map(Some))
+    show(&args, |name| object(&engine, name))
 }
 
 /// The network of that name, as it is shown.

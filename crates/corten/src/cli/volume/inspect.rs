@@ -18,7 +18,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine()?;
-    show(&args, |name| engine.volume(name).map(|v| Some(object(&engine, &v))).map_err(|e| e.to_string()))
+    show(&args, |name| engine.volume(name).map(|v| object(&engine, &v)).map_err(|e| e.to_string()))
 }
 
 pub fn object(engine: &Engine, volume: &Volume) -> Value {

@@ -77,7 +77,7 @@ pub fn prune(engine: &Engine, filters: &Filters, all: bool) -> Result<(Vec<Strin
                 removed.push(volume.name);
                 bytes += size;
             }
-            Err(Error::VolumeInUse { .. } | Error::NoSuchVolume(_)) => {}
+            Err(Error::VolumeInUse { .. } | Error::NoSuchVolume(..)) => {}
             Err(error) => say(&format!("corten: {error}")),
         }
     }

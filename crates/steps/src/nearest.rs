@@ -1,5 +1,27 @@
 //! What was probably meant by a word that nothing is called by.
 
+use std::fmt;
+
+/// What was probably meant; stands behind what was typed: ` (did you mean 'web'?)`, or nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Near(Option<String>);
+
+impl Near {
+    /// To `typed`, of what there is.
+    pub fn of<W: AsRef<str>>(typed: &str, known: impl IntoIterator<Item = W>) -> Near {
+        Near(nearest(typed, known))
+    }
+}
+
+impl fmt::Display for Near {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(word) => write!(f, " (did you mean '{word}'?)"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The one of `known` that is closest to what was typed, if any is close: one letter in three is wrong, two at most.
 pub fn nearest<W: AsRef<str>>(typed: &str, known: impl IntoIterator<Item = W>) -> Option<String> {
     let near = known.into_iter().min_by_key(|word| distance(typed, word.as_ref()))?;
@@ -36,5 +58,7 @@ mod tests {
         assert_eq!(nearest("ngnix", ["web", "nginx"]).as_deref(), Some("nginx"));
         assert_eq!(nearest("db", ["web", "nginx"]), None);
         assert_eq!(nearest("db", [""; 0]), None);
+        assert_eq!(Near::of("wbe", ["web"]).to_string(), " (did you mean 'web'?)");
+        assert_eq!(Near::of("db", ["web"]).to_string(), "");
     }
 }
