@@ -21,6 +21,10 @@ fn the_life_of_a_container() {
     s.corten("exec box true").ok();
     s.corten("pause box").ok();
     s.corten("unpause box").ok();
+    s.corten("top box").ok();
+    s.corten("cp box:/etc/passwd copy").ok();
+    s.corten("cp copy box:/tmp/copy").ok();
+    s.corten("export -o all.tar box").ok();
     s.corten("rename box other").ok();
     s.corten("update --pids-limit 50 other").ok();
     s.corten("restart other").ok();
@@ -35,6 +39,10 @@ fn the_life_of_a_container() {
         "exec_die",
         "pause",
         "unpause",
+        "top",
+        "archive-path",
+        "extract-to-dir",
+        "export",
         "rename",
         "update",
         "kill",
@@ -78,6 +86,26 @@ fn the_life_of_a_container() {
     assert_eq!(first["time"].as_u64(), first["timeNano"].as_u64().map(|nanos| nanos / 1_000_000_000));
     s.corten("network rm net").ok();
     s.corten("volume rm data").ok();
+    s.end();
+}
+
+#[test]
+fn who_comes_to_a_terminal_and_leaves_it() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("run -dit --name box busybox sh").ok();
+    let mut terminal = s.pty("attach box");
+    terminal.expect("#");
+    terminal.resize(31, 97);
+    wait_until("the new size", 20, || {
+        !past(&s, "-f event=resize", "{{.Action}}").is_empty()
+            && past(&s, "-f event=resize", "{{.Actor.Attributes.height}}x{{.Actor.Attributes.width}}")
+                .contains(&"31x97".to_owned())
+    });
+    terminal.send("\x10\x11");
+    assert_eq!(terminal.wait().code, 0);
+    let actions = past(&s, "-f container=box -f event=attach -f event=detach", "{{.Action}}");
+    assert_eq!(actions, ["attach", "detach"]);
+    s.corten("rm -f box").ok();
     s.end();
 }
 
@@ -151,6 +179,24 @@ fn a_name_that_is_nearly_right_is_named() {
     s.corten("stop ngnix").fails(1, &["No such container: ngnix", "did you mean 'nginx'?"]);
     s.corten("rm apache").fails(1, &["No such container: apache"]);
     assert!(!s.corten("rm apache").stderr.contains("did you mean"));
+    s.corten("volume create database").ok();
+    s.corten("network create backend").ok();
+    s.corten("volume rm databse").fails(1, &["no such volume: databse (did you mean 'database'?)"]);
+    s.corten("network rm backed").fails(1, &["backed", "did you mean 'backend'?"]);
+    s.corten("run --network backed busybox true").fails(125, &["did you mean 'backend'?"]);
+    s.corten("rmi busybx").fails(1, &["did you mean 'busybox:latest'?"]);
+    s.corten("run --pull never busybx true").fails(125, &["did you mean 'busybox:latest'?"]);
+    for (line, near) in [
+        ("inspect databse", "Error: No such object: databse (did you mean 'database'?)"),
+        ("image inspect busybx:latest", "No such image: busybx:latest (did you mean 'busybox:latest'?)"),
+        ("volume inspect databse", "no such volume: databse (did you mean 'database'?)"),
+        ("network inspect backed", "network backed not found (did you mean 'backend'?)"),
+    ] {
+        let said = s.corten(line);
+        assert!(said.code == 1 && said.stderr.contains(near), "{said}");
+    }
+    s.corten("volume rm database").ok();
+    s.corten("network rm backend").ok();
     assert_eq!(s.corten("rm -f ngnix").code, 0, "rm -f does not mind who is not there");
     s.corten("rm nginx").ok();
     s.end();

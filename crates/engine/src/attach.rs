@@ -20,8 +20,8 @@ use std::path::Path;
 use thiserror::Error;
 
 /// How to attach.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AttachOptions {
+#[derive(Clone, Default)]
+pub struct AttachOptions<'a> {
     /// The program has a terminal of its own: ours goes raw.
     pub tty: bool,
     /// Our standard input goes to the program.
@@ -30,6 +30,8 @@ pub struct AttachOptions {
     /// own terminal (TTIN, TTOU) or faults. Three INT or TERM end us all the same.
     pub sig_proxy: bool,
     pub detach_keys: DetachKeys,
+    /// Told of each size that the program's terminal is given: rows, columns.
+    pub resized: Option<&'a dyn Fn(u16, u16)>,
 }
 
 /// How it ended.
@@ -83,7 +85,7 @@ impl Connection {
     }
 
     /// Shows, types and signals, until the end. Signals stay blocked afterwards: the caller is expected to exit.
-    pub fn run(self, options: &AttachOptions) -> Result<AttachEnd, AttachError> {
+    pub fn run(self, options: &AttachOptions<'_>) -> Result<AttachEnd, AttachError> {
         let hello = ToMonitor::Hello { wants_output: true, wants_stdin: options.interactive };
         // A monitor that is gone is noticed when nothing comes.
         let _ = rustix::net::send(&self.socket, &hello.encode(), SendFlags::NOSIGNAL);
@@ -131,7 +133,7 @@ impl Connection {
 pub fn pump_terminal(
     master: OwnedFd,
     pidfd: OwnedFd,
-    options: &AttachOptions,
+    options: &AttachOptions<'_>,
 ) -> Result<AttachEnd, AttachError> {
     let input = if options.interactive { master.try_clone().ok() } else { None };
     Session::run(Far::Program(Program::new(pidfd, input, [Some(master), None], true)), options)
@@ -143,7 +145,7 @@ pub fn pump_pipes(
     stdout: OwnedFd,
     stderr: OwnedFd,
     pidfd: OwnedFd,
-    options: &AttachOptions,
+    options: &AttachOptions<'_>,
 ) -> Result<AttachEnd, AttachError> {
     Session::run(Far::Program(Program::new(pidfd, stdin, [Some(stdout), Some(stderr)], false)), options)
 }

@@ -43,6 +43,7 @@ impl Engine {
                 interactive: what.interactive,
                 sig_proxy: true,
                 detach_keys: what.detach_keys.clone(),
+                resized: None,
             };
             if what.tty { terminal(enter, &options, agent) } else { pipes(enter, &options, owner, agent) }
         })?;
@@ -166,13 +167,13 @@ impl Engine {
     }
 }
 
-fn terminal(enter: &Enter<'_>, options: &AttachOptions, agent: Agent<'_>) -> Result<AttachEnd> {
+fn terminal(enter: &Enter<'_>, options: &AttachOptions<'_>, agent: Agent<'_>) -> Result<AttachEnd> {
     let Launched { pidfd, master, .. } = runtime::enter(enter, Stdio::Terminal, agent)?;
     let master = master.ok_or_else(|| Error::Invalid("no terminal came from the container".to_owned()))?;
     Ok(pump_terminal(master, pidfd, options)?)
 }
 
-fn pipes(enter: &Enter<'_>, options: &AttachOptions, owner: u32, agent: Agent<'_>) -> Result<AttachEnd> {
+fn pipes(enter: &Enter<'_>, options: &AttachOptions<'_>, owner: u32, agent: Agent<'_>) -> Result<AttachEnd> {
     let pipe = || {
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|e| Error::io("cannot make a", "pipe", e))

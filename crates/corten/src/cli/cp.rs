@@ -3,6 +3,7 @@
 use super::args::Shape;
 use super::{Context, Failure, Outcome, parse, say};
 use clap::Args;
+use engine::Event;
 use engine::cp::{Copied, CopyOptions, Outside};
 use std::io::{IsTerminal, stdin, stdout};
 use std::os::fd::AsFd;
@@ -69,7 +70,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             } else {
                 Outside::Path(Path::new(target))
             };
-            (engine.copy_out(&container, path, to, options)?, target.clone())
+            let copied = engine.copy_out(&container, path, to, options)?;
+            engine.tell(&[Event::of(&container, "archive-path")]);
+            (copied, target.clone())
         }
         (None, Some((name, path))) => {
             empty(target, path)?;
@@ -80,7 +83,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             } else {
                 Outside::Path(Path::new(source))
             };
-            (engine.copy_in(&container, from, path, options)?, target.clone())
+            let copied = engine.copy_in(&container, from, path, options)?;
+            engine.tell(&[Event::of(&container, "extract-to-dir")]);
+            (copied, target.clone())
         }
     };
     report(&args, &copied, &to);

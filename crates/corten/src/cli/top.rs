@@ -29,6 +29,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         return Err(Failure::new(format!("container {} is not running", container.id)));
     };
     let processes = engine::top::top(pid, options).map_err(|e| Failure::new(e.to_string()))?;
+    engine.tell(&[engine::Event::of(&container, "top")]);
     let rows = std::iter::once(&processes.titles).chain(&processes.rows);
     let text: String = rows.map(|row| row.join("\t") + "\n").collect();
     print(&table::align(&text, 20, 3))?;

@@ -132,8 +132,13 @@ fn run(context: &Context, args: &ExecArgs) -> Outcome {
     if args.detach {
         return Ok(0);
     }
-    let options =
-        AttachOptions { tty, interactive: tty, sig_proxy: true, detach_keys: DetachKeys(Vec::new()) };
+    let options = AttachOptions {
+        tty,
+        interactive: tty,
+        sig_proxy: true,
+        detach_keys: DetachKeys(Vec::new()),
+        resized: None,
+    };
     let end = match launched.master.take() {
         Some(master) => pump_terminal(master, launched.pidfd, &options),
         None => wait_proxying(launched.pidfd),
@@ -226,6 +231,7 @@ mod tests {
             root: PathBuf::new(),
             state: PathBuf::new(),
             command: "oci exec".to_owned(),
+            ..crate::cli::Context::default()
         };
         let words = line.split_whitespace().map(str::to_owned).collect();
         crate::cli::parse(&cli, &SHAPE, words).unwrap_or_else(|_| panic!("{line}"))

@@ -53,8 +53,13 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     if args.detach {
         return Ok(0);
     }
-    let options =
-        AttachOptions { tty, interactive: tty, sig_proxy: true, detach_keys: DetachKeys(Vec::new()) };
+    let options = AttachOptions {
+        tty,
+        interactive: tty,
+        sig_proxy: true,
+        detach_keys: DetachKeys(Vec::new()),
+        resized: None,
+    };
     let end = match master {
         Some(master) => pump_terminal(master, launched.pidfd, &options),
         None => wait_proxying(launched.pidfd),

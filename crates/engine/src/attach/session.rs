@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub struct Session<'a> {
     far: Far,
-    options: &'a AttachOptions,
+    options: &'a AttachOptions<'a>,
     signals: OwnedFd,
     /// Our input, until its end.
     stdin: Option<BorrowedFd<'a>>,
@@ -33,7 +33,7 @@ pub struct Session<'a> {
 const BACKGROUND: Duration = Duration::from_millis(300);
 
 impl Session<'_> {
-    pub fn run(far: Far, options: &AttachOptions) -> Result<AttachEnd, AttachError> {
+    pub fn run(far: Far, options: &AttachOptions<'_>) -> Result<AttachEnd, AttachError> {
         let stdin = process::borrow_raw(0);
         let stdin_is_terminal = rustix::termios::isatty(stdin);
         // While SIGTTOU still has its effect: in the background it stops us here, until we are brought to the front.
@@ -204,6 +204,9 @@ impl Session<'_> {
     fn resize(&mut self) {
         if let (true, Some((rows, columns))) = (self.options.tty, terminal_size()) {
             self.far.resize(rows, columns);
+            if let Some(told) = self.options.resized {
+                told(rows, columns);
+            }
         }
     }
 
@@ -213,7 +216,7 @@ impl Session<'_> {
 }
 
 /// The signals that the loop takes itself.
-fn handled(options: &AttachOptions) -> Vec<i32> {
+fn handled(options: &AttachOptions<'_>) -> Vec<i32> {
     use Signal as S;
     let own = [S::WINCH, S::CONT, S::TTIN, S::TTOU, S::INT, S::TERM, S::HUP, S::QUIT];
     if !options.sig_proxy {

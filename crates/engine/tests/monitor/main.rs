@@ -248,7 +248,7 @@ fn a_stranger_with_the_pipe_is_not_waited_for() {
     c.over();
 }
 
-fn options(tty: bool) -> AttachOptions {
+fn options(tty: bool) -> AttachOptions<'static> {
     AttachOptions { tty, interactive: true, sig_proxy: true, ..AttachOptions::default() }
 }
 
