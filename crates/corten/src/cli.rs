@@ -81,13 +81,14 @@ pub use run::io_words;
 #[cfg(test)]
 pub use run::{run_help, test_parse};
 
+use crate::config::Config;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What every command knows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Context {
     /// Images and containers: `--root`, CORTEN_ROOT.
     pub root: PathBuf,
@@ -95,10 +96,35 @@ pub struct Context {
     pub state: PathBuf,
     /// The command as it was typed, for messages: `container run`.
     pub command: String,
+    pub config: Config,
+    /// What is wrong with the configuration file: nothing is done before it is mended.
+    pub mistake: Option<String>,
 }
 
 impl Context {
+    /// Where the command line says nothing, the environment does, then the configuration file.
+    fn new() -> Context {
+        let (config, mistake) = match Config::read() {
+            Ok(config) => (config, None),
+            Err(mistake) => (Config::default(), Some(mistake)),
+        };
+        let place = |variable: &str, configured: &Option<PathBuf>, usual: &str| {
+            let told = std::env::var_os(variable).filter(|value| !value.is_empty());
+            told.map(PathBuf::from).or_else(|| configured.clone()).unwrap_or_else(|| usual.into())
+        };
+        Context {
+            root: place("CORTEN_ROOT", &config.data_root, "/var/lib/corten"),
+            state: place("CORTEN_STATE", &config.exec_root, "/run/corten"),
+            command: String::new(),
+            config,
+            mistake,
+        }
+    }
+
     pub fn engine(&self) -> Result<engine::Engine, Failure> {
+        if let Some(mistake) = &self.mistake {
+            return Err(Failure::new(mistake.clone()));
+        }
         Ok(engine::Engine::open(&self.root, &self.state)?)
     }
 }
@@ -357,17 +383,9 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
             Err(word) => return end(Err(Failure::flag(format!("{word:?} is not valid UTF-8"))), ""),
         }
     }
-    let mut context = Context {
-        root: path_from("CORTEN_ROOT", "/var/lib/corten"),
-        state: path_from("CORTEN_STATE", "/run/corten"),
-        command: String::new(),
-    };
+    let mut context = Context::new();
     let outcome = dispatch(&mut context, words_utf8);
     end(outcome, &context.command)
-}
-
-fn path_from(variable: &str, default: &str) -> PathBuf {
-    std::env::var_os(variable).filter(|value| !value.is_empty()).map_or_else(|| default.into(), PathBuf::from)
 }
 
 fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {

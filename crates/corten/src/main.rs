@@ -1,6 +1,7 @@
 //! The container engine that explains itself: its command line.
 
 mod cli;
+mod config;
 mod explain;
 mod fmt;
 mod lab;

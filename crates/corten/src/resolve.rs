@@ -57,7 +57,8 @@ pub fn image(
         None if pull == "never" || !may_pull => {
             let full =
                 image::Reference::parse(name).map_or_else(|_| name.to_owned(), |r| r.tagged().familiar());
-            return Err(failed(format!("No such image: {full}")));
+            let near = engine.images().near(&full);
+            return Err(failed(format!("No such image: {full}{near}")));
         }
         None => true,
     };
@@ -76,7 +77,9 @@ pub fn image(
         (Some(image), _) => image,
         (None, Some(reference)) => {
             if !args.quiet && pull == "missing" {
-                crate::cli::say(&format!("Unable to find image '{}' locally", reference.familiar()));
+                let name = reference.familiar();
+                let near = engine.images().near(&name);
+                crate::cli::say(&format!("Unable to find image '{name}' locally{near}"));
             }
             pull_image(engine, args, &reference)?;
             engine.images().resolve(name)?
@@ -126,6 +129,7 @@ pub fn resolve(args: &ContainerArgs, image: Option<&Image>) -> Result<(Settings,
         stop_signal: texts::stop_signal(args.stop_signal.as_deref(), config)?,
         stop_timeout: args.stop_timeout.or(config.stop_timeout),
         shm_size: texts::size_flag("--shm-size", args.shm_size.as_deref())?.unwrap_or(0),
+        storage_size: limits::storage(&args.storage_opt)?,
         security: security(&args.security_opt)?,
         ulimits: limits::ulimits(&args.ulimit)?,
         devices: devices::devices(&args.device)?,
@@ -184,7 +188,6 @@ fn refuse_unsupported(args: &ContainerArgs) -> Result<()> {
     if let Some((flag, why)) = args.more.refused() {
         return Err(format!("{flag} is not supported: {why}"));
     }
-    limits::storage(&args.storage_opt)?;
     let only = [
         ("--isolation", &args.isolation, "default"),
         ("--runtime", &args.runtime, "corten"),

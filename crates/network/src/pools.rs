@@ -43,10 +43,11 @@ impl Used {
         self.route(subnet).is_none() && !self.subnets.iter().any(|taken| taken.overlaps(subnet))
     }
 
-    /// A free /24, and taken from now on.
-    pub fn ipv4(&mut self) -> Result<Subnet> {
-        let thirds = IPV4.iter().flat_map(|(a, b)| (0..=255).map(move |c| Ipv4Addr::new(*a, *b, c, 0)));
-        let mut all = thirds.map(|address| Subnet { address: address.into(), prefix: 24 });
+    /// A free subnet of these, each with the size that is taken out of it, else a /24 of the usual ones; and taken from now on.
+    pub fn ipv4(&mut self, pools: &[(Subnet, u8)]) -> Result<Subnet> {
+        let usual = IPV4.iter().map(|(a, b)| (Subnet::around(Ipv4Addr::new(*a, *b, 0, 0).into(), 16), 24));
+        let pools: Vec<(Subnet, u8)> = if pools.is_empty() { usual.collect() } else { pools.to_vec() };
+        let mut all = pools.into_iter().flat_map(|(base, prefix)| parts(base, prefix));
         let free = all.find(|subnet| self.is_free(*subnet)).ok_or(Error::NoPool)?;
         self.add(free);
         Ok(free)
@@ -68,6 +69,19 @@ impl Used {
     }
 }
 
+/// The subnets of this size that a larger one of IPv4 has, in order.
+fn parts(base: Subnet, prefix: u8) -> impl Iterator<Item = Subnet> {
+    let first = match base.address {
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        IpAddr::V6(_) => 1 << 32,
+    };
+    let size = 1u64 << 32u8.saturating_sub(prefix);
+    let end = (first + (1u64 << 32u8.saturating_sub(base.prefix))).min(1 << 32);
+    (first..end)
+        .step_by(size as usize)
+        .map(move |address| Subnet { address: Ipv4Addr::from(address as u32).into(), prefix })
+}
+
 fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -85,11 +99,15 @@ mod tests {
         let route = dump::Route { destination, prefix: 23, gateway: None, link: None };
         let default = dump::Route { destination: Ipv4Addr::UNSPECIFIED.into(), prefix: 0, ..route.clone() };
         let mut used = Used { routes: vec![default, route], subnets: vec!["10.78.2.0/25".parse().unwrap()] };
-        assert_eq!(used.ipv4().unwrap().to_string(), "10.78.3.0/24");
-        assert_eq!(used.ipv4().unwrap().to_string(), "10.78.4.0/24");
+        assert_eq!(used.ipv4(&[]).unwrap().to_string(), "10.78.3.0/24");
+        assert_eq!(used.ipv4(&[]).unwrap().to_string(), "10.78.4.0/24");
         assert_eq!(used.ipv6([1, 2, 3, 4, 5]).unwrap().to_string(), "fd01:203:405::/64");
         assert_eq!(used.ipv6([1, 2, 3, 4, 5]).unwrap().to_string(), "fd01:203:405:1::/64");
+        let pool = ("10.200.0.0/20".parse().unwrap(), 22);
+        let some: Vec<String> = (0..4).map(|_| used.ipv4(&[pool]).unwrap().to_string()).collect();
+        assert_eq!(some, ["10.200.0.0/22", "10.200.4.0/22", "10.200.8.0/22", "10.200.12.0/22"]);
+        assert!(used.ipv4(&[pool]).is_err());
         used.add("0.0.0.0/0".parse().unwrap());
-        assert!(used.ipv4().is_err());
+        assert!(used.ipv4(&[]).is_err());
     }
 }

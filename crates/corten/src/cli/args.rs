@@ -31,7 +31,8 @@ thread_local! {
 /// Asks a command what it takes. Nothing is done: parsing is the first thing that each does.
 pub fn describe(name: &str, main: fn(&Context, Vec<String>) -> Outcome) -> Option<Definition> {
     ASKED.with(|asked| *asked.borrow_mut() = Some(None));
-    let context = Context { root: "/".into(), state: "/".into(), command: name.to_owned() };
+    let context =
+        Context { root: "/".into(), state: "/".into(), command: name.to_owned(), ..Context::default() };
     let _ = main(&context, Vec::new());
     ASKED.with(|asked| asked.borrow_mut().take().flatten())
 }

@@ -33,7 +33,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
-    let keys = detach_keys(args.detach_keys.as_deref())?;
+    let keys = detach_keys(context, args.detach_keys.as_deref())?;
     let engine = context.engine()?;
     let [name] = args.words.as_slice() else { return Ok(1) };
     let container = engine.find(name)?;
@@ -50,8 +50,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         interactive: s.interactive && !args.no_stdin,
         sig_proxy: args.sig_proxy && !s.tty,
         detach_keys: keys,
+        resized: None,
     };
     let connection = engine.attach(&container)?;
     engine.tell(&[Event::of(&container, "attach")]);
-    attached(&engine, &container, connection.run(&options))
+    attached(&engine, &container, connection, &options)
 }

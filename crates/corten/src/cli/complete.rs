@@ -222,7 +222,12 @@ mod tests {
     use super::*;
 
     fn offered(line: &str) -> Vec<String> {
-        let context = Context { root: "/nowhere".into(), state: "/nowhere".into(), command: String::new() };
+        let context = Context {
+            root: "/nowhere".into(),
+            state: "/nowhere".into(),
+            command: String::new(),
+            ..Context::default()
+        };
         let mut words = split(line);
         let last = words.pop().unwrap_or_default();
         match offers(&context, &words, &last) {

@@ -21,12 +21,12 @@ struct CreateArgs {
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let line = words.clone();
-    let args: CreateArgs = match parse(context, &SHAPE, words) {
+    let mut args: CreateArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
     let engine = context.engine().map_err(engine_failed)?;
-    let mut settings = settings(&engine, &args.container, args.explain.form()?.is_none())?;
+    let mut settings = settings(context, &engine, &mut args.container, args.explain.form()?.is_none())?;
     settings.attach = true;
     settings.command_line = ["corten", "create"].iter().map(|w| (*w).to_owned()).chain(line).collect();
     if let Some(form) = args.explain.form()? {

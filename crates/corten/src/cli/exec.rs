@@ -68,7 +68,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         interactive: args.interactive,
         detach: args.detach,
         privileged: args.privileged,
-        detach_keys: detach_keys(args.detach_keys.as_deref())?,
+        detach_keys: detach_keys(context, args.detach_keys.as_deref())?,
     };
     let engine = context.engine()?;
     let container = engine.find(name)?;

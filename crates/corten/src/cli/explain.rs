@@ -59,12 +59,12 @@ fn verified(context: &Context, command: &str, words: Vec<String>, args: &Explain
         return Err(Failure::flag(format!("--verify is for run and create, not for '{command}'")));
     }
     let context = Context { command: format!("explain {command}"), ..context.clone() };
-    let typed: RunArgs = match parse(&context, &run::SHAPE, words) {
+    let mut typed: RunArgs = match parse(&context, &run::SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
     let engine = context.engine().map_err(engine_failed)?;
-    let settings = settings(&engine, &typed.container, false)?;
+    let settings = settings(&context, &engine, &mut typed.container, false)?;
     if engine.has_host_ids(&settings).map_err(engine_failed)? {
         engine::seal().map_err(engine_failed)?;
     }

@@ -5,8 +5,8 @@ use super::{ContainerArgs, Context, ENGINE, Failure, Outcome, parse, print, say}
 use crate::step::{StepArgs, is_stopped};
 use crate::{explain, resolve};
 use clap::Args;
-use engine::attach::{AttachEnd, AttachError, AttachOptions, DetachKeys};
-use engine::{Container, Engine, Settings, StartOptions};
+use engine::attach::{AttachEnd, AttachOptions, Connection, DetachKeys};
+use engine::{Container, Engine, Event, Settings, StartOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ pub struct RunArgs {
 
 pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let line = words.clone();
-    let args: RunArgs = match parse(context, &SHAPE, words) {
+    let mut args: RunArgs = match parse(context, &SHAPE, words) {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
@@ -54,7 +54,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let form = args.explain.as_deref().map(explain::Form::parse).transpose().map_err(Failure::flag)?;
     let engine = context.engine().map_err(engine_failed)?;
     // What is only told changes nothing.
-    let mut settings = settings(&engine, &args.container, form.is_none())?;
+    let mut settings = settings(context, &engine, &mut args.container, form.is_none())?;
     settings.attach = !args.detach;
     settings.command_line = ["corten", "run"].iter().map(|w| (*w).to_owned()).chain(line).collect();
     if let Some(form) = form {
@@ -66,10 +66,10 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     if engine.has_host_ids(&settings).map_err(engine_failed)? {
         engine::seal().map_err(engine_failed)?;
     }
-    run(&engine, &args, settings)
+    run(context, &engine, &args, settings)
 }
 
-fn run(engine: &Engine, args: &RunArgs, settings: Settings) -> Outcome {
+fn run(context: &Context, engine: &Engine, args: &RunArgs, settings: Settings) -> Outcome {
     let (tty, interactive, auto_remove) = (settings.tty, settings.interactive, settings.auto_remove);
     if tty && interactive && !args.detach && !rustix::termios::isatty(std::io::stdin()) {
         return Err(Failure {
@@ -77,7 +77,7 @@ fn run(engine: &Engine, args: &RunArgs, settings: Settings) -> Outcome {
             ..Failure::new("cannot attach stdin to a TTY-enabled container because stdin is not a terminal")
         });
     }
-    let detach_keys = detach_keys(args.detach_keys.as_deref())?;
+    let detach_keys = detach_keys(context, args.detach_keys.as_deref())?;
     let shared = !args.step.step || engine.is_up()?;
     let cid_file = args.container.cidfile.as_deref().map(CidFile::claim).transpose()?;
     let container = engine.create(settings, args.container.name.as_deref()).map_err(engine_failed)?;
@@ -105,12 +105,25 @@ fn run(engine: &Engine, args: &RunArgs, settings: Settings) -> Outcome {
         print(&format!("{}\n", container.id))?;
         return Ok(0);
     };
-    let options = AttachOptions { tty, interactive, sig_proxy: args.sig_proxy, detach_keys };
-    attached(engine, &container, connection.run(&options))
+    let options = AttachOptions { tty, interactive, sig_proxy: args.sig_proxy, detach_keys, resized: None };
+    attached(engine, &container, connection, &options)
 }
 
-/// The exit code of a command that was attached to a container.
-pub fn attached(engine: &Engine, container: &Container, end: Result<AttachEnd, AttachError>) -> Outcome {
+/// Stays attached to a container until one of them ends; answers the command's exit code.
+pub fn attached(
+    engine: &Engine,
+    container: &Container,
+    connection: Connection,
+    options: &AttachOptions<'_>,
+) -> Outcome {
+    let resized = |rows: u16, columns: u16| {
+        let event = Event::of(container, "resize").with("height", rows).with("width", columns);
+        engine.tell(&[event]);
+    };
+    let end = connection.run(&AttachOptions { resized: Some(&resized), ..options.clone() });
+    if let Ok(AttachEnd::Detached) = end {
+        engine.tell(&[Event::of(container, "detach")]);
+    }
     if let Ok(AttachEnd::Interrupted(signal)) = end
         && let Some(note) = engine.goes_on(container, signal)
     {
@@ -131,10 +144,18 @@ pub fn engine_failed(error: impl Into<Failure>) -> Failure {
 }
 
 /// The image is looked up, the flags are understood, and both are put together.
-pub fn settings(engine: &Engine, args: &ContainerArgs, may_pull: bool) -> Result<Settings, Failure> {
+pub fn settings(
+    context: &Context,
+    engine: &Engine,
+    args: &mut ContainerArgs,
+    may_pull: bool,
+) -> Result<Settings, Failure> {
+    context.config.fill(args);
+    let args = &*args;
     let image = resolve::image(engine, args, may_pull)?;
     let failed = |message: String| Failure { code: ENGINE, ..Failure::new(message) };
     let (mut settings, notes) = resolve::resolve(args, image.as_ref()).map_err(failed)?;
+    context.config.fill_settings(&mut settings);
     for word in &args.volumes_from {
         let (name, read_only) = resolve::volumes_from(word).map_err(failed)?;
         let other = engine.find(name).map_err(engine_failed)?;
@@ -147,8 +168,8 @@ pub fn settings(engine: &Engine, args: &ContainerArgs, may_pull: bool) -> Result
 }
 
 /// `--detach-keys`, else the usual ones.
-pub fn detach_keys(text: Option<&str>) -> Result<DetachKeys, Failure> {
-    match text {
+pub fn detach_keys(context: &Context, text: Option<&str>) -> Result<DetachKeys, Failure> {
+    match text.or(context.config.detach_keys.as_deref()) {
         None => Ok(DetachKeys::default()),
         Some(text) => text.parse().map_err(|e| Failure::flag(format!("{e}"))),
     }
@@ -200,7 +221,8 @@ pub fn io_words(error: &std::io::Error) -> String {
 /// What `run` makes of words, for the tests of what they mean.
 #[cfg(test)]
 pub fn test_parse(words: Vec<String>) -> Result<ContainerArgs, Failure> {
-    let context = Context { root: "/r".into(), state: "/s".into(), command: "run".to_owned() };
+    let context =
+        Context { root: "/r".into(), state: "/s".into(), command: "run".to_owned(), ..Context::default() };
     match parse::<RunArgs>(&context, &SHAPE, words) {
         Ok(args) => Ok(args.container),
         Err(outcome) => Err(outcome.err().unwrap_or_else(|| Failure::new("help"))),
@@ -218,7 +240,12 @@ mod tests {
 
     #[test]
     fn signals_are_passed_on_unless_told_otherwise() {
-        let context = Context { root: "/r".into(), state: "/s".into(), command: "run".to_owned() };
+        let context = Context {
+            root: "/r".into(),
+            state: "/s".into(),
+            command: "run".to_owned(),
+            ..Context::default()
+        };
         let proxy = |line: &str| {
             let words = line.split(' ').map(str::to_owned).collect();
             parse::<RunArgs>(&context, &SHAPE, words).map(|args| args.sig_proxy).unwrap()

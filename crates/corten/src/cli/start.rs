@@ -73,12 +73,13 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         tty: container.settings.tty,
         interactive: args.interactive && container.settings.interactive,
         sig_proxy: true,
-        detach_keys: detach_keys(args.detach_keys.as_deref())?,
+        detach_keys: detach_keys(context, args.detach_keys.as_deref())?,
+        resized: None,
     };
     let start = StartOptions { attach: true, trace: args.trace };
     let started = args.step.start(&engine, &container, start).map_err(engine_failed)?;
     match started.connection {
-        Some(connection) => attached(&engine, &container, connection.run(&options)),
+        Some(connection) => attached(&engine, &container, connection, &options),
         None => Ok(0),
     }
 }

@@ -264,7 +264,8 @@ fn sizes_are_go_units() {
 
 #[test]
 fn the_help_of_run_can_be_read() {
-    let context = Context { root: "/r".into(), state: "/s".into(), command: "run".to_owned() };
+    let context =
+        Context { root: "/r".into(), state: "/s".into(), command: "run".to_owned(), ..Context::default() };
     let help = crate::cli::run_help(&context);
     let head: String = help.lines().take(9).map(|line| line.to_owned() + "\n").collect();
     let expected = "Usage:  corten run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nCreate a container from an image and start it.\n";

@@ -21,6 +21,8 @@ pub struct NetworkSettings {
     /// A subnet of the family is made when none is given.
     pub ipv4: bool,
     pub ipv6: bool,
+    /// Where that of IPv4 is taken from, and how large it is; empty: from the usual places.
+    pub pools: Vec<(Subnet, u8)>,
     pub internal: bool,
     /// As typed.
     pub options: BTreeMap<String, String>,
@@ -212,7 +214,7 @@ fn pools(settings: &NetworkSettings, all: &[Network]) -> Result<Vec<Pool>> {
         let mut used = Used::read()?;
         all.iter().flat_map(|network| &network.pools).for_each(|pool| used.add(pool.subnet));
         if wants4 {
-            subnets.insert(0, used.ipv4()?);
+            subnets.insert(0, used.ipv4(&settings.pools)?);
         }
         if wants6 {
             let [a, b, c, d, e, ..] = random();

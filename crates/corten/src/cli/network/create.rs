@@ -68,7 +68,8 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Ok(args) => args,
         Err(outcome) => return outcome,
     };
-    let settings = settings(&args).map_err(Failure::new)?;
+    let mut settings = settings(&args).map_err(Failure::new)?;
+    settings.pools = context.config.pools();
     let engine = context.engine()?;
     let title = format!("corten network create {}", settings.name);
     if let Some(outcome) = args.explain.instead(&title, || Ok(engine.create_network_by_hand(&settings)?)) {
@@ -122,6 +123,7 @@ fn settings(args: &CreateArgs) -> Result<NetworkSettings, String> {
         options: pairs(&args.opt),
         labels: pairs(&args.label),
         subnets,
+        ..NetworkSettings::default()
     })
 }
 
