@@ -4,9 +4,12 @@
 use crate::devices::access_bits;
 use crate::{Error, Result, devices};
 use kernel::bpf::{DeviceKind, DeviceRule, MKNOD, READ, WRITE};
-use serde::Deserialize;
-use std::path::PathBuf;
+use runtime::oci::hooks::Point;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 use steps::Node;
+use yaml_rust2::{Yaml, YamlLoader};
 
 /// What the described devices add to a container.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +20,7 @@ pub(crate) struct Edits {
     pub rules: Vec<DeviceRule>,
     pub mounts: Vec<CdiMount>,
     pub groups: Vec<u32>,
+    hooks: Vec<Hook>,
 }
 
 /// A mount of the host's.
@@ -74,11 +78,17 @@ struct DeviceNode {
     gid: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// As in an OCI bundle, beside its point.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Hook {
+    #[serde(skip_serializing)]
     hook_name: String,
     path: String,
+    args: Vec<String>,
+    env: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<u32>,
 }
 
 /// Whether a word of `--device` is the name of a described device, and no path.
@@ -97,7 +107,7 @@ pub(crate) fn edits(names: &[String]) -> Result<Edits> {
     if names.is_empty() {
         return Ok(edits);
     }
-    let specs = read_all(names)?;
+    let specs = read_all()?;
     let mut general = Vec::new();
     for name in names {
         let (kind, device) = name.split_once('=').unwrap_or((name, ""));
@@ -126,9 +136,8 @@ fn directories() -> Vec<PathBuf> {
     }
 }
 
-/// The files in the order of their directories and names. One that cannot be understood is an error when a device of that name may
-/// be in it.
-fn read_all(names: &[String]) -> Result<Vec<Spec>> {
+/// The files in the order of their directories and names. One that cannot be understood is an error: what is looked for may be in it.
+fn read_all() -> Result<Vec<Spec>> {
     let mut specs = Vec::new();
     for dir in directories() {
         let mut paths: Vec<PathBuf> =
@@ -136,29 +145,46 @@ fn read_all(names: &[String]) -> Result<Vec<Spec>> {
         paths.sort();
         for path in paths {
             match path.extension().and_then(|end| end.to_str()) {
-                Some("json") => {
-                    let text = std::fs::read(&path).map_err(|e| Error::io("cannot read", &path, e))?;
-                    let spec = serde_json::from_slice::<Spec>(&text).map_err(|e| {
-                        Error::Invalid(format!("the CDI file {} is not as it should be: {e}", path.display()))
-                    })?;
-                    specs.push(spec);
-                }
+                Some("json") => specs.push(read(&path, &|text| serde_json::from_str(text))?),
                 Some("yaml" | "yml") => {
-                    let text = std::fs::read_to_string(&path).unwrap_or_default();
-                    let kind = text.lines().find_map(|line| line.strip_prefix("kind:")).unwrap_or_default();
-                    let kind = kind.trim().trim_matches(['"', '\'']);
-                    if names.iter().any(|name| name.split('=').next() == Some(kind)) {
-                        return Err(Error::Invalid(format!(
-                            "the CDI file {} is YAML, and only JSON is read: write it as JSON (nvidia-ctk cdi generate --format=json)",
-                            path.display()
-                        )));
-                    }
+                    specs.push(read(&path, &|text| yaml(text).and_then(serde_json::from_value))?);
                 }
                 _ => {}
             }
         }
     }
     Ok(specs)
+}
+
+fn read(path: &Path, parse: &dyn Fn(&str) -> serde_json::Result<Spec>) -> Result<Spec> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("cannot read", path, e))?;
+    parse(&text)
+        .map_err(|e| Error::Invalid(format!("the CDI file {} is not as it should be: {e}", path.display())))
+}
+
+/// The first document of a YAML file, as JSON.
+fn yaml(text: &str) -> serde_json::Result<Value> {
+    use serde::de::Error;
+    let mut documents = YamlLoader::load_from_str(text).map_err(serde_json::Error::custom)?.into_iter();
+    Ok(documents.next().map_or(Value::Null, json_of))
+}
+
+fn json_of(yaml: Yaml) -> Value {
+    match yaml {
+        Yaml::String(text) => Value::String(text),
+        Yaml::Integer(number) => number.into(),
+        Yaml::Boolean(truth) => truth.into(),
+        Yaml::Real(text) => text.parse::<f64>().map_or(Value::String(text), Value::from),
+        Yaml::Array(all) => all.into_iter().map(json_of).collect(),
+        Yaml::Hash(pairs) => {
+            let key = |key: Yaml| match json_of(key) {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            Value::Object(pairs.into_iter().map(|(name, value)| (key(name), json_of(value))).collect())
+        }
+        Yaml::Alias(_) | Yaml::Null | Yaml::BadValue => Value::Null,
+    }
 }
 
 fn unknown(name: &str, kind: &str, specs: &[Spec]) -> Error {
@@ -176,11 +202,12 @@ fn unknown(name: &str, kind: &str, specs: &[Spec]) -> Error {
 
 impl Edits {
     fn add(&mut self, name: &str, edits: &ContainerEdits) -> Result<()> {
-        if let Some(hook) = edits.hooks.first() {
-            return Err(Error::Invalid(format!(
-                "the CDI device {name} needs a hook ({}, {}), and no program of the host is run for a container",
-                hook.hook_name, hook.path
-            )));
+        for hook in &edits.hooks {
+            if !hook.path.starts_with('/') || Point::ALL.iter().all(|point| point.name() != hook.hook_name) {
+                let what = format!("the CDI device {name} has a hook that is none");
+                return Err(Error::Invalid(format!("{what}: {} {}", hook.hook_name, hook.path)));
+            }
+            self.hooks.push(hook.clone());
         }
         if edits.intel_rdt.is_some() || !edits.net_devices.is_empty() {
             return Err(Error::Invalid(format!(
@@ -194,6 +221,22 @@ impl Edits {
         self.mounts.extend(edits.mounts.iter().cloned());
         self.groups.extend(&edits.additional_gids);
         Ok(())
+    }
+
+    /// As an OCI bundle has them; `None` where there are none.
+    pub fn hooks(&self) -> Result<Option<oci_spec::runtime::Hooks>> {
+        if self.hooks.is_empty() {
+            return Ok(None);
+        }
+        let mut all = serde_json::Map::new();
+        for hook in &self.hooks {
+            let list = all.entry(&hook.hook_name).or_insert_with(|| Value::Array(Vec::new()));
+            if let (Value::Array(list), Ok(hook)) = (list, serde_json::to_value(hook)) {
+                list.push(hook);
+            }
+        }
+        let failed = |e| Error::Invalid(format!("the hooks of a CDI device are not as they should be: {e}"));
+        serde_json::from_value(Value::Object(all)).map(Some).map_err(failed)
     }
 
     fn node(&mut self, name: &str, node: &DeviceNode) -> Result<()> {
@@ -238,6 +281,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn yaml_is_json_otherwise_written() {
+        let text = "---\ncdiVersion: 0.5.0\nkind: \"v.com/c\"\ndevices:\n- name: \"0\"\n  containerEdits:\n    deviceNodes:\n    - path: /dev/v0\n      major: 1\n      minor: 5\n      type: c\n    hooks:\n    - hookName: createContainer\n      path: /bin/x\n      args: [x, --a, '1']\n";
+        let spec: Spec = serde_json::from_value(yaml(text).unwrap()).unwrap();
+        let mut edits = Edits::default();
+        edits.add("v.com/c=0", &spec.devices[0].container_edits).unwrap();
+        assert_eq!((edits.nodes[0].minor, spec.devices[0].name.as_str()), (5, "0"));
+        let hooks = edits.hooks().unwrap().unwrap();
+        let hook = &hooks.create_container().as_ref().unwrap()[0];
+        assert_eq!(hook.args().as_ref().unwrap()[2], "1");
+        assert!(yaml("a: [").is_err());
+        assert!(Edits::default().hooks().unwrap().is_none());
+    }
+
+    #[test]
     fn names_and_paths() {
         for name in ["nvidia.com/gpu=all", "vendor.com/class=0:1", "a/b=c"] {
             assert!(is_name(name), "{name}");
@@ -261,7 +318,8 @@ mod tests {
         assert_eq!(edits.rules[0].access, READ | WRITE);
         assert_eq!(edits.mounts[0].container_path, "/host/etc");
         for bad in [
-            r#"{"hooks": [{"hookName": "createContainer", "path": "/bin/x"}]}"#,
+            r#"{"hooks": [{"hookName": "createContainer", "path": "bin/x"}]}"#,
+            r#"{"hooks": [{"hookName": "sometime", "path": "/bin/x"}]}"#,
             r#"{"deviceNodes": [{"path": "/etc/x", "type": "c", "major": 1, "minor": 5}]}"#,
             r#"{"deviceNodes": [{"path": "/dev/x", "type": "c", "major": 1, "minor": 5, "permissions": "q"}]}"#,
             r#"{"intelRdt": {}}"#,

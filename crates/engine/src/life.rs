@@ -174,6 +174,7 @@ impl Engine {
         let oom_killed = ended.code == 137 && self.oom_killed(container);
         let _ = Journal::replay(&run.join("journal"));
         let ran = began.elapsed();
+        self.after(container);
         self.tell(&end(&self.now(container), &held, ended.code, ran, oom_killed));
         drop(held);
         let again = watch.is_some_and(|watch| watch.again);

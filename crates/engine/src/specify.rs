@@ -10,7 +10,7 @@ pub use limits::ignored_limits;
 pub(crate) use limits::resources as limits_of;
 
 use crate::devices::{device_rules, devices};
-use crate::store::ID_COUNT;
+use crate::ids::ID_COUNT;
 use crate::users::{self, User};
 use crate::{Container, Engine, Error, Network, Result, Settings, Share};
 use kernel::caps::CapSet;
@@ -68,6 +68,7 @@ impl Engine {
         self.user_mounts(container, &mut mounts)?;
         let edits = crate::cdi::edits(&s.cdi)?;
         binds::described(container, &edits.mounts, &mut mounts)?;
+        let asked = self.hooks(container, &edits, &root, namespaces(container))?;
         let images = self.image_mounts(container);
         let mut sysctls = s.sysctls.clone();
         sysctls.extend(facts.attachment.sysctls.iter().map(|(k, v)| (k.clone(), v.clone())));
@@ -83,6 +84,7 @@ impl Engine {
                 }
             }
         }
+        host.extend(asked.host);
         host.extend(facts.attachment.host);
         let open = s.privileged || s.security.unmask;
         let read_only_paths = READ_ONLY.iter().filter(|_| !open).map(|path| (*path).to_owned());
@@ -111,6 +113,9 @@ impl Engine {
             inside: facts.attachment.inside,
             process: process(container, &user, &edits)?,
             images,
+            hooks: asked.hooks,
+            bundle: asked.bundle,
+            begin: asked.begin,
             ..Spec::default()
         })
     }
@@ -125,7 +130,8 @@ impl Engine {
                 let at =
                     |source: &String| if container.upper_in_memory { path("lower") } else { source.clone() };
                 let lower = container.lower.iter().map(|l| Lower { source: l.clone(), at: at(l) }).collect();
-                let writable = Writable { dir: path("rw"), in_memory: container.upper_in_memory };
+                let (dir, in_memory) = (path("rw"), container.upper_in_memory);
+                let writable = Writable { dir, in_memory, size: container.settings.storage_size };
                 Root::Overlay { lower, writable, merged: path("merged") }
             }
         }

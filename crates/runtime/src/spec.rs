@@ -11,7 +11,7 @@ use kernel::bpf::DeviceRule;
 use kernel::mount::{Attr, Propagation};
 use kernel::schedule::Scheduler;
 use std::collections::BTreeMap;
-use steps::{Affinity, Credentials, IdRange, IoPriority, Join, Node, RunHook, Step, TimeOffset};
+use steps::{Affinity, Credentials, IdRange, IoPriority, Join, Node, RunHook, ShowBundle, Step, TimeOffset};
 
 /// One container.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +63,8 @@ pub struct Spec {
     pub inside: Vec<Step>,
     /// Run when all is mounted, before the host's tree is left.
     pub hooks: Vec<RunHook>,
+    /// What they find, where the container was not made from a bundle.
+    pub bundle: Option<ShowBundle>,
     /// The path of a socket: the container is made, and waits there for its start.
     pub begin: Option<String>,
     /// The path of another: who wants to enter before the start is given the container's namespaces there.
@@ -110,6 +112,8 @@ pub struct Writable {
     /// A directory that has, or in memory will have, `upper` and `work`.
     pub dir: String,
     pub in_memory: bool,
+    /// In memory: bytes; 0: as many as a tmpfs takes.
+    pub size: u64,
 }
 
 /// Whether the owners of files are seen through the container's ids.

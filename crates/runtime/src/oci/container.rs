@@ -4,11 +4,12 @@ use super::hooks::{self, Point, Told};
 use super::record::{Containers, Record, Status};
 use super::{Bundle, Error, Options, Result, config, rootless};
 use crate::group::{self, Unit};
-use crate::{GroupPaths, Host, Launched, Resources, Stdio, Watch, launch, plan};
+use crate::{GroupPaths, Host, Launched, Resources, StartError, Stdio, Watch, launch, plan};
 use kernel::process::{self, Side};
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::path::Path;
 use steps::{IdRange, Journal, Plan};
 
 /// How a container is made.
@@ -238,20 +239,24 @@ pub fn start(containers: &Containers, record: &Record) -> Result<()> {
         }
         run_hook(record, &hook, &held)?;
     }
-    let path = containers.begin(id);
-    let failed = |e: rustix::io::Errno| Error::new(format!("cannot start container '{id}': {e}"));
+    let word = program.args.first().map_or("", String::as_str);
+    go(&containers.begin(id), word, &program.cwd)?;
+    started(bundle.hooks.as_ref(), record)
+}
+
+/// Gives the word to a container that waits for it at the socket. `word` is the program, for what is said where it cannot run.
+pub fn go(path: &Path, word: &str, cwd: &str) -> std::result::Result<(), StartError> {
+    let failed =
+        |e: rustix::io::Errno| StartError { message: format!("cannot let it start: {e}"), code: 125 };
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(failed)?;
-    let address = SocketAddrUnix::new(path.as_path()).map_err(failed)?;
+    let address = SocketAddrUnix::new(path).map_err(failed)?;
     rustix::net::connect(&socket, &address).map_err(failed)?;
     // From now on it is no more the one that waits.
-    let _ = std::fs::remove_file(&path);
-    if let Err((_, _, failure)) = crate::execute::report(socket.as_fd()) {
-        let word = program.args.first().map_or("", String::as_str);
-        return Err(crate::execute::exec_error(word, &program.cwd, failure).into());
-    }
-    started(bundle.hooks.as_ref(), record)
+    let _ = std::fs::remove_file(path);
+    crate::execute::report(socket.as_fd())
+        .map_err(|(_, _, failure)| crate::execute::exec_error(word, cwd, failure))
 }
 
 /// The program runs.

@@ -39,7 +39,7 @@ pub enum Point {
 }
 
 impl Point {
-    const ALL: [Point; 6] = [
+    pub const ALL: [Point; 6] = [
         Point::Prestart,
         Point::CreateRuntime,
         Point::CreateContainer,

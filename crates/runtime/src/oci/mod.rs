@@ -19,7 +19,7 @@ mod seccomp;
 mod systemd;
 
 pub use config::{Bundle, Options, Understood, parse, spec};
-pub use container::{Create, create, delete, explain, kept, kill, kill_all, start};
+pub use container::{Create, create, delete, explain, go, kept, kill, kill_all, start};
 pub use document::Document;
 pub use exec::{Exec, SubGroup, exec};
 pub use mounts::mount_options;

@@ -87,6 +87,9 @@ pub fn plan(spec: &Spec, host: &Host) -> Plan {
         lists.inside.push(Arrive { point: MOUNTED }.into());
         lists.inside.push(Await { point: HOOKED }.into());
         lists.joined.push(Expect { point: MOUNTED }.into());
+        if let Some(bundle) = &spec.bundle {
+            lists.joined.extend([EnterMounts {}.into(), bundle.clone().into(), LeaveMounts {}.into()]);
+        }
         lists.joined.extend(spec.hooks.iter().cloned().map(Step::from));
         lists.joined.push(Release { point: HOOKED }.into());
     }
@@ -200,7 +203,10 @@ fn root(lists: &mut Lists, spec: &Spec, covers: Option<(Slot, Slot)>) -> String 
             if writable.in_memory {
                 // Files in it belong to the container's ids as they are: it needs no mapping, and dies with the container.
                 let slot = lists.slot();
-                let options = vec![("mode".into(), "755".into())];
+                let mut options: Vec<(Text, Text)> = vec![("mode".into(), "755".into())];
+                if writable.size != 0 {
+                    options.push(("size".into(), writable.size.to_string().into()));
+                }
                 let source: Text = "tmpfs".into();
                 lists.host.push(
                     MakeFs { slot, fstype: source.clone(), source, options, attr: Attr::default() }.into(),

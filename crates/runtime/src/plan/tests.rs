@@ -14,7 +14,7 @@ fn host() -> Host {
 }
 
 fn spec() -> Spec {
-    let writable = Writable { dir: "/c/rw".to_owned(), in_memory: false };
+    let writable = Writable { dir: "/c/rw".to_owned(), in_memory: false, size: 0 };
     let lower = vec![Lower { source: "/l/1".to_owned(), at: "/l/1".to_owned() }];
     Spec {
         name: "web".to_owned(),
