@@ -34,8 +34,7 @@ pub struct VolumeUsage {
 impl Engine {
     pub fn usage(&self) -> Result<Usage> {
         let root = File::open(&self.root).map_err(|e| crate::Error::io("cannot open", &self.root, e))?;
-        let mut all = self.list()?;
-        all.sort_by(|(a, _), (b, _)| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        let all = self.list()?;
         let mut links: BTreeMap<String, usize> = BTreeMap::new();
         for (container, _) in &all {
             for name in crate::volumes::volume_names(container) {

@@ -1,5 +1,5 @@
-//! Volumes: directories that outlive the containers they are mounted in. `volumes/NAME` has `volume.json` and the files, in
-//! `_data`. One appears whole, by a rename, and goes away whole.
+//! Volumes: directories that outlive the containers they are mounted in. `volumes/NAME` has `volume.json`, the files, in
+//! `_data`, and an empty file `used-by.ID` for each container that has it. One appears whole, by a rename, and goes away whole.
 
 use crate::store::{make_dir, random, twice};
 use crate::{Container, Engine, Error, Event, Mount, MountKind, Result, Time};
@@ -58,6 +58,9 @@ pub struct Hold(#[allow(dead_code, reason = "its lock is what counts")] File);
 
 /// What the directory of a volume that is being made or removed begins with: no volume's name does.
 const UNFINISHED: &str = ".";
+
+/// What the file begins with that says which container has a volume.
+const USED_BY: &str = "used-by.";
 
 impl Engine {
     fn volume_dir(&self, name: &str) -> PathBuf {
@@ -153,9 +156,7 @@ impl Engine {
     /// [`Engine::remove_volume`] as commands.
     pub fn remove_volume_by_hand(&self, name: &str) -> Result<Vec<Shell>> {
         let volume = self.volume(name)?;
-        if let Some(users) = self.volume_users()?.get(name) {
-            return Err(Error::VolumeInUse { name: name.to_owned(), users: users.join(", ") });
-        }
+        self.check_unused(name)?;
         let dir = steps::quote(&self.volume_dir(&volume.name).display().to_string());
         Ok(vec![
             Shell::exact(format!("rm -r {dir}"), "the volume, with all that is in it", "rm(1)")
@@ -163,9 +164,20 @@ impl Engine {
         ])
     }
 
+    fn not_locked(&self, name: &str, error: std::io::Error) -> Error {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => self.missing_volume(name),
+            _ => Error::io("cannot lock the volume", name, error),
+        }
+    }
+
+    fn missing_volume(&self, name: &str) -> Error {
+        Error::NoSuchVolume(name.to_owned(), crate::near::near(name, &self.root.join("volumes")))
+    }
+
     /// The volume of that name.
     pub fn volume(&self, name: &str) -> Result<Volume> {
-        let missing = || Error::NoSuchVolume(name.to_owned());
+        let missing = || self.missing_volume(name);
         if name.is_empty() || name.starts_with('.') || name.contains('/') {
             return Err(missing());
         }
@@ -202,14 +214,37 @@ impl Engine {
         Ok(users)
     }
 
+    /// Only the containers that have had it are looked at, however many others there are.
+    fn check_unused(&self, name: &str) -> Result<()> {
+        let dir = self.volume_dir(name);
+        let entries = fs::read_dir(&dir).map_err(|e| Error::io("cannot read", &dir, e))?;
+        let ids = entries.flatten().filter_map(|entry| {
+            entry.file_name().to_str().and_then(|file| file.strip_prefix(USED_BY)).map(str::to_owned)
+        });
+        // Who was killed may have left a mark of a container that is not there, or has the volume no more.
+        let has = |id: &String| self.read(id).is_ok_and(|c| volume_names(&c).any(|volume| volume == name));
+        let users: Vec<String> = ids.filter(has).collect();
+        match users.is_empty() {
+            true => Ok(()),
+            false => Err(Error::VolumeInUse { name: name.to_owned(), users: users.join(", ") }),
+        }
+    }
+
+    fn used_by(&self, volume: &str, id: &str) -> PathBuf {
+        self.volume_dir(volume).join(format!("{USED_BY}{id}"))
+    }
+
+    /// Takes back what [`Engine::hold_volumes`] has noted: the container has the volume no more.
+    pub(crate) fn let_go_of_volume(&self, volume: &str, id: &str) {
+        let _ = fs::remove_file(self.used_by(volume, id));
+    }
+
     /// Removes a volume that no container has.
     pub fn remove_volume(&self, name: &str) -> Result<()> {
         let volume = self.volume(name)?;
         let dir = self.volume_dir(&volume.name);
-        let lock = lock(&dir, FlockOperation::LockExclusive).map_err(|e| not_locked(name, e))?;
-        if let Some(users) = self.volume_users()?.get(name) {
-            return Err(Error::VolumeInUse { name: name.to_owned(), users: users.join(", ") });
-        }
+        let lock = lock(&dir, FlockOperation::LockExclusive).map_err(|e| self.not_locked(name, e))?;
+        self.check_unused(name)?;
         let _changing = self.change_volumes()?;
         let away = self.volume_dir(&format!("{UNFINISHED}{}", anonymous_name()));
         fs::rename(&dir, &away).map_err(|e| Error::io("cannot remove the volume", name, e))?;
@@ -250,12 +285,9 @@ impl Engine {
         }
     }
 
-    /// Makes the volumes of a container that are missing, and keeps all of them until what is returned is dropped.
-    pub(crate) fn hold_volumes(&self, container: &Container) -> Result<Vec<Hold>> {
-        self.hold_volumes_of(&container.settings.mounts)
-    }
-
-    pub(crate) fn hold_volumes_of(&self, mounts: &[Mount]) -> Result<Vec<Hold>> {
+    /// Makes the volumes that a container with this id is to mount and that are missing, notes that it has them, and keeps all of them
+    /// until what is returned is dropped.
+    pub(crate) fn hold_volumes(&self, id: &str, mounts: &[Mount]) -> Result<Vec<Hold>> {
         let mut holds = Vec::new();
         for mount in mounts.iter().filter(|m| m.kind == MountKind::Volume) {
             let wish = VolumeWish {
@@ -270,10 +302,12 @@ impl Engine {
                 let (volume, _) = self.create_volume(&wish)?;
                 match self.hold_volume(&volume.name) {
                     // Removed between the two: made again.
-                    Err(Error::NoSuchVolume(_)) if tries < 10 => tries += 1,
+                    Err(Error::NoSuchVolume(..)) if tries < 10 => tries += 1,
                     held => break held?,
                 }
             };
+            let note = self.used_by(&mount.source, id);
+            File::create(&note).map_err(|e| Error::io("cannot make", &note, e))?;
             holds.push(held);
         }
         Ok(holds)
@@ -282,7 +316,7 @@ impl Engine {
     /// Keeps a volume that is there from being removed.
     pub(crate) fn hold_volume(&self, name: &str) -> Result<Hold> {
         let held = lock(&self.volume_dir(name), FlockOperation::LockShared);
-        held.map(Hold).map_err(|e| not_locked(name, e))
+        held.map(Hold).map_err(|e| self.not_locked(name, e))
     }
 
     /// Looks up the image that a mount names, with its layers.
@@ -303,7 +337,7 @@ impl Engine {
     pub(crate) fn remove_anonymous(&self, container: &Container) -> Result<()> {
         for mount in container.settings.mounts.iter().filter(|m| m.anonymous) {
             match twice(|| self.remove_volume(&mount.source)) {
-                Err(Error::NoSuchVolume(_) | Error::VolumeInUse { .. }) | Ok(()) => {}
+                Err(Error::NoSuchVolume(..) | Error::VolumeInUse { .. }) | Ok(()) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -324,13 +358,6 @@ fn lock(dir: &Path, how: FlockOperation) -> std::io::Result<File> {
     rustix::io::retry_on_intr(|| flock(&file, how))?;
     let (held, there) = (file.metadata()?, fs::metadata(dir)?);
     if held.ino() == there.ino() { Ok(file) } else { Err(std::io::ErrorKind::NotFound.into()) }
-}
-
-fn not_locked(name: &str, error: std::io::Error) -> Error {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => Error::NoSuchVolume(name.to_owned()),
-        _ => Error::io("cannot lock the volume", name, error),
-    }
 }
 
 /// 64 hexadecimal digits.
@@ -384,7 +411,7 @@ mod tests {
         assert_eq!(mode & 0o7777, 0o2770);
         assert_eq!(engine.volumes().unwrap(), [volume]);
         engine.remove_volume("data").unwrap();
-        assert!(matches!(engine.remove_volume("data"), Err(Error::NoSuchVolume(_))));
+        assert!(matches!(engine.remove_volume("data"), Err(Error::NoSuchVolume(..))));
         assert_eq!(fs::read_dir(base.join("root/volumes")).unwrap().count(), 0);
         fs::remove_dir_all(&base).unwrap();
     }
@@ -394,7 +421,7 @@ mod tests {
         let (engine, base) = engine("paths");
         fs::create_dir_all(base.join("root/volumes/.half")).unwrap();
         for name in ["", ".", "..", ".half", "a/b", "../containers"] {
-            assert!(matches!(engine.volume(name), Err(Error::NoSuchVolume(_))), "{name}");
+            assert!(matches!(engine.volume(name), Err(Error::NoSuchVolume(..))), "{name}");
         }
         assert!(engine.volumes().unwrap().is_empty());
         fs::remove_dir_all(&base).unwrap();

@@ -6,7 +6,7 @@ use super::{Bench, RUN, images, network, oci};
 use crate::shell;
 use std::time::Instant;
 
-const NAMES: &[&str] = &["run-none", "run-bridge", "exec", "churn50", "memory", "ps50"];
+const NAMES: &[&str] = &["run-none", "run-bridge", "exec", "churn50", "memory", "ps50", "ps1000"];
 
 /// All sections, in the order in which they are measured.
 pub fn names() -> Vec<&'static str> {
@@ -23,6 +23,7 @@ pub fn measure(bench: &mut Bench, name: &str) -> anyhow::Result<Section> {
         "churn50" => churn(bench),
         "memory" => memory(bench),
         "ps50" => ps(bench),
+        "ps1000" => thousand(bench),
         name if images::NAMES.contains(&name) => images::measure(bench, name),
         name => oci::measure(bench, name),
     }
@@ -145,11 +146,31 @@ fn memory(bench: &Bench) -> anyhow::Result<Section> {
         bench.engine(engine, &format!("rm -f {}", names.join(" "))).run()?;
         figures.push(figure(engine, sizes, None));
     }
+    figures.push(figure("corten, with a health check", with_health(bench)?, None));
     let mut section = section("memory", "the supervisor of a container, each of 20, PSS", figures);
     section.unit = "KB";
     let ours = section.of("corten").map(|f| f.median);
+    let checked = section.of("corten, with a health check").map(|f| f.median);
     section.ratio("KB", ours, Some(1.0), 400.0);
+    section.ratio("KB, with a health check", checked, Some(1.0), 400.0);
     Ok(section)
+}
+
+/// The monitors of containers whose health was looked at some times.
+fn with_health(bench: &Bench) -> anyhow::Result<Vec<f64>> {
+    let check = "--health-cmd true --health-interval 200ms";
+    let names: Vec<String> = (0..20).map(|n| format!("bench-{n}")).collect();
+    for name in &names {
+        bench.engine("corten", &format!("run -d --name {name} {check} busybox sleep 1000")).run()?;
+    }
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let mut sizes = Vec::new();
+    for name in &names {
+        let pid = bench.ask("corten", &format!("inspect -f {{{{.State.Pid}}}} {name}"))?.parse()?;
+        sizes.push(measure::pss(measure::parent(pid)?)?);
+    }
+    bench.engine("corten", &format!("rm -f {}", names.join(" "))).run()?;
+    Ok(sizes)
 }
 
 fn ps(bench: &Bench) -> anyhow::Result<Section> {
@@ -165,6 +186,25 @@ fn ps(bench: &Bench) -> anyhow::Result<Section> {
     let mut section = section("ps50", "`ps` with 50 running containers", figures?);
     let ours = section.of("corten").map(|f| f.median);
     section.ratio("milliseconds", ours, Some(1.0), 5.0);
+    Ok(section)
+}
+
+/// A thousand containers that do not run, and one that does: the other engines take minutes to make so many.
+fn thousand(bench: &Bench) -> anyhow::Result<Section> {
+    for n in 0..1000 {
+        bench.engine("corten", &format!("create --name many-{n} busybox true")).run()?;
+    }
+    bench.engine("corten", "run -d --name bench-one busybox sleep 1000").run()?;
+    let contenders = ["ps -a", "ps -aq", "ps", "inspect many-500"]
+        .map(|line| Contender { name: format!("corten {line}"), ..bench.engine("corten", line) });
+    let figures = interleaved(&contenders, 15);
+    let names: Vec<String> = (0..1000).map(|n| format!("many-{n}")).collect();
+    let _ = bench.engine("corten", &format!("rm -f bench-one {}", names.join(" "))).run();
+    let mut section = section("ps1000", "with 1,000 created containers and one that runs", figures?);
+    let of = |name: &str| section.of(name).map(|f| f.median);
+    let (all, running) = (of("corten ps -a"), of("corten ps"));
+    section.ratio("milliseconds, `ps -a`", all, Some(1.0), 20.0);
+    section.ratio("milliseconds, `ps`", running, Some(1.0), 5.0);
     Ok(section)
 }
 

@@ -73,14 +73,13 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let filters = filter::Filters::parse(&args.filter).map_err(Failure::flag)?;
     let engine = context.engine()?;
-    let mut found = engine.list()?;
-    found.sort_by(|(a, _), (b, _)| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
     let limit = if args.latest {
         Some(1)
     } else {
         args.last.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0)
     };
     let all = args.all || limit.is_some() || filters.wants_all();
+    let found = if all || filters.names_containers() { engine.list()? } else { engine.list_running()? };
     let keep = filters.resolve(&engine, &found).map_err(Failure::new)?;
     let rows: Vec<Line> = found
         .iter()

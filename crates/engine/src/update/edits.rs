@@ -76,7 +76,12 @@ impl Engine {
                 other => other.map_err(|e| format!("cannot unmount {target}: {}", error::words(&e.into()))),
             })?;
         }
-        now.settings.mounts.remove(at);
+        let gone = now.settings.mounts.remove(at);
+        if gone.kind == MountKind::Volume
+            && !crate::volumes::volume_names(now).any(|volume| volume == gone.source)
+        {
+            self.let_go_of_volume(&gone.source, &now.id);
+        }
         Ok(())
     }
 
@@ -93,7 +98,7 @@ impl Engine {
             (mount.source, mount.anonymous) = (crate::volumes::anonymous_name(), true);
         }
         self.find_mounted_image(&mut mount)?;
-        let _volumes = self.hold_volumes_of(std::slice::from_ref(&mount))?;
+        let _volumes = self.hold_volumes(&now.id, std::slice::from_ref(&mount))?;
         let mut note = None;
         match running {
             Some(_) if mount.kind == MountKind::Image => {

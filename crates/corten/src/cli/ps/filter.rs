@@ -52,6 +52,11 @@ impl Filters {
         self.by_key.contains_key("status") || self.by_key.contains_key("exited")
     }
 
+    /// Filters that name containers which need not run.
+    pub fn names_containers(&self) -> bool {
+        self.by_key.contains_key("before") || self.by_key.contains_key("since")
+    }
+
     /// Looks up what the values mean.
     pub fn resolve<'a>(&'a self, engine: &'a Engine, all: &[(Container, State)]) -> Result<Keep<'a>> {
         let moment = |key: &str| -> Result<Option<Time>> {
