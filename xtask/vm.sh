@@ -180,7 +180,7 @@ cat >"$tmp/test/.guest" <<'END'
 #!/bin/bash
 # Runs the script, tells what it prints and how it ends, and ends the machine.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb
-modprobe -a -q overlay veth bridge nf_tables
+modprobe -a -q overlay veth bridge nf_tables loop
 port() { for p in /sys/class/virtio-ports/*; do [ "$(cat $p/name)" != $1 ] || echo /dev/${p##*/}; done; }
 cd /test
 bash /test/.script </dev/null >$(port out) 2>&1

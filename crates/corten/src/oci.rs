@@ -115,7 +115,12 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         systemd: false,
         rootless: None,
         debug: false,
-        cli: cli::Context { root: PathBuf::new(), state: PathBuf::new(), command: "oci".to_owned() },
+        cli: cli::Context {
+            root: PathBuf::new(),
+            state: PathBuf::new(),
+            command: "oci".to_owned(),
+            ..cli::Context::default()
+        },
     };
     let outcome = dispatch(&mut context, words);
     match outcome {

@@ -20,6 +20,9 @@ pub struct Container {
     pub upper_in_memory: bool,
     /// The first of the container's 65,536 ids on the host; 0: no user namespace.
     pub id_base: u32,
+    /// The project that its files are, where they have a limit of their own; 0: none.
+    #[serde(default)]
+    pub project: u32,
     /// Its places in networks, with addresses that are its own from create to rm.
     pub endpoints: Vec<network::Endpoint>,
 }

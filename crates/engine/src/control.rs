@@ -346,6 +346,13 @@ impl Engine {
             !self.list()?.iter().any(|(c, _)| c.id != container.id && c.id_base == container.id_base);
         let range = Engine::id_range(container).filter(|_| is_last);
         claims.extend(range.map(|range| word(self.root.join("ids").join(range.to_string()))));
+        claims.extend(self.project_claim(container).map(word));
+        if container.project != 0 {
+            let root = word(self.root.clone());
+            let line =
+                format!("setquota -P {} 0 0 0 0 \"$(findmnt -nro TARGET -T {root})\"", container.project);
+            all.push(Shell::exact(line, "its project has no files any more, and no limit", "quotactl(2)"));
+        }
         all.push(Shell::exact(
             format!("rm -f {}", claims.join(" ")),
             "its name and its ids are free",

@@ -116,6 +116,9 @@ impl Engine {
             if !s.annotations.is_empty() {
                 map.insert("Annotations".to_owned(), json!(s.annotations));
             }
+            if s.storage_size != 0 {
+                map.insert("StorageOpt".to_owned(), json!({ "size": s.storage_size.to_string() }));
+            }
             if s.init {
                 map.insert("Init".to_owned(), Value::Bool(true));
             }

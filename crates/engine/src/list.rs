@@ -7,17 +7,26 @@ use rustix::io::Errno;
 use std::cmp::Reverse;
 
 impl Engine {
-    /// All containers, newest first. One that is being made or removed at this moment is left out.
+    /// All containers, newest first. One that is being made or removed at this moment, or that cannot be read, is left out.
     pub fn list(&self) -> Result<Vec<(Container, State)>> {
-        self.listed(false)
+        self.listed(false, &|_| true)
     }
 
     /// The same of those that run or will run again by themselves: of the others nothing is read.
     pub fn list_running(&self) -> Result<Vec<(Container, State)>> {
-        self.listed(true)
+        self.listed(true, &|_| true)
     }
 
-    fn listed(&self, running: bool) -> Result<Vec<(Container, State)>> {
+    /// The same as [`Engine::list`] for who takes away what no container needs: not to know what one of them needs is an error then.
+    pub fn list_for_removal(&self) -> Result<Vec<(Container, State)>> {
+        self.listed(false, &Error::is_not_found)
+    }
+
+    fn listed(
+        &self,
+        running: bool,
+        passed_over: &dyn Fn(&Error) -> bool,
+    ) -> Result<Vec<(Container, State)>> {
         let path = self.root.join("containers");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir =
@@ -25,27 +34,32 @@ impl Engine {
         let mut records = Records { dir, text: vec![0; 16 << 10], length: 0 };
         let mut all = Vec::new();
         for id in self.ids()? {
-            all.extend(self.one(&mut records, &id, running));
+            match self.one(&mut records, &id, running) {
+                Ok(one) => all.extend(one),
+                Err(error) if passed_over(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         all.sort_by_cached_key(|(container, _)| (Reverse(container.created), container.id.clone()));
         Ok(all)
     }
 
-    fn one(&self, records: &mut Records, id: &str, running: bool) -> Option<(Container, State)> {
-        let living = match records.state(id, "running.json") {
-            Ok(state) => self.living(id, state),
-            Err(_) => return None,
-        };
+    fn one(&self, records: &mut Records, id: &str, running: bool) -> Result<Option<(Container, State)>> {
+        let living = self.living(id, records.state(id, "running.json")?);
         if running && !matches!(living, Some(State::Running { .. } | State::Restarting { .. })) {
-            return None;
+            return Ok(None);
         }
-        records.read(id, "config.json").ok()?;
-        let container = serde_json::from_slice(records.text()).ok()?;
+        let failed = |e: std::io::Error| Error::io("cannot read", format!("{id}/config.json"), e);
+        records.read(id, "config.json").map_err(|e| match e {
+            Errno::NOENT => Error::no_container(id),
+            _ => failed(e.into()),
+        })?;
+        let container = serde_json::from_slice(records.text()).map_err(|e| failed(e.into()))?;
         let state = match living {
             Some(state) => state,
-            None => records.state(id, "state.json").ok()?.unwrap_or(State::Created),
+            None => records.state(id, "state.json")?.unwrap_or(State::Created),
         };
-        Some((container, state))
+        Ok(Some((container, state)))
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Started {
 
 impl Started {
     /// Follows it to its end.
-    pub fn follow(self, options: &AttachOptions) -> Result<AttachEnd> {
+    pub fn follow(self, options: &AttachOptions<'_>) -> Result<AttachEnd> {
         match self.connection {
             Some(connection) => Ok(connection.run(options)?),
             None => Err(Error::Invalid("not attached".to_owned())),
@@ -110,6 +110,7 @@ impl Engine {
             make(dir.join("merged"), 0o700),
             make(dir.join("rw"), 0o700),
         ];
+        all.extend(self.limit_tree(container));
         if container.upper_in_memory {
             all.push(make(dir.join("lower"), 0o700));
         } else {
@@ -346,6 +347,14 @@ impl Engine {
                 return Err(Error::Invalid(format!("no terminal came from '{}'", container.name)));
             }
         };
+        self.begin(container, &launched).inspect_err(|_| {
+            let _ = rustix::process::pidfd_send_signal(&launched.pidfd, rustix::process::Signal::KILL);
+            let _ = rustix::process::waitid(
+                rustix::process::WaitId::PidFd(launched.pidfd.as_fd()),
+                rustix::process::WaitIdOptions::EXITED,
+            );
+            let _ = Journal::replay(&journal_path);
+        })?;
         let listener = monitor::listen(&run.join("attach.sock")).ok();
         Ok((launched, io, listener))
     }

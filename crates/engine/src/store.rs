@@ -1,10 +1,11 @@
 //! Containers on disk: created, found, listed, removed. Names are claimed by exclusive creation, no lock is global.
 
+use crate::ids::ID_FIRST;
 use crate::{Container, Error, MountKind, Network, Result, Settings, Share, State, Time};
 use std::borrow::Cow;
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The two directories, and all that is in them.
@@ -19,12 +20,6 @@ pub struct Engine {
 
 /// What the configuration of a container is called that is being removed with its anonymous volumes.
 const WITH_VOLUMES: &str = "removed-with-volumes.json";
-
-/// The first id of the first container; each has 65,536.
-const ID_FIRST: u32 = 0x0010_0000;
-pub const ID_COUNT: u32 = 0x1_0000;
-/// How many ranges there are below 2³¹.
-const ID_RANGES: u32 = 32_000;
 
 impl Engine {
     /// Opens both directories, made with mode 0700 where missing.
@@ -87,6 +82,8 @@ impl Engine {
             // Until it is created the first range stands for it.
             None => ID_FIRST,
         };
+        self.check_size(&settings, upper_in_memory)?;
+        let project = if settings.storage_size == 0 || upper_in_memory { 0 } else { id_base.max(ID_FIRST) };
         let endpoints = match settings.network {
             Network::Bridge => self.draft_endpoints(&settings.networks)?,
             _ => Vec::new(),
@@ -100,6 +97,7 @@ impl Engine {
             lower,
             upper_in_memory,
             id_base,
+            project,
             endpoints,
         })
     }
@@ -194,6 +192,8 @@ impl Engine {
             Some(_) => self.share_ids(container)?,
             None => container.id_base = self.claim_ids(container)?,
         }
+        container.project = 0;
+        container.project = self.claim_project(container)?;
         let dir = self.directory(container);
         make_dir(&dir)?;
         // The directory comes first: leases of a container that has none, and is not being made, are nobody's.
@@ -204,6 +204,10 @@ impl Engine {
         make_dir(&dir.join("merged"))?;
         let writable = dir.join("rw");
         make_dir(&writable)?;
+        if let Some(step) = self.limit_tree(container) {
+            let failed = |e: steps::Failure| Error::io("cannot limit", &writable, e.errno);
+            step.perform(&steps::Live::new(0)).map_err(failed)?;
+        }
         if !container.upper_in_memory {
             fs::DirBuilder::new()
                 .mode(0o755)
@@ -219,22 +223,12 @@ impl Engine {
         if anonymous {
             write_json(&mark, container, false)?;
         }
-        let _volumes = self.hold_volumes(container)?;
+        let _volumes = self.hold_volumes(&container.id, &container.settings.mounts)?;
         self.write_config(container)?;
         if anonymous {
             let _ = twice(|| fs::remove_file(&mark));
         }
         Ok(())
-    }
-
-    /// A container that shares another's processes, network or IPC has that one's ids: the namespace is owned by them.
-    pub(crate) fn shared_ids(&self, settings: &Settings) -> Result<Option<u32>> {
-        let other = match (&settings.pid, &settings.network, &settings.ipc) {
-            (Share::Container(other), ..) => other,
-            (_, Network::Container(other), _) | (_, _, Share::Container(other)) => other,
-            _ => return Ok(None),
-        };
-        Ok(Some(self.find(other)?.id_base))
     }
 
     fn claim_name(&self, container: &Container) -> Result<()> {
@@ -247,60 +241,6 @@ impl Engine {
             }
             Err(e) => Err(Error::io("cannot claim the name", path, e)),
         }
-    }
-
-    /// The number of a container's range of ids; None: it has the host's.
-    pub(crate) fn id_range(container: &Container) -> Option<u32> {
-        Some(container.id_base.checked_sub(ID_FIRST)? / ID_COUNT)
-    }
-
-    /// A range of ids that no other container has: `ids/N` is claimed, beginning at a place that the id decides. It is another
-    /// name of the link that claims the container's name: one file less to make and to remove (it costs a block on ext4).
-    fn claim_ids(&self, container: &Container) -> Result<u32> {
-        let name = self.root.join("names").join(&container.name);
-        let start = u32::from_str_radix(&container.id[..7], 16).unwrap_or_default() % ID_RANGES;
-        for step in 0..ID_RANGES {
-            let range = (start + step) % ID_RANGES;
-            let path = self.root.join("ids").join(range.to_string());
-            match fs::hard_link(&name, &path) {
-                Ok(()) => return Ok(ID_FIRST + range * ID_COUNT),
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::io("cannot claim ids", path, e)),
-            }
-        }
-        Err(Error::Invalid("all ranges of user ids are in use".to_owned()))
-    }
-
-    /// Keeps the range of the container whose namespaces it shares, should that one be removed first.
-    fn share_ids(&self, container: &Container) -> Result<()> {
-        let Some([range, ours]) = self.shared_range(container) else { return Ok(()) };
-        match fs::hard_link(range, &ours) {
-            // The other one is being removed: its namespaces are going away.
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("cannot share the ids", ours, e))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The file that claims its range of ids, and the name by which a container that shares the range holds it too.
-    fn shared_range(&self, container: &Container) -> Option<[PathBuf; 2]> {
-        let range = Engine::id_range(container)?;
-        let ids = self.root.join("ids");
-        Some([ids.join(range.to_string()), ids.join(format!("{range}.{}", &container.id[..12]))])
-    }
-
-    /// Gives the range of ids back, unless who claimed it is there or others share it: then the last of them does.
-    fn release_ids(&self, container: &Container) -> Result<()> {
-        let Some([range, ours]) = self.shared_range(container) else { return Ok(()) };
-        let failed = |e| Error::io("cannot release the ids", &range, e);
-        twice(|| missing_is_fine(fs::remove_file(&ours))).map_err(failed)?;
-        let Ok(owner) = twice(|| fs::read_link(&range)) else { return Ok(()) };
-        let claimed = self.root.join("containers").join(owner).exists();
-        if !claimed && twice(|| fs::symlink_metadata(&range)).is_ok_and(|meta| meta.nlink() == 1) {
-            twice(|| missing_is_fine(fs::remove_file(&range))).map_err(failed)?;
-        }
-        Ok(())
     }
 
     /// Removes all that `create` made, and with `volumes` (or `--rm`) its anonymous volumes. What is not there is removed
@@ -326,6 +266,9 @@ impl Engine {
         // What is not taken away is told, and is a check's to take away; an error that comes once is not worth telling.
         let mut told = Ok(());
         let mut tell = |result: Result<()>| told = std::mem::replace(&mut told, Ok(())).and(result);
+        for volume in crate::volumes::volume_names(container) {
+            self.let_go_of_volume(volume, &container.id);
+        }
         let with_volumes = if volumes { self.remove_anonymous(container) } else { Ok(()) };
         let unmarked = with_volumes.is_ok();
         tell(with_volumes);
@@ -343,6 +286,7 @@ impl Engine {
             tell(twice(|| missing_is_fine(fs::remove_file(&name))).map_err(failed));
         }
         // It may be another name of the same file: the last one.
+        tell(self.release_project(container));
         tell(self.release_ids(container));
         told
     }
@@ -359,7 +303,7 @@ impl Engine {
     pub(crate) fn lock_container(&self, container: &Container) -> Result<fs::File> {
         let dir = self.directory(container);
         let failed = |e: std::io::Error| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::NoSuchContainer(container.name.clone()),
+            std::io::ErrorKind::NotFound => Error::no_container(&container.name),
             _ => Error::io("cannot lock", &dir, e),
         };
         let file = fs::File::open(&dir).map_err(failed)?;
@@ -382,7 +326,9 @@ impl Engine {
 
     pub(crate) fn write_config(&self, container: &Container) -> Result<()> {
         let sync = !container.settings.auto_remove;
-        write_json(&self.directory(container).join("config.json"), container, sync)
+        let path = self.directory(container).join("config.json");
+        let brief = crate::settings::brief(container).map_err(|e| Error::io("cannot write", &path, e))?;
+        write_json(&path, &brief, sync)
     }
 
     /// A container that runs has `running.json`; one that has ended has `state.json`; one that was only created has neither.
@@ -402,39 +348,34 @@ impl Engine {
 
     /// What the container does now; one whose processes are gone without a word (a reboot, a killed monitor) has ended.
     pub fn state(&self, container: &Container) -> Result<State> {
-        let dir = self.directory(container);
-        let read = |file: &str| -> Result<Option<State>> {
-            let path = dir.join(file);
-            match fs::read(&path) {
-                // Not written yet when the power failed.
-                Ok(text) if text.is_empty() => Ok(None),
-                Ok(text) => {
-                    serde_json::from_slice(&text).map(Some).map_err(|e| Error::io("cannot read", &path, e))
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(e) => Err(Error::io("cannot read", &path, e)),
-            }
-        };
-        match read("running.json")? {
+        let dir = self.root.join("containers").join(&container.id);
+        match self.living(&container.id, read_state(&dir.join("running.json"))?) {
+            Some(state) => Ok(state),
+            None => match read_state(&dir.join("state.json"))? {
+                Some(state) => Ok(state),
+                None if dir.join("config.json").exists() => Ok(State::Created),
+                None => Err(Error::no_container(&container.name)),
+            },
+        }
+    }
+
+    /// What is known of one that runs, or was running when everything ended.
+    pub(crate) fn living(&self, id: &str, noted: Option<State>) -> Option<State> {
+        match noted {
             Some(State::Running { pid, start_ticks, monitor, since, restarts, .. }) => {
                 if process_lives(pid, start_ticks) || kernel::process::start_ticks(monitor).is_some() {
-                    let paused = self.run_directory(container).join("paused").exists();
-                    return Ok(State::Running { pid, start_ticks, monitor, since, restarts, paused });
+                    let paused = self.state.join(id).join("paused").exists();
+                    return Some(State::Running { pid, start_ticks, monitor, since, restarts, paused });
                 }
-                return Ok(lost(137, since, since));
+                Some(lost(137, since, since))
             }
             Some(State::Restarting { code, monitor, since, at, .. })
                 if kernel::process::start_ticks(monitor).is_none() =>
             {
-                return Ok(lost(code, since, at));
+                Some(lost(code, since, at))
             }
-            Some(state @ State::Restarting { .. }) => return Ok(state),
-            _ => {}
-        }
-        match read("state.json")? {
-            Some(state) => Ok(state),
-            None if dir.join("config.json").exists() => Ok(State::Created),
-            None => Err(Error::NoSuchContainer(container.name.clone())),
+            Some(state @ State::Restarting { .. }) => Some(state),
+            _ => None,
         }
     }
 
@@ -446,7 +387,7 @@ impl Engine {
     pub(crate) fn read(&self, id: &str) -> Result<Container> {
         let path = self.root.join("containers").join(id).join("config.json");
         let text = fs::read(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::NoSuchContainer(id.to_owned()),
+            std::io::ErrorKind::NotFound => Error::no_container(id),
             _ => Error::io("cannot read", &path, e),
         })?;
         serde_json::from_slice(&text).map_err(|e| Error::io("cannot read", &path, e))
@@ -478,43 +419,13 @@ impl Engine {
 
     /// That nobody is called so, and who is nearly.
     fn missing(&self, word: &str) -> Error {
-        let word = word.to_owned();
-        let entries = fs::read_dir(self.root.join("names")).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        match crate::nearest(&word, names) {
-            Some(near) => Error::NoSuchContainerBut { word, near },
-            None => Error::NoSuchContainer(word),
-        }
+        Error::NoSuchContainer(word.to_owned(), crate::near::near(word, &self.root.join("names")))
     }
 
-    fn ids(&self) -> Result<Vec<String>> {
+    pub(crate) fn ids(&self) -> Result<Vec<String>> {
         let path = self.root.join("containers");
         let entries = fs::read_dir(&path).map_err(|e| Error::io("cannot read", &path, e))?;
         Ok(entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
-    }
-
-    /// All containers, newest first. One that is being made or removed at this moment, or that cannot be read, is left out.
-    pub fn list(&self) -> Result<Vec<(Container, State)>> {
-        self.list_with(|_| true)
-    }
-
-    /// The same for who takes away what no container needs: not to know what one of them needs is an error then.
-    pub fn list_for_removal(&self) -> Result<Vec<(Container, State)>> {
-        self.list_with(Error::is_not_found)
-    }
-
-    fn list_with(&self, passed_over: impl Fn(&Error) -> bool) -> Result<Vec<(Container, State)>> {
-        let mut all = Vec::new();
-        for id in self.ids()? {
-            let read = self.read(&id).and_then(|container| Ok((self.state(&container)?, container)));
-            match read {
-                Ok((state, container)) => all.push((container, state)),
-                Err(error) if passed_over(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        all.sort_by_key(|(container, _)| std::cmp::Reverse(container.created));
-        Ok(all)
     }
 }
 
@@ -529,6 +440,16 @@ pub(crate) fn missing_is_fine(result: std::io::Result<()>) -> std::io::Result<()
     match result {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+fn read_state(path: &Path) -> Result<Option<State>> {
+    match fs::read(path) {
+        // Not written yet when the power failed.
+        Ok(text) if text.is_empty() => Ok(None),
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| Error::io("cannot read", path, e)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("cannot read", path, e)),
     }
 }
 

@@ -222,8 +222,15 @@ impl Engine {
             entry.file_name().to_str().and_then(|file| file.strip_prefix(USED_BY)).map(str::to_owned)
         });
         // Who was killed may have left a mark of a container that is not there, or has the volume no more.
-        let has = |id: &String| self.read(id).is_ok_and(|c| volume_names(&c).any(|volume| volume == name));
-        let users: Vec<String> = ids.filter(has).collect();
+        let mut users = Vec::new();
+        for id in ids {
+            match self.read(&id) {
+                Ok(container) if volume_names(&container).any(|volume| volume == name) => users.push(id),
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
         match users.is_empty() {
             true => Ok(()),
             false => Err(Error::VolumeInUse { name: name.to_owned(), users: users.join(", ") }),

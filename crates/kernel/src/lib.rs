@@ -14,6 +14,7 @@ pub mod nft;
 pub mod open;
 pub mod process;
 pub mod pty;
+pub mod quota;
 pub mod schedule;
 pub mod seccomp;
 pub mod trace;

@@ -6,6 +6,7 @@
 mod address;
 mod begin;
 mod bridge;
+mod bundle;
 mod cgroup;
 mod copy_up;
 mod credentials;
@@ -24,6 +25,7 @@ mod meet;
 mod memory;
 mod mount;
 mod names;
+mod nearest;
 mod netns;
 pub mod nft;
 mod overlay;
@@ -31,6 +33,7 @@ mod picture;
 mod plan;
 mod priority;
 mod protect;
+mod quota;
 mod resctrl;
 mod shell;
 mod sysctl;
@@ -45,6 +48,7 @@ mod veth;
 pub use address::{ConfigureLinks, Configured};
 pub use begin::{AwaitStart, KEPT, KeepNamespaces, Listen, Visitors};
 pub use bridge::EnsureBridge;
+pub use bundle::ShowBundle;
 pub use cgroup::{
     DelegateCgroup, EnsureCgroup, FilterDevices, InheritCpuset, JoinCgroup, LinkController, MakeCgroup,
     OpenCgroup, PutIntoCgroup, RemoveCgroup, SetCgroup, UnshareCgroup, processes_of, signal_group,
@@ -65,6 +69,7 @@ pub use meet::{Arrive, Await, Expect, Release};
 pub use memory::{Content, MemoryFile};
 pub use mount::{EnterRoot, MakeFs, MountFs, PivotRoot, Propagate, Seal};
 pub use names::{NAME_SERVER, OpenNameServer, PublishNames, WithdrawNames};
+pub use nearest::{Near, nearest};
 pub use netns::{NameNamespace, UnnameNamespace};
 pub use nft::{EnsureFirewall, Forward, Protocol, Publish, Unpublish};
 pub use overlay::{EnterMounts, ImageOverlay, LeaveMounts, Overlay};
@@ -72,6 +77,7 @@ pub use picture::Picture;
 pub use plan::{Join, Phase, Plan, Spawn, TimeOffset};
 pub use priority::{IoPriority, Schedule};
 pub use protect::{Mask, ReadOnly};
+pub use quota::LimitTree;
 pub use resctrl::{MakeResctrl, RemoveResctrl, WriteResctrl};
 pub use shell::{Fidelity, Shell, commands, nsenter, numbered, quote, script, unshare_flags};
 pub use sysctl::{EnsureForwarding, EnsureSysctl, SetSysctl};
@@ -130,6 +136,7 @@ steps!(
     WriteFile,
     RemoveFile,
     RemoveTree,
+    LimitTree,
     MemoryFile,
     // control groups
     EnsureCgroup,
@@ -179,6 +186,7 @@ steps!(
     Release,
     Arrive,
     Expect,
+    ShowBundle,
     RunHook,
     Listen,
     KeepNamespaces,

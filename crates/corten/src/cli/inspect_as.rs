@@ -115,6 +115,9 @@ fn service(out: &mut String, container: &Container) {
         ("cpu_shares", r.cpu_shares.map(|n| n as i64)),
         ("shm_size", Some(s.shm_size as i64).filter(|n| *n > 0)),
     ];
+    if s.storage_size != 0 {
+        pair("storage_opt", format!("{{ size: \"{}\" }}", s.storage_size));
+    }
     for (key, value) in numbers {
         if let Some(value) = value {
             pair(key, value.to_string());

@@ -223,8 +223,8 @@ pub struct ContainerArgs {
     /// Seconds between that signal and SIGKILL; -1 waits for ever
     #[arg(long, value_name = "SECONDS")]
     pub stop_timeout: Option<i64>,
-    /// Refused: nothing keeps count of what a container writes
-    #[arg(long, value_name = "NAME=VALUE", hide = true)]
+    /// How much it may write into its own files (size=10g), where the file system keeps project quotas
+    #[arg(long, value_name = "NAME=VALUE")]
     pub storage_opt: Vec<String>,
     /// Set a kernel parameter of its namespaces (net.ipv4.ip_unprivileged_port_start=0)
     #[arg(long, value_name = "NAME=VALUE")]

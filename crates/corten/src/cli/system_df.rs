@@ -143,7 +143,10 @@ fn detailed(usage: &Usage) -> Value {
             "Image": c.container.settings.image,
             "Command": ellipsis(&quote(&command), 20),
             "LocalVolumes": c.volumes.to_string(),
-            "Size": size_of_four(c.bytes),
+            "Size": match c.container.settings.storage_size {
+                0 => size_of_four(c.bytes),
+                most => format!("{} / {}", size_of_four(c.bytes), size_of_four(most)),
+            },
             "RunningFor": ago(c.container.created.age()),
             "Status": super::ps::status(&c.state, None),
             "Names": c.container.name,

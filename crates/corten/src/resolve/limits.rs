@@ -104,15 +104,15 @@ pub fn cgroup_parent(word: Option<&str>) -> Result<String> {
     Ok(word.trim_end_matches('/').to_owned())
 }
 
-/// `size=10g`: refused, since a limit that is not kept is worse than none.
-pub fn storage(options: &[String]) -> Result<()> {
-    match options.first() {
-        None => Ok(()),
-        Some(option) if option.starts_with("size=") => Err(
-            "--storage-opt size is not supported: there is no quota for a container's files yet; --read-only and --tmpfs DIR:size=BYTES limit what is written".to_owned(),
-        ),
-        Some(option) => Err(bad_flag("--storage-opt", option, "the only option is size=BYTES")),
+/// `size=10g`; 0: as much as there is.
+pub fn storage(options: &[String]) -> Result<u64> {
+    let mut size = 0;
+    for option in options {
+        let bad = |cause: &str| bad_flag("--storage-opt", option, cause);
+        let value = option.strip_prefix("size=").ok_or_else(|| bad("the only option is size=BYTES"))?;
+        size = parse_size(value, 1024).map_err(|e| bad(&e))?;
     }
+    Ok(size)
 }
 
 fn check_memory(r: &Resources) -> Result<()> {
