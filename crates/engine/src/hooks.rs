@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// From the container that is made to its program: with hooks, that is more than one step.
-    pub(crate) fn begin(&self, container: &Container, launched: &Launched) -> Result<()> {
+    pub(crate) fn begin_program(&self, container: &Container, launched: &Launched) -> Result<()> {
         if container.settings.cdi.is_empty() {
             return Ok(());
         }

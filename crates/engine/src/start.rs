@@ -347,7 +347,7 @@ impl Engine {
                 return Err(Error::Invalid(format!("no terminal came from '{}'", container.name)));
             }
         };
-        self.begin(container, &launched).inspect_err(|_| {
+        self.begin_program(container, &launched).inspect_err(|_| {
             let _ = rustix::process::pidfd_send_signal(&launched.pidfd, rustix::process::Signal::KILL);
             let _ = rustix::process::waitid(
                 rustix::process::WaitId::PidFd(launched.pidfd.as_fd()),

@@ -56,7 +56,7 @@ pub fn by_hand(engine: &Engine, filters: &Filters, all: bool) -> Result<Vec<Shel
     let mut shells = Vec::new();
     for volume in filters.keep(engine)?.into_iter().filter(|volume| all || volume.anonymous) {
         match engine.remove_volume_by_hand(&volume.name) {
-            Err(Error::VolumeInUse { .. } | Error::NoSuchVolume(_)) => {}
+            Err(Error::VolumeInUse { .. } | Error::NoSuchVolume(..)) => {}
             other => shells.extend(other?),
         }
     }
