@@ -22,11 +22,7 @@ impl Engine {
         self.listed(false, &Error::is_not_found)
     }
 
-    fn listed(
-        &self,
-        running: bool,
-        passed_over: &dyn Fn(&Error) -> bool,
-    ) -> Result<Vec<(Container, State)>> {
+    fn listed(&self, running: bool, passed_over: &dyn Fn(&Error) -> bool) -> Result<Vec<(Container, State)>> {
         let path = self.root.join("containers");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir =
