@@ -78,7 +78,9 @@ pub fn lock_image(store: &Store, manifest: &Digest, waiting: &dyn Fn()) -> Resul
 
 /// The lock's file goes while it is held, so that no other process takes it for the lock.
 pub fn unlock_image(store: &Store, manifest: &Digest, lock: File) {
-    let _ = std::fs::remove_file(store.root.join("partial").join(format!("{}.lock", manifest.hex())));
+    let path = store.root.join("partial").join(format!("{}.lock", manifest.hex()));
+    // An error that comes once is no reason to leave it.
+    let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_file(&path));
     drop(lock);
 }
 
