@@ -2,19 +2,16 @@
 
 use e2e::{Sandbox, images::image};
 
-/// A sandbox whose data root is an ext4 of its own, that keeps project quotas. `None`: this kernel mounts none.
-fn counted() -> Option<Sandbox> {
+/// A sandbox whose data root is an ext4 of its own, that keeps project quotas.
+fn counted() -> Sandbox {
     let s = Sandbox::new();
     let root = s.scope.root.display();
-    let made = s.host(&format!(
+    s.host(&format!(
         "truncate -s 160M disk && mkfs.ext4 -q -m 0 -O quota,project disk && mkdir -m 700 {root} && mount -o loop,prjquota disk {root}"
-    ));
-    if made.code != 0 {
-        eprintln!("left out: no ext4 with project quotas can be mounted here: {made}");
-        return None;
-    }
+    ))
+    .ok();
     s.corten(&format!("load -q -i {}", image("busybox.tar").display())).ok();
-    Some(s)
+    s
 }
 
 /// Fills the root until nothing more goes in, and tells how many kibibytes did.
@@ -27,8 +24,9 @@ fn filled(told: &str, most: u64) {
 }
 
 #[test]
+#[ignore = "it needs a kernel with project quotas: `cargo xtask test` runs it in the virtual machine"]
 fn so_much_and_no_more() {
-    let Some(s) = counted() else { return };
+    let s = counted();
     let run = "run --network none";
     let fill = s.corten(&format!("{run} --name box --storage-opt size=8m busybox sh -c '{FILL}'"));
     filled(fill.ok(), 8 << 10);
@@ -56,8 +54,9 @@ fn so_much_and_no_more() {
 }
 
 #[test]
+#[ignore = "it needs a kernel with project quotas: `cargo xtask test` runs it in the virtual machine"]
 fn with_the_host_s_ids_and_in_memory() {
-    let Some(s) = counted() else { return };
+    let s = counted();
     for more in ["--userns host", "--privileged"] {
         let fill = s.corten(&format!(
             "run --network none --name box {more} --storage-opt size=4m busybox sh -c '{FILL}'"

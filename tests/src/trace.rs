@@ -219,8 +219,16 @@ impl Tracer<'_> {
                     return;
                 }
             }
-            WaitStatus::PtraceEvent(pid, ..) => {
+            WaitStatus::PtraceEvent(pid, _, event) => {
                 self.tracees.insert(pid);
+                // Whom it has made is traced from birth, and held until that is answered: also when whoever made it is killed first.
+                if let (
+                    libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK,
+                    Ok(born),
+                ) = (event, ptrace::getevent(pid))
+                {
+                    self.tracees.insert(Pid::from_raw(born as i32));
+                }
                 (pid, None)
             }
             WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
@@ -300,6 +308,7 @@ impl Tracer<'_> {
 
     /// Detaches from all that still run; for that they have to stop.
     fn let_go(&mut self) {
+        self.tracees.retain(|pid| kill(*pid, None).is_ok());
         self.tracees.iter().for_each(|pid| _ = ptrace::interrupt(*pid));
         let limit = Instant::now() + Duration::from_secs(u64::from(5 * slowness()));
         while !self.tracees.is_empty() && Instant::now() < limit {

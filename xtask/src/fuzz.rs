@@ -22,6 +22,9 @@ const TARGETS: &[&str] =
 /// How long each is run, unless it is said.
 const USUAL: Duration = Duration::from_secs(60);
 
+/// What building them takes, at least.
+const BUILDING: Duration = Duration::from_secs(60);
+
 const FLAGS: &[&str] = &[
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -54,15 +57,15 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
 
 /// Every target for its minute, or for its part of the time until `end` where that is shorter.
 pub fn until(end: Instant) -> anyhow::Result<()> {
-    let programs = build()?;
-    let left = end.saturating_duration_since(Instant::now());
-    let turns = TARGETS.len().div_ceil(at_once());
-    let time = USUAL.min(left / turns as u32);
-    if time < Duration::from_secs(1) {
+    let left = || end.saturating_duration_since(Instant::now());
+    if left() < BUILDING {
         println!("left out, this machine is slow: `cargo xtask fuzz` does it");
         return Ok(());
     }
-    fuzz_each(&programs, TARGETS, time)
+    let programs = build()?;
+    let turns = TARGETS.len().div_ceil(at_once());
+    let time = USUAL.min(left() / turns as u32);
+    fuzz_each(&programs, TARGETS, time.max(Duration::from_secs(5)))
 }
 
 /// As many targets side by side as there are processors.
