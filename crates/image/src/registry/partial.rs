@@ -91,20 +91,25 @@ pub fn prepare(store: &Store) -> Result<()> {
     made.map_err(io(format!("make '{}'", path.display())))
 }
 
-/// Remove what nobody has touched for a week. Failures are left for the next time.
+/// Remove what nobody has touched for a week, and at once the locks of those who were killed. Failures are left for the next time.
 pub fn sweep(store: &Store) {
     let Ok(entries) = std::fs::read_dir(store.root.join("partial")) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if !is_hex64(name.strip_suffix(".lock").unwrap_or(&name)) {
+        let lock = name.strip_suffix(".lock");
+        if !is_hex64(lock.unwrap_or(&name)) {
             continue;
         }
-        let old = entry
-            .metadata()
-            .and_then(|m| m.modified())
-            .is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > OLD));
-        if old && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        let old = || {
+            let changed = entry.metadata().and_then(|m| m.modified());
+            changed.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > OLD))
+        };
+        // Held until it is gone: who waits for it looks whether it is still there.
+        let held = || File::open(entry.path()).ok().filter(|file| file.try_lock().is_ok());
+        if (lock.is_some() || old())
+            && let Some(_held) = held()
+        {
             let _ = std::fs::remove_file(entry.path());
         }
     }
