@@ -9,6 +9,7 @@ mod bundle;
 mod facts;
 pub mod images;
 mod internet;
+pub mod machine;
 mod output;
 mod pages;
 pub mod peers;

@@ -1,5 +1,6 @@
 //! What containers cost: time to start one beside so many others, memory, descriptors, files.
 
+use e2e::machine::{parent, pss, quiet};
 use e2e::{Facts, Sandbox};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -139,36 +140,19 @@ fn usage(s: &Sandbox) -> Option<f64> {
     }
 }
 
-/// Waits, some seconds at most, for half a second in which the machine is three quarters idle.
-fn quiet() {
-    let times = || {
-        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let fields = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
-        let fields: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
-        (fields.iter().skip(3).take(2).sum::<u64>(), fields.iter().take(8).sum::<u64>())
-    };
-    for _ in 0..8 {
-        let before = times();
-        std::thread::sleep(Duration::from_millis(500));
-        let after = times();
-        if (after.0 - before.0) * 4 >= (after.1 - before.1) * 3 {
-            return;
-        }
-    }
-}
-
 /// What it costs to have them all, now that they are there.
 pub fn full(s: &Sandbox, empty: &Kernel) -> Value {
     std::thread::sleep(Duration::from_secs(2));
     let ids = s.corten("ps -q --no-trunc").ok().replace('\n', " ");
     let pids = s.corten(&format!("inspect -f '{{{{.State.Pid}}}}' {ids}"));
     let pids: Vec<u32> = pids.ok().lines().map(|line| line.parse().expect("a pid")).collect();
-    let monitors: Vec<u32> = pids.iter().map(|pid| parent(*pid)).collect();
+    let monitors: Vec<u32> = pids.iter().map(|pid| parent(*pid).expect("it runs")).collect();
     let of = |read: &dyn Fn(u32) -> f64, pids: &[u32]| {
         let mut all: Vec<f64> = pids.iter().map(|pid| read(*pid)).collect();
         all.sort_by(f64::total_cmp);
         json!({ "median": all[all.len() / 2], "most": all[all.len() - 1], "sum": all.iter().sum::<f64>() })
     };
+    let memory = |pid: u32| pss(pid).unwrap_or_default();
     let descriptors = |pid: u32| entries(Path::new(&format!("/proc/{pid}/fd"))) as f64;
     let mut commands = serde_json::Map::new();
     for line in [
@@ -186,8 +170,8 @@ pub fn full(s: &Sandbox, empty: &Kernel) -> Value {
     let states: Vec<Size> = ids.split(' ').map(|id| size(&s.scope.state.join(id))).collect();
     let data: Vec<Size> = ids.split(' ').map(|id| size(&s.scope.root.join("containers").join(id))).collect();
     json!({
-        "pss": of(&pss, &monitors),
-        "init": of(&pss, &pids),
+        "pss": of(&memory, &monitors),
+        "init": of(&memory, &pids),
         "descriptors": of(&descriptors, &monitors),
         "init_descriptors": of(&descriptors, &pids),
         "state": { "files": sum(&states, |s| s.files), "bytes": sum(&states, |s| s.bytes) },
@@ -217,17 +201,4 @@ fn size(path: &Path) -> Size {
         size = Size { files: size.files + below.files, bytes: size.bytes + below.bytes };
     }
     size
-}
-
-/// KB that a process has for itself, and its share of what several have.
-fn pss(pid: u32) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
-}
-
-fn parent(pid: u32) -> u32 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("PPid:"));
-    line.and_then(|line| line.trim().parse().ok()).unwrap_or_default()
 }

@@ -6,6 +6,7 @@ use super::sections::{ENGINES, section};
 use super::{Bench, RUN};
 use crate::shell;
 use anyhow::Context;
+use e2e::machine;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -78,7 +79,7 @@ fn in_turn(bench: &mut Bench, contenders: &[Cold]) -> anyhow::Result<Vec<Figure>
                 bench.start_docker(&format!("cold/{}", place.1))?;
             }
             let command = (contender.command)(bench, &place.0);
-            measure::quiet();
+            machine::quiet();
             let (before, start) = (measure::usage(), Instant::now());
             command.run()?;
             wall[i].push(milliseconds(start));
@@ -307,7 +308,7 @@ fn push(bench: &mut Bench) -> anyhow::Result<Section> {
             for (i, (_, contender)) in contenders.iter().enumerate() {
                 let place = new_place(bench, &format!("registry-{archive}-{i}-{round}"))?.0;
                 let _registry = Registry::start(bench, &place)?;
-                measure::quiet();
+                machine::quiet();
                 let (before, start) = (measure::usage(), Instant::now());
                 contender.run()?;
                 wall[i].push(milliseconds(start));

@@ -1,6 +1,7 @@
 //! Measuring: wall time of commands in turn, and the processor time of everything that they made others do.
 
 use anyhow::{Context, bail};
+use e2e::machine::quiet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -142,38 +143,6 @@ pub fn usage() -> Option<f64> {
     sum
 }
 
-/// Waits, some seconds at most, for half a second in which the machine is three quarters idle.
-pub fn quiet() {
-    let times = || {
-        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let fields: Vec<u64> = text
-            .lines()
-            .next()
-            .unwrap_or("")
-            .split_whitespace()
-            .skip(1)
-            .filter_map(|f| f.parse().ok())
-            .collect();
-        (fields.get(3).unwrap_or(&0) + fields.get(4).unwrap_or(&0), fields.iter().take(8).sum::<u64>())
-    };
-    for _ in 0..8 {
-        let before = times();
-        std::thread::sleep(Duration::from_millis(500));
-        let after = times();
-        if (after.0 - before.0) * 4 >= (after.1 - before.1) * 3 {
-            return;
-        }
-    }
-}
-
-/// Proportional set size in KB of a process.
-pub fn pss(pid: u32) -> anyhow::Result<f64> {
-    let text =
-        fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).with_context(|| format!("process {pid}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
-}
-
 /// The most that a command and the processes that it starts have resident, in MB: the sum of their peaks.
 pub fn peak(command: &mut Command) -> anyhow::Result<f64> {
     let mut child = command.spawn().context("cannot be started")?;
@@ -191,10 +160,4 @@ pub fn peak(command: &mut Command) -> anyhow::Result<f64> {
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(peaks.values().sum::<f64>() / 1e3)
-}
-
-/// The parent of a process.
-pub fn parent(pid: u32) -> anyhow::Result<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid}"))?;
-    Ok(text.lines().find_map(|line| line.strip_prefix("PPid:")).context("no PPid")?.trim().parse()?)
 }

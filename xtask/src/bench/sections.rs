@@ -1,9 +1,11 @@
 //! What is measured: one function a section, each with the goals that the project has set itself.
 
-use super::measure::{self, Contender, Figure, figure, interleaved, milliseconds};
+use super::measure::{Contender, Figure, figure, interleaved, milliseconds};
 use super::report::Section;
 use super::{Bench, RUN, images, network, oci};
 use crate::shell;
+use anyhow::Context;
+use e2e::machine;
 use std::time::Instant;
 
 const NAMES: &[&str] = &["run-none", "run-bridge", "exec", "churn50", "memory", "ps50", "ps1000"];
@@ -100,7 +102,7 @@ fn churn(bench: &Bench) -> anyhow::Result<Section> {
     for engine in ENGINES {
         let (mut start, mut remove) = (Vec::new(), Vec::new());
         for _ in 0..if engine == "corten" { 3 } else { 1 } {
-            measure::quiet();
+            machine::quiet();
             start.push(fifty(bench, engine)? / 1e3);
             let began = Instant::now();
             for n in 0..50 {
@@ -141,7 +143,8 @@ fn memory(bench: &Bench) -> anyhow::Result<Section> {
         for name in &names {
             // Docker's shim, podman's conmon and our monitor are all the parent of the container's first process.
             let pid = bench.ask(engine, &format!("inspect -f {{{{.State.Pid}}}} {name}"))?.parse()?;
-            sizes.push(measure::pss(measure::parent(pid)?)?);
+            sizes
+                .push(machine::parent(pid).and_then(machine::pss).with_context(|| format!("process {pid}"))?);
         }
         bench.engine(engine, &format!("rm -f {}", names.join(" "))).run()?;
         figures.push(figure(engine, sizes, None));
@@ -167,7 +170,7 @@ fn with_health(bench: &Bench) -> anyhow::Result<Vec<f64>> {
     let mut sizes = Vec::new();
     for name in &names {
         let pid = bench.ask("corten", &format!("inspect -f {{{{.State.Pid}}}} {name}"))?.parse()?;
-        sizes.push(measure::pss(measure::parent(pid)?)?);
+        sizes.push(machine::parent(pid).and_then(machine::pss).with_context(|| format!("process {pid}"))?);
     }
     bench.engine("corten", &format!("rm -f {}", names.join(" "))).run()?;
     Ok(sizes)
@@ -221,7 +224,7 @@ fn runtime_command(bench: &Bench, runtime: &str, arguments: &[&str]) -> Contende
 fn floor(bench: &Bench, bridge: bool) -> anyhow::Result<Figure> {
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     for round in 0..3 {
-        measure::quiet();
+        machine::quiet();
         let mut command = std::process::Command::new(&bench.floor);
         command.args(["-n", "20", "-l"]).arg(bench.dir.join("bundle/rootfs"));
         command.arg("-w").arg(bench.dir.join(format!("floor-{}-{round}", std::process::id())));

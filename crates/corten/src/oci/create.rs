@@ -4,6 +4,7 @@ use super::{Context, console, parse};
 use crate::cli::{Failure, Outcome, args::Shape};
 use crate::explain::{self, Form};
 use clap::Args;
+use engine::attach::{AttachEnd, AttachOptions, DetachKeys, pump_terminal, wait_proxying};
 use runtime::oci::{self, Bundle, Create, Record};
 use runtime::{Launched, Stdio};
 use rustix::fd::{AsFd, OwnedFd};
@@ -191,6 +192,27 @@ impl Wanted<'_> {
             console::send(socket, self.pidfd_name, launched.pidfd.as_fd())?;
         }
         self.pid_file.map_or(Ok(()), |path| write_pid(path, launched.pid))
+    }
+}
+
+/// Stays with a program until it has ended, its terminal on ours or signals passed on to it: its exit code.
+pub fn attend(master: Option<OwnedFd>, pidfd: OwnedFd) -> Result<i32, Failure> {
+    let tty = master.is_some();
+    let options = AttachOptions {
+        tty,
+        interactive: tty,
+        sig_proxy: true,
+        detach_keys: DetachKeys(Vec::new()),
+        resized: None,
+    };
+    let end = match master {
+        Some(master) => pump_terminal(master, pidfd, &options),
+        None => wait_proxying(pidfd),
+    };
+    match end.map_err(|e| Failure::new(e.to_string()))? {
+        AttachEnd::Exited(code) => Ok(code),
+        AttachEnd::Interrupted(signal) => Ok(128 + signal),
+        AttachEnd::Detached => Ok(0),
     }
 }
 

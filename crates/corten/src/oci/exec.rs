@@ -3,7 +3,6 @@
 use super::{Context, console, create, parse};
 use crate::cli::{Failure, Outcome, args::Shape};
 use clap::Args;
-use engine::attach::{AttachEnd, AttachOptions, DetachKeys, pump_terminal, wait_proxying};
 use runtime::Stdio;
 use runtime::oci::process::{Capabilities, Document};
 use runtime::oci::{self, Exec, SubGroup};
@@ -132,22 +131,7 @@ fn run(context: &Context, args: &ExecArgs) -> Outcome {
     if args.detach {
         return Ok(0);
     }
-    let options = AttachOptions {
-        tty,
-        interactive: tty,
-        sig_proxy: true,
-        detach_keys: DetachKeys(Vec::new()),
-        resized: None,
-    };
-    let end = match launched.master.take() {
-        Some(master) => pump_terminal(master, launched.pidfd, &options),
-        None => wait_proxying(launched.pidfd),
-    };
-    match end.map_err(|e| Failure::new(e.to_string()))? {
-        AttachEnd::Exited(code) => Ok(code),
-        AttachEnd::Interrupted(signal) => Ok(128 + signal),
-        AttachEnd::Detached => Ok(0),
-    }
+    create::attend(launched.master.take(), launched.pidfd)
 }
 
 /// What to run: the file, or the container's own process with what the flags say instead.

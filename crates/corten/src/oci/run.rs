@@ -4,7 +4,6 @@ use super::create::{self, MakeArgs};
 use super::{Context, parse};
 use crate::cli::{Failure, Outcome, args::Shape};
 use clap::Args;
-use engine::attach::{AttachEnd, AttachOptions, DetachKeys, pump_terminal, wait_proxying};
 use runtime::Stdio;
 use runtime::oci;
 
@@ -53,28 +52,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     if args.detach {
         return Ok(0);
     }
-    let options = AttachOptions {
-        tty,
-        interactive: tty,
-        sig_proxy: true,
-        detach_keys: DetachKeys(Vec::new()),
-        resized: None,
-    };
-    let end = match master {
-        Some(master) => pump_terminal(master, launched.pidfd, &options),
-        None => wait_proxying(launched.pidfd),
-    };
-    let code = match end {
-        Ok(AttachEnd::Exited(code)) => code,
-        Ok(AttachEnd::Interrupted(signal)) => 128 + signal,
-        Ok(AttachEnd::Detached) => 0,
-        Err(e) => {
-            oci::delete(&context.containers, &record, true, &|line| context.warn(line))?;
-            return Err(Failure::new(e.to_string()));
-        }
-    };
-    if !args.keep {
+    let code = create::attend(master, launched.pidfd);
+    if code.is_err() || !args.keep {
         oci::delete(&context.containers, &record, true, &|line| context.warn(line))?;
     }
-    Ok(code)
+    code
 }
