@@ -6,11 +6,11 @@ use crate::health::Watch;
 use crate::logs::Log;
 use crate::monitor::{self, Clients, Names, Supervision};
 use crate::net::Keeper;
+use crate::start::Ready;
 use crate::store::{missing_is_fine, twice};
 use crate::walk::Watching;
 use crate::{Container, Engine, Error, Result, State, Time};
 use kernel::process;
-use runtime::Host;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
@@ -215,47 +215,31 @@ impl Engine {
     }
 
     /// Waits, then prepares the next life. `None` when it was stopped meanwhile.
-    fn again(&self, container: &Container, life: Life, restarts: u32, pause: Duration) -> Option<Birth> {
-        let run = self.run_directory(container);
-        let Life { code, since, ran, oom_killed, error, again, clients } = life;
+    fn again(&self, container: &Container, mut life: Life, restarts: u32, pause: Duration) -> Option<Birth> {
         let monitor = rustix::process::getpid().as_raw_nonzero().get();
-        let since = since.unwrap_or_else(Time::now);
+        let since = *life.since.get_or_insert_with(Time::now);
+        let (code, oom_killed) = (life.code, life.oom_killed);
         let _ = self.set_state(
             container,
             &State::Restarting { code, monitor, since, at: Time::now(), restarts, oom_killed },
         );
-        if let Some(clients) = clients {
+        if let Some(clients) = life.clients.take() {
             clients.finish(code, oom_killed);
         }
         std::thread::sleep(pause);
-        let lock = lock(&run);
+        let lock = lock(&self.run_directory(container));
         if self.is_stopped(container) {
-            let clients = None;
-            self.over(container, Life { code, since: Some(since), ran, oom_killed, error, again, clients });
+            self.over(container, life);
             return None;
         }
-        let prepare = |lock| -> Result<Birth> {
-            self.prepare(container)?;
-            let held = self.hold(container)?;
-            let container = &*self.renewed(container, &held)?;
-            let reserved = self.reserve(container, &held)?;
-            if !reserved.ports.is_empty() {
-                self.write_ports(container, &reserved.ports)?;
+        match self.ready(container) {
+            Ok(Ready { plan, reserved, held, .. }) => {
+                let watching = Watching::Nobody;
+                Some(Birth { plan, reserved, held, report: None, creator: None, watching, restarts, lock })
             }
-            let facts = self.facts(container, &held, &reserved.ports)?;
-            let host = Host::read();
-            let plan = runtime::plan(&self.specify(container, facts, &host)?, &host);
-            let watching = Watching::Nobody;
-            Ok(Birth { plan, reserved, held, report: None, creator: None, watching, restarts, lock })
-        };
-        match prepare(lock) {
-            Ok(birth) => Some(birth),
             Err(error) => {
-                let (code, error) = (error.exit_code(), error.to_string());
-                self.over(
-                    container,
-                    Life { code, since: Some(since), ran, oom_killed, error, again, clients: None },
-                );
+                drop(lock);
+                self.over(container, Life { code: error.exit_code(), error: error.to_string(), ..life });
                 None
             }
         }

@@ -13,6 +13,7 @@ use runtime::{GroupPaths, Host, Launched, StartError, Stdio, Watch};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::borrow::Cow;
 use steps::{Join, Journal, Plan};
 
 /// How a start is watched.
@@ -42,6 +43,16 @@ impl Started {
             None => Err(Error::Invalid("not attached".to_owned())),
         }
     }
+}
+
+/// What a life begins with.
+pub(crate) struct Ready<'a> {
+    /// With the addresses that it has now.
+    pub container: Cow<'a, Container>,
+    pub plan: Plan,
+    pub reserved: network::Reserved,
+    pub held: Vec<network::Held>,
+    pub host: Host,
 }
 
 impl Engine {
@@ -208,16 +219,8 @@ impl Engine {
         crate::seal::check(container)?;
         // Nobody else has its root mounted (`cp` into one that does not run).
         let files = self.lock_files(container)?;
-        self.prepare(container)?;
-        let held = self.hold(container)?;
-        let container = &*self.renewed(container, &held)?;
-        let reserved = self.reserve(container, &held)?;
-        if !reserved.ports.is_empty() {
-            self.write_ports(container, &reserved.ports)?;
-        }
-        let facts = self.facts(container, &held, &reserved.ports)?;
-        let host = Host::read();
-        let plan = runtime::plan(&self.specify(container, facts, &host)?, &host);
+        let Ready { container, plan, reserved, held, host } = self.ready(container)?;
+        let container = &*container;
 
         let failed = |e: rustix::io::Errno| Error::io("cannot fork the monitor of", &container.name, e);
         let pair = || {
@@ -274,7 +277,22 @@ impl Engine {
         }
     }
 
-    pub(crate) fn prepare(&self, container: &Container) -> Result<()> {
+    /// Claims what a life needs, and plans it.
+    pub(crate) fn ready<'a>(&self, container: &'a Container) -> Result<Ready<'a>> {
+        self.prepare(container)?;
+        let held = self.hold(container)?;
+        let container = self.renewed(container, &held)?;
+        let reserved = self.reserve(&container, &held)?;
+        if !reserved.ports.is_empty() {
+            self.write_ports(&container, &reserved.ports)?;
+        }
+        let facts = self.facts(&container, &held, &reserved.ports)?;
+        let host = Host::read();
+        let plan = runtime::plan(&self.specify(&container, facts, &host)?, &host);
+        Ok(Ready { container, plan, reserved, held, host })
+    }
+
+    fn prepare(&self, container: &Container) -> Result<()> {
         let run = self.run_directory(container);
         make_dir(&run)?;
         // A monitor that was killed left its journal: what it names is taken back first.
