@@ -22,8 +22,8 @@ const TARGETS: &[&str] =
 /// How long each is run, unless it is said.
 const USUAL: Duration = Duration::from_secs(60);
 
-/// What building them takes, at least.
-const BUILDING: Duration = Duration::from_secs(60);
+/// What building them takes on two processors.
+const BUILDING: Duration = Duration::from_secs(5 * 60);
 
 const FLAGS: &[&str] = &[
     "--cfg=fuzzing",
@@ -52,10 +52,10 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     if chosen.is_empty() {
         chosen = TARGETS.to_vec();
     }
-    fuzz_each(&build()?, &chosen, time)
+    fuzz_each(&build()?, &chosen, &|_| time)
 }
 
-/// Every target for its minute, or for its part of the time until `end` where that is shorter.
+/// Every target for its minute, or, where there is less time until `end`: the first for its minute, the others for their share of the rest.
 pub fn until(end: Instant) -> anyhow::Result<()> {
     let left = || end.saturating_duration_since(Instant::now());
     if left() < BUILDING {
@@ -63,18 +63,23 @@ pub fn until(end: Instant) -> anyhow::Result<()> {
         return Ok(());
     }
     let programs = build()?;
-    let turns = TARGETS.len().div_ceil(at_once());
-    let time = USUAL.min(left() / turns as u32);
-    fuzz_each(&programs, TARGETS, time.max(Duration::from_secs(5)))
+    let all = left() * at_once() as u32;
+    let rest = all.saturating_sub(USUAL) / (TARGETS.len() - 1) as u32;
+    let rest = rest.clamp(Duration::from_secs(5), USUAL);
+    fuzz_each(&programs, TARGETS, &|name| if name == TARGETS[0] { USUAL } else { rest })
 }
 
 /// As many targets side by side as there are processors.
-fn fuzz_each(programs: &Path, targets: &[&str], time: Duration) -> anyhow::Result<()> {
+fn fuzz_each(
+    programs: &Path,
+    targets: &[&str],
+    time: &(dyn Fn(&str) -> Duration + Sync),
+) -> anyhow::Result<()> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut failures = Vec::new();
         while let Some(name) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
-            failures.extend(fuzz(programs, name, time).err());
+            failures.extend(fuzz(programs, name, time(name)).err());
         }
         failures
     };
