@@ -32,6 +32,9 @@ fn ids_filters_and_formats() {
         |flags: &str| s.corten(&format!("ps -a --format '{{{{.Names}}}}' {flags}")).ok().replace('\n', " ");
     assert_eq!(names(""), "two one", "the newest first");
     assert_eq!(names("-f name=on"), "one");
+    assert_eq!(names("-f 'name=^(one|two)$'"), "two one", "a name is a regular expression");
+    assert_eq!(names("-f 'name=^/t.o$'"), "two");
+    assert_eq!(names("-f name=two*"), "two");
     assert_eq!(names("-f status=exited"), "two");
     assert_eq!(names("-f status=running"), "one");
     assert_eq!(names("-f label=colour=red"), "one");
@@ -47,6 +50,7 @@ fn ids_filters_and_formats() {
         "NAMES     IMAGE\none       busybox"
     );
     s.corten("ps -f bogus=1").fails(125, &["bogus"]);
+    s.corten("ps -f 'name=o('").fails(125, &["name=o("]);
     s.corten("ps --format '{{.Nosuch'").fails(1, &["template"]);
     s.corten("rm -f one two").ok();
     s.end();
@@ -60,6 +64,13 @@ fn inspect() {
     let whole: serde_json::Value = serde_json::from_str(whole.ok()).expect("JSON");
     let c = &whole[0];
     assert_eq!(c["Id"], id.as_str());
+    // Who frees a port of this machine looks for it, not for the container's own.
+    assert_eq!(s.corten("ps -q -f publish=8080").ok(), &id[..12]);
+    assert_eq!(s.corten("ps -q -f publish=8000-8100/tcp").ok(), &id[..12]);
+    assert_eq!(s.corten("ps -q -f publish=80").ok(), "");
+    // Docker's structures write abbreviations in capitals, its JSON does not; templates have both.
+    assert_eq!(s.inspect("box", "{{.ID}} {{.HostConfig.CPUShares}}"), format!("{id} 0"));
+    assert_eq!(s.inspect("box", "{{(index .NetworkSettings.Ports \"80/tcp\" 0).HostIP}}"), "0.0.0.0");
     assert_eq!(c["Name"], "/box");
     assert_eq!(c["Path"], "sleep");
     assert_eq!(c["Args"], serde_json::json!(["100"]));

@@ -42,6 +42,7 @@ mod ns;
 mod options;
 mod options_docker;
 mod options_help;
+mod pattern;
 mod pause;
 mod port;
 mod prune;

@@ -154,6 +154,15 @@ fn field(value: &Value, name: &str) -> Result {
     match value {
         Value::Map(map) => match map.get(name) {
             Some(value) => Ok(value.clone()),
+            // Docker looks at its structures first, whose names write abbreviations in capitals, and then at the JSON: `{{.ID}}`
+            // and `{{.Id}}`, `HostIP` and `HostIp`, `NanoCPUs` and `NanoCpus`.
+            None if map.contains_key(ORDER) && name.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                match map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)) {
+                    Some((_, value)) => Ok(value.clone()),
+                    None if OPTIONAL.contains(&name) => Ok(Value::Nil),
+                    None => refuse("object"),
+                }
+            }
             None if !map.contains_key(ORDER) || OPTIONAL.contains(&name) => Ok(Value::Nil),
             None => refuse("object"),
         },

@@ -1,12 +1,14 @@
 //! `corten network ls`
 
 use super::super::args::Shape;
+use super::super::pattern;
 use super::super::{Context, Failure, Outcome, parse, print};
 use crate::fmt::list::{self, Row};
 use crate::fmt::words;
 use clap::Args;
 use engine::Engine;
 use network::network::fixed_id;
+use regex::Regex;
 use std::collections::BTreeMap;
 
 const SHAPE: Shape = Shape { usage: "[OPTIONS]", about: "List networks", words: (0, 0) };
@@ -139,8 +141,8 @@ impl Row for Line {
     }
 }
 
-/// The same key twice means either, two keys mean both; labels are all needed.
-struct Filters(BTreeMap<String, Vec<String>>);
+/// The same key twice means either, two keys mean both; labels are all needed. The names once more, as expressions.
+struct Filters(BTreeMap<String, Vec<String>>, Vec<Regex>);
 
 impl Filters {
     fn parse(words: &[String]) -> Result<Filters, String> {
@@ -159,7 +161,8 @@ impl Filters {
             }
             by_key.entry(key.to_owned()).or_default().push(value.to_owned());
         }
-        Ok(Filters(by_key))
+        let names = pattern::all(by_key.get("name"))?;
+        Ok(Filters(by_key, names))
     }
 
     fn asks_use(&self) -> bool {
@@ -173,10 +176,10 @@ impl Filters {
         };
         self.0.iter().all(|(key, values)| match key.as_str() {
             "label" => values.iter().all(|value| is_label(value)),
+            "name" => self.1.iter().any(|name| name.is_match(&line.name)),
             key => values.iter().any(|value| match key {
                 "driver" => line.driver == *value,
                 "id" => line.id.starts_with(value.as_str()),
-                "name" => line.name.contains(value.as_str()),
                 "scope" => value == "local",
                 "type" => (value == "builtin") == line.builtin,
                 // The engine's own are never in anybody's way.

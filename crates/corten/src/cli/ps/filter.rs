@@ -1,13 +1,17 @@
 //! `-f`: which containers are listed. The same key twice means either, two keys mean both; labels are all needed.
 
+use super::super::pattern;
 use super::{network_names, state_word};
 use crate::resolve::Result;
 use engine::{Container, Engine, State, Time};
+use regex::Regex;
 use std::collections::BTreeMap;
 
 /// What was typed: values by key.
 pub struct Filters {
     by_key: BTreeMap<&'static str, Vec<String>>,
+    /// Those of `name`, once more.
+    names: Vec<Regex>,
 }
 
 const KEYS: &[&str] = &[
@@ -44,7 +48,8 @@ impl Filters {
                 _ => by_key.entry(key).or_default().push(value.to_owned()),
             }
         }
-        Ok(Filters { by_key })
+        let names = pattern::all(by_key.get("name"))?;
+        Ok(Filters { by_key, names })
     }
 
     /// Filters by which containers are found that don't run.
@@ -102,6 +107,14 @@ impl Keep<'_> {
                     let health = self.engine.health(c, state).map_or("none", |health| health.status.word());
                     values.iter().any(|value| value == health)
                 }
+                "name" => self.filters.names.iter().any(|name| is_name(name, &c.name)),
+                "publish" => {
+                    let ports = self.engine.published(c);
+                    let has = |value: &String| {
+                        ports.iter().any(|p| port_matches(value, p.host_port, &p.protocol.to_string()))
+                    };
+                    values.iter().any(has)
+                }
                 key => values.iter().any(|value| matches(key, value, c, state)),
             })
     }
@@ -118,7 +131,6 @@ fn matches(key: &str, value: &str, c: &Container, state: &State) -> bool {
     let settings = &c.settings;
     match key {
         "id" => c.id.starts_with(value),
-        "name" => name_matches(&c.name, value),
         "status" => state_word(state) == value,
         "exited" => {
             matches!(state, State::Exited { code, started: Some(_), .. } if code.to_string() == value)
@@ -128,9 +140,6 @@ fn matches(key: &str, value: &str, c: &Container, state: &State) -> bool {
                 || value.len() > 2 && c.endpoints.iter().any(|e| e.network_id.starts_with(value))
         }
         "volume" => settings.mounts.iter().any(|m| m.source == value || m.target == value),
-        "publish" => {
-            settings.ports.iter().any(|p| port_matches(value, p.container_port, &p.protocol.to_string()))
-        }
         "expose" => settings.exposed.iter().any(|exposed| {
             let (port, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
             port.parse().is_ok_and(|port| port_matches(value, port, protocol))
@@ -148,18 +157,9 @@ fn port_matches(wanted: &str, port: u16, protocol: &str) -> bool {
     inside && of == protocol
 }
 
-/// A part of the name. Docker takes a regular expression; what people write is `^/?web$`, and that is understood.
-fn name_matches(name: &str, wanted: &str) -> bool {
-    let (start, rest) = match wanted.strip_prefix('^') {
-        Some(rest) => (true, rest.strip_prefix("/?").or_else(|| rest.strip_prefix('/')).unwrap_or(rest)),
-        None => (false, wanted.strip_prefix('/').unwrap_or(wanted)),
-    };
-    match (start, rest.strip_suffix('$')) {
-        (true, Some(rest)) => name == rest,
-        (true, None) => name.starts_with(rest),
-        (false, Some(rest)) => name.ends_with(rest),
-        (false, None) => name.contains(rest),
-    }
+/// Docker's names begin with a slash, which people may write and may leave out.
+fn is_name(pattern: &Regex, name: &str) -> bool {
+    pattern.is_match(name) || pattern.is_match(&format!("/{name}"))
 }
 
 #[cfg(test)]
@@ -167,13 +167,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_matched_in_part_or_anchored() {
+    fn names_are_regular_expressions() {
+        let name_matches = |name: &str, pattern: &str| is_name(&Regex::new(pattern).unwrap(), name);
         assert!(name_matches("web-1", "web"));
         assert!(name_matches("my-web", "web"));
         assert!(!name_matches("my-web", "^web"));
         assert!(name_matches("web", "^/web$"));
         assert!(name_matches("web", "^/?web$"));
         assert!(!name_matches("web-1", "^web$"));
+        assert!(name_matches("db", "^(web|db)$") && !name_matches("db2", "^(web|db)$"));
+        assert!(name_matches("web-1", "web-[0-9]+") && name_matches("web", "web*"));
     }
 
     #[test]
@@ -184,6 +187,7 @@ mod tests {
         assert!(parse("foo").unwrap().contains("expected name=value"));
         assert!(parse("status=asleep").unwrap().contains("created, running"));
         assert!(parse("exited=x").is_some());
+        assert!(parse("name=web[").unwrap().starts_with("invalid filter 'name=web['"));
     }
 
     #[test]

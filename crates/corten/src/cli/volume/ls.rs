@@ -1,10 +1,12 @@
 //! `corten volume ls`
 
 use super::super::args::Shape;
+use super::super::pattern;
 use super::super::{Context, Failure, Outcome, parse, print};
 use crate::fmt::list::{self, Row};
 use clap::Args;
 use engine::{Engine, Volume};
+use regex::Regex;
 use std::collections::BTreeMap;
 
 const SHAPE: Shape = Shape { usage: "[OPTIONS]", about: "List volumes", words: (0, 0) };
@@ -87,8 +89,8 @@ impl Row for Line {
 const KEYS: &[&str] = &["dangling", "driver", "label", "name"];
 pub const PRUNE_KEYS: &[&str] = &["all", "label", "label!"];
 
-/// The same key twice means either, two keys mean both; labels are all needed.
-pub struct Filters(BTreeMap<String, Vec<String>>);
+/// The same key twice means either, two keys mean both; labels are all needed. The names once more, as expressions.
+pub struct Filters(BTreeMap<String, Vec<String>>, Vec<Regex>);
 
 impl Filters {
     pub fn parse(words: &[String], keys: &[&str]) -> Result<Filters, String> {
@@ -105,7 +107,8 @@ impl Filters {
             }
             by_key.entry(key.to_owned()).or_default().push(value.to_owned());
         }
-        Ok(Filters(by_key))
+        let names = pattern::all(by_key.get("name"))?;
+        Ok(Filters(by_key, names))
     }
 
     /// What `all=` says.
@@ -123,7 +126,7 @@ impl Filters {
                 "label!" => !values.iter().any(|value| has_label(volume, value)),
                 "dangling" => values.iter().any(|v| truth(v) == Some(!used.contains_key(&volume.name))),
                 "driver" => values.iter().any(|value| value == "local"),
-                "name" => values.iter().any(|value| volume.name.contains(value.as_str())),
+                "name" => self.1.iter().any(|name| name.is_match(&volume.name)),
                 _ => true,
             })
         });
