@@ -53,3 +53,36 @@ fn the_tree_is_what_the_files_say() {
     s.corten("rm -f box other busy").ok();
     s.end();
 }
+
+/// `--cgroup-parent` puts a container's group below the engine's, or beside it.
+#[test]
+fn groups_that_are_elsewhere() {
+    let s = Sandbox::with(&["busybox"]);
+    // A name of this sandbox' own: the group is the machine's.
+    let beside = format!("{}-beside", s.scope.cgroup_parent);
+    s.corten(&format!("run -d --name there --cgroup-parent /{beside} busybox sleep 1000")).ok();
+    let one: Value = serde_json::from_str(s.corten("cgroup tree --format json there").ok()).unwrap();
+    assert_eq!(one["group"], beside, "{one:#}");
+    assert_eq!(one["below"][0]["name"], "there", "{one:#}");
+    assert_eq!(one["below"][0]["processes"], 1, "{one:#}");
+
+    s.corten("run -d --name here busybox sleep 1000").ok();
+    s.corten("run -d --name below --cgroup-parent deeper busybox sleep 1000").ok();
+    let all: Value = serde_json::from_str(s.corten("cgroup tree --format json").ok()).unwrap();
+    assert_eq!(all["name"], "/", "{all:#}");
+    let text = s.corten("cgroup tree -q").ok().to_owned();
+    for name in ["there", "here", "below", "deeper"] {
+        assert!(text.lines().any(|line| line.contains(&format!("─ {name}"))), "{name}: {text}");
+    }
+    // One that is deeper than the others is found, too.
+    let text = s.corten("cgroup tree -q below").ok().to_owned();
+    assert!(text.contains("─ below") && !text.contains("─ here") && !text.contains("there"), "{text}");
+
+    s.corten("rm -f there here below").ok();
+    s.corten("system down").ok();
+    s.host(&format!(
+        "for d in /sys/fs/cgroup/{beside} /sys/fs/cgroup/*/{beside}; do if [ -d $d ]; then rmdir $d; fi; done"
+    ))
+    .ok();
+    s.end();
+}

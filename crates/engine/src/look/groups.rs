@@ -1,7 +1,7 @@
 //! The engine's control groups as the kernel shows them: what may be used, what is used, and the file that says so. See cgroups(7),
 //! and the kernel's admin-guide/cgroup-v1 and cgroup-v2.rst.
 
-use crate::{Engine, Result, group};
+use crate::{Engine, Result, State, group};
 use runtime::{GroupPath, GroupPaths, Host};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -143,24 +143,58 @@ fn rows() -> [Row; 11] {
 }
 
 impl Engine {
-    /// The tree below the group above all containers; of containers only those named, where some are. None: there is no such
-    /// group, because nothing runs or has run.
+    /// The tree below the group above all containers, and beside it the groups of `--cgroup-parent` that are elsewhere, with the
+    /// containers in them; of containers only those named, where some are. None: there is no such group, because nothing runs or
+    /// has run.
     pub fn group_tree(&self, words: &[String]) -> Result<Option<Branch>> {
         let wanted = words.iter().map(|w| self.find_running(w)).collect::<Result<Vec<_>>>()?;
         let ids: BTreeSet<&str> = wanted.iter().map(|running| running.container.id.as_str()).collect();
-        let names: Vec<(String, String)> =
-            self.list()?.into_iter().map(|(container, _)| (container.id, container.name)).collect();
-        let paths = GroupPaths::everywhere(&group::parent(), &Host::read());
-        let Some(mut root) = branch(&paths, &names, 0) else { return Ok(None) };
-        if !ids.is_empty() {
-            root.below.retain(|below| below.container.as_deref().is_some_and(|id| ids.contains(id)));
+        let (host, parent) = (Host::read(), group::parent());
+        let (mut names, mut elsewhere) = (Vec::new(), BTreeSet::new());
+        for (container, state) in self.list()? {
+            let of = group::of(&container);
+            let above = of.rsplit_once('/').map_or("", |(above, _)| above);
+            let ours =
+                above.strip_prefix(&parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            if !ours && matches!(state, State::Running { .. }) {
+                elsewhere.insert(above.to_owned());
+            }
+            names.push((container.id, container.name));
         }
-        Ok(Some(root))
+        let tree = |group: &str, only| branch(&GroupPaths::everywhere(group, &host), &names, 0, only);
+        let mut roots: Vec<Branch> = tree(&parent, false).into_iter().collect();
+        roots.extend(elsewhere.iter().filter_map(|group| tree(group, true)));
+        if !ids.is_empty() {
+            roots.iter_mut().for_each(|root| root.below.retain_mut(|below| leads_to(below, &ids)));
+        }
+        if roots.len() > 1 {
+            roots.retain(|root| !root.below.is_empty());
+        }
+        if roots.len() < 2 {
+            return Ok(roots.pop());
+        }
+        Ok(Some(Branch {
+            name: "/".to_owned(),
+            group: String::new(),
+            container: None,
+            processes: 0,
+            figures: Vec::new(),
+            below: roots,
+        }))
     }
 }
 
-/// None where no hierarchy has the group.
-fn branch(paths: &GroupPaths, names: &[(String, String)], depth: usize) -> Option<Branch> {
+/// Whether it is a group of one of these containers or has such in it; leaves out the others.
+fn leads_to(branch: &mut Branch, ids: &BTreeSet<&str>) -> bool {
+    if branch.container.as_deref().is_some_and(|id| ids.contains(id)) {
+        return true;
+    }
+    branch.below.retain_mut(|below| leads_to(below, ids));
+    !branch.below.is_empty()
+}
+
+/// None where no hierarchy has the group. `only`: of those right below it, containers alone.
+fn branch(paths: &GroupPaths, names: &[(String, String)], depth: usize, only: bool) -> Option<Branch> {
     let there =
         GroupPaths(paths.iter().filter(|path| std::path::Path::new(&path.dir()).is_dir()).cloned().collect());
     let group = there.iter().next()?.group.clone();
@@ -169,14 +203,16 @@ fn branch(paths: &GroupPaths, names: &[(String, String)], depth: usize) -> Optio
     let mut children = BTreeSet::new();
     for path in there.iter().filter(|_| depth < 8) {
         for entry in fs::read_dir(path.dir()).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                children.insert(entry.file_name().to_string_lossy().into_owned());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_meant = !only || names.iter().any(|(id, _)| *id == name);
+            if is_meant && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                children.insert(name);
             }
         }
     }
     let below = children.into_iter().filter_map(|name| {
         let child = |path: &GroupPath| GroupPath { group: format!("{}/{name}", path.group), ..path.clone() };
-        branch(&GroupPaths(there.iter().map(child).collect()), names, depth + 1)
+        branch(&GroupPaths(there.iter().map(child).collect()), names, depth + 1, false)
     });
     let mut below: Vec<Branch> = below.collect();
     below.sort_by(|a, b| (a.container.is_none(), &a.name).cmp(&(b.container.is_none(), &b.name)));
