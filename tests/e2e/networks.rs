@@ -14,7 +14,7 @@ pub fn address6(s: &Sandbox, name: &str, network: &str) -> String {
 #[test]
 fn a_network_is_made_shown_and_removed() {
     let s = Sandbox::with(&["busybox"]);
-    let id = s.corten("network create --label tier=front --label x web").ok().to_string();
+    let id = s.corten("network create --attachable --label tier=front --label x web").ok().to_string();
     assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
     let list = s.corten("network ls");
     let mut lines = list.ok().lines();
@@ -26,6 +26,8 @@ fn a_network_is_made_shown_and_removed() {
     let show = |template: &str| s.corten(&format!("network inspect -f '{template}' web")).ok().to_string();
     assert_eq!(show("{{.Id}} {{.Driver}} {{.Scope}} {{.EnableIPv6}}"), format!("{id} bridge local false"));
     assert_eq!(show("{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}{{end}}"), "10.78.0.0/24 10.78.0.1");
+    assert_eq!(show("{{.ID}} {{.Attachable}}"), format!("{id} true"));
+    assert_eq!(s.corten("network ls -q --no-trunc -f 'name=^w.b$'").ok(), id);
     assert_eq!(show("{{json .Labels}}"), r#"{"tier":"front","x":""}"#);
     let bridge = format!("br-{}", &id[..12]);
     assert!(s.host(&format!("ip -4 -o addr show {bridge}")).ok().contains("10.78.0.1/24"));

@@ -92,6 +92,14 @@ fn pause() {
     let info = s.corten("info -f '{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} {{.Images}}'");
     assert_eq!(info.ok(), "1 0 1 1");
     assert!(s.corten("info").ok().contains("\n Paused: 1\n"));
+    // What scripts ask about the engine.
+    let info = s.corten(
+        "info -f '{{.Swarm.LocalNodeState}} {{.SecurityOptions}} {{.LoggingDriver}} {{json .Runtimes}}'",
+    );
+    assert!(
+        info.ok()
+            .starts_with("inactive [name=seccomp,profile=builtin name=cgroupns name=userns] json-file {")
+    );
     s.corten("exec box true").fails(1, &["paused"]);
     s.corten("attach box").fails(1, &["paused"]);
     s.corten("commit box still").ok();

@@ -30,6 +30,10 @@ pub struct Network {
     pub mtu: Option<u32>,
     /// No way out and none in.
     pub internal: bool,
+    /// `--attachable`, as it was typed: whoever may use the engine may connect containers. Left out where it is not, as every new
+    /// field is: monitors of an older build read these files, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub attachable: bool,
     /// Containers of the network may talk to each other.
     pub icc: bool,
     /// What leaves for the world has the host's address.
@@ -108,6 +112,7 @@ impl Default for Network {
             pools: vec![Pool::new(Subnet { address, prefix: 16 })],
             mtu: None,
             internal: false,
+            attachable: false,
             icc: true,
             masquerade: true,
             isolated: true,

@@ -80,6 +80,13 @@ fn facts(context: &Context) -> Result<Value, Failure> {
     let memory = field("/proc/meminfo", "MemTotal:");
     let memory = memory.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * 1024;
     let networks: Vec<String> = ["bridge", "host", "macvlan", "none"].map(str::to_owned).into();
+    let mut security = vec!["name=seccomp,profile=builtin", "name=cgroupns"];
+    if context.config.userns.as_deref() != Some("host") {
+        security.push("name=userns");
+    }
+    if context.config.no_new_privileges {
+        security.push("name=no-new-privileges");
+    }
     Ok(json!({
         "Containers": containers.len(),
         "ContainersRunning": count(|s| matches!(s, State::Running { paused: false, .. } | State::Restarting { .. })),
@@ -90,10 +97,14 @@ fn facts(context: &Context) -> Result<Value, Failure> {
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "Driver": "overlay2",
         "Plugins": { "Volume": ["local"], "Network": networks, "Log": ["journald", "json-file", "local", "none"] },
-        "LoggingDriver": "json-file",
+        "LoggingDriver": context.config.log_driver.as_deref().unwrap_or("json-file"),
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": cgroups,
+        "Runtimes": { "corten": { "path": "corten" } },
         "DefaultRuntime": "corten",
+        "SecurityOptions": security,
+        // What scripts ask before they go on.
+        "Swarm": { "NodeID": "", "LocalNodeState": "inactive", "ControlAvailable": false },
         "KernelVersion": text(uname.release()),
         "OperatingSystem": field("/etc/os-release", "PRETTY_NAME="),
         "OSType": "linux",
@@ -111,6 +122,10 @@ fn lines(facts: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
+    let options = facts["SecurityOptions"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let names =
+        options.map(|option| option.trim_start_matches("name=").split(',').next().unwrap_or_default());
+    let security = names.collect::<Vec<_>>().join(" ");
     let memory = crate::fmt::words::memory(facts["MemTotal"].as_u64().unwrap_or(0));
     let rows = [
         ("Containers", value("Containers")),
@@ -125,6 +140,7 @@ fn lines(facts: &Value) -> String {
         ("Cgroup Driver", value("CgroupDriver")),
         ("Cgroup Version", value("CgroupVersion")),
         ("Default Runtime", value("DefaultRuntime")),
+        ("Security Options", security),
         ("Kernel Version", value("KernelVersion")),
         ("Operating System", value("OperatingSystem")),
         ("OSType", value("OSType")),
@@ -132,7 +148,7 @@ fn lines(facts: &Value) -> String {
         ("CPUs", value("NCPU")),
         ("Total Memory", memory),
         ("Name", value("Name")),
-        ("Root Dir", value("DockerRootDir")),
+        ("Docker Root Dir", value("DockerRootDir")),
         ("State Dir", value("StateDir")),
     ];
     rows.iter().fold(String::new(), |mut text, (key, value)| {

@@ -24,6 +24,7 @@ pub struct NetworkSettings {
     /// Where that of IPv4 is taken from, and how large it is; empty: from the usual places.
     pub pools: Vec<(Subnet, u8)>,
     pub internal: bool,
+    pub attachable: bool,
     /// As typed.
     pub options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
@@ -103,6 +104,7 @@ impl Engine {
             driver: settings.driver,
             pools: pools(settings, &all)?,
             internal: settings.internal,
+            attachable: settings.attachable,
             labels: settings.labels.clone(),
             ..Network::default()
         };

@@ -44,6 +44,7 @@ impl Engine {
                 "ipv6": network.has_ipv6(),
                 "ipam": { "Driver": "default", "Options": {}, "Config": pools(network) },
                 "internal": network.internal,
+                "attachable": network.attachable,
                 "containers": containers,
                 "options": options,
                 "labels": network.labels,
@@ -57,7 +58,7 @@ pub fn predefined(name: &str) -> Value {
     let driver = if name == "none" { "null" } else { name };
     let rest = json!({
         "ipv4": true, "ipv6": false, "ipam": { "Driver": "default", "Options": null, "Config": null },
-        "internal": false, "containers": {}, "options": {}, "labels": {},
+        "internal": false, "attachable": false, "containers": {}, "options": {}, "labels": {},
     });
     object(name, &network::network::fixed_id(name), Time(0), driver, rest)
 }
@@ -73,7 +74,7 @@ fn object(name: &str, id: &str, created: Time, driver: &str, rest: Value) -> Val
         "EnableIPv6": rest["ipv6"],
         "IPAM": rest["ipam"],
         "Internal": rest["internal"],
-        "Attachable": false,
+        "Attachable": rest["attachable"],
         "Ingress": false,
         "ConfigFrom": { "Network": "" },
         "ConfigOnly": false,

@@ -120,6 +120,7 @@ fn settings(args: &CreateArgs) -> Result<NetworkSettings, String> {
         ipv4: has_ipv4,
         ipv6: has_ipv6,
         internal: args.internal,
+        attachable: args.attachable,
         options: pairs(&args.opt),
         labels: pairs(&args.label),
         subnets,
