@@ -271,5 +271,6 @@ fn privileged_containers() {
     let script = "grep -q \" /sys sysfs rw,\" /proc/mounts && mount -t tmpfs x /tmp && find /dev -type b -o -type c | wc -l";
     let devices = s.corten(&format!("run --rm --privileged busybox sh -c '{script}'"));
     assert!(devices.ok().parse::<u32>().is_ok_and(|n| n > 20), "{devices}");
+    assert_eq!(devices.stderr.matches("--privileged implies").count(), 1, "told once: {devices}");
     s.end();
 }

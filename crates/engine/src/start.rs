@@ -323,11 +323,14 @@ impl Engine {
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
                 .map_err(|e| Error::io("cannot make a pipe for", &container.name, e))
         };
-        let mut tell = runtime::tell;
+        let mut tell;
         let mut walked;
         let watch = match watching {
             Watching::Nobody => Watch::Nobody,
-            Watching::Trace => Watch::Told(&mut tell),
+            Watching::Trace => {
+                tell = runtime::teller();
+                Watch::Told(&mut tell)
+            }
             Watching::Walk(socket) => {
                 walked = move |number, pid| walk::ask(&socket, number, pid);
                 Watch::Asked(&mut walked)

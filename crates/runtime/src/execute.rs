@@ -15,7 +15,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::time::Instant;
 use steps::{Failure, Journal, Live, Phase, Plan, Ready, Slot, Step};
-pub use watch::{CLONE, Watch, tell};
+pub use watch::{CLONE, Watch, teller};
 
 /// What the program reads from and writes to.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ pub mod spaces;
 mod spec;
 
 pub use enter::{Enter, enter};
-pub use execute::{Agent, CLONE, Launched, StartError, Stdio, Watch, launch, tell};
+pub use execute::{Agent, CLONE, Launched, StartError, Stdio, Watch, launch, teller};
 pub use group::{GroupPath, GroupPaths};
 pub use host::{Cgroups, Hierarchy, Host, PROCESSORS, thermal_counters};
 pub use plan::{INIT, MoreMounts, WAIT, ignored_limits, more_mounts, plan, program_by_hand};

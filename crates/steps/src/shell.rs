@@ -81,14 +81,31 @@ impl Shell {
         Shell { wrap: Some(command), ..Shell::comment(why, man) }.near("")
     }
 
-    /// The commands on one line, for messages and traces.
+    /// The commands on one line, for messages and traces; of what is fed to one of them, that there is something.
     pub fn brief(&self) -> String {
         match self.wrap {
             Some(command) => command.to_owned(),
             None if self.lines.is_empty() => format!("# {}", self.why),
-            None => self.lines.join("; "),
+            None => without_documents(&self.lines).join("; "),
         }
     }
+}
+
+/// Here-documents (`<<'WORD'`) without their text, in which a command would be lost.
+fn without_documents(lines: &[String]) -> Vec<String> {
+    let mut end = None;
+    let mut kept = Vec::new();
+    for line in lines.iter().flat_map(|line| line.lines()) {
+        match end {
+            Some(word) if line == word => end = None,
+            Some(_) => {}
+            None => {
+                end = line.split_once("<<'").and_then(|(_, rest)| rest.split('\'').next());
+                kept.push(if end.is_some() { format!("{line} …") } else { line.to_owned() });
+            }
+        }
+    }
+    kept
 }
 
 /// `s` as one word of a shell.
@@ -303,7 +320,7 @@ pub fn numbered(plan: &Plan) -> Vec<(usize, Phase, &Step, Shell)> {
 
 #[cfg(test)]
 mod tests {
-    use super::quote;
+    use super::{Shell, quote};
 
     #[test]
     fn words_are_quoted_only_when_they_must_be() {
@@ -311,5 +328,12 @@ mod tests {
         assert_eq!(quote("a b"), "'a b'");
         assert_eq!(quote("it's"), r"'it'\''s'");
         assert_eq!(quote(""), "''");
+    }
+
+    #[test]
+    fn a_document_is_no_command_of_the_line() {
+        let lines = ["nft -f - <<'NFT'", "table inet x {", "}", "NFT", "true"];
+        let shell = Shell { lines: lines.map(str::to_owned).into(), ..Shell::comment("", "") };
+        assert_eq!(shell.brief(), "nft -f - <<'NFT' …; true");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::args::Shape;
 use super::run::{CidFile, engine_failed, settings};
-use super::{ContainerArgs, Context, Outcome, parse, print};
+use super::{ContainerArgs, Context, Outcome, parse, print, say};
 use clap::Args;
 
 const SHAPE: Shape = Shape {
@@ -26,7 +26,9 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let engine = context.engine().map_err(engine_failed)?;
-    let mut settings = settings(context, &engine, &mut args.container, args.explain.form()?.is_none())?;
+    let (mut settings, notes) =
+        settings(context, &engine, &mut args.container, args.explain.form()?.is_none())?;
+    notes.iter().for_each(|note| say(note));
     settings.attach = true;
     settings.command_line = ["corten", "create"].iter().map(|w| (*w).to_owned()).chain(line).collect();
     if let Some(form) = args.explain.form()? {

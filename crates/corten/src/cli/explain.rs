@@ -64,10 +64,11 @@ fn verified(context: &Context, command: &str, words: Vec<String>, args: &Explain
         Err(outcome) => return outcome,
     };
     let engine = context.engine().map_err(engine_failed)?;
-    let settings = settings(&context, &engine, &mut typed.container, false)?;
+    let (settings, notes) = settings(&context, &engine, &mut typed.container, false)?;
     if engine.has_host_ids(&settings).map_err(engine_failed)? {
         engine::seal().map_err(engine_failed)?;
     }
+    notes.iter().for_each(|note| super::say(note));
     let verdict = verify(&engine, settings, typed.container.name.as_deref())?;
     let text = match args.format.as_deref() {
         None | Some("text") => as_text(&verdict, args.all),

@@ -54,10 +54,11 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let form = args.explain.as_deref().map(explain::Form::parse).transpose().map_err(Failure::flag)?;
     let engine = context.engine().map_err(engine_failed)?;
     // What is only told changes nothing.
-    let mut settings = settings(context, &engine, &mut args.container, form.is_none())?;
+    let (mut settings, notes) = settings(context, &engine, &mut args.container, form.is_none())?;
     settings.attach = !args.detach;
     settings.command_line = ["corten", "run"].iter().map(|w| (*w).to_owned()).chain(line).collect();
     if let Some(form) = form {
+        notes.iter().for_each(|note| say(note));
         let container = engine.draft(settings, args.container.name.as_deref()).map_err(engine_failed)?;
         let plan = engine.plan(&container).map_err(engine_failed)?;
         print(&explain::show(&plan, form))?;
@@ -66,6 +67,8 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     if engine.has_host_ids(&settings).map_err(engine_failed)? {
         engine::seal().map_err(engine_failed)?;
     }
+    // Not before: sealed, this process begins again.
+    notes.iter().for_each(|note| say(note));
     run(context, &engine, &args, settings)
 }
 
@@ -143,28 +146,26 @@ pub fn engine_failed(error: impl Into<Failure>) -> Failure {
     Failure { code: if failure.code == 1 { ENGINE } else { failure.code }, ..failure }
 }
 
-/// The image is looked up, the flags are understood, and both are put together.
+/// The image is looked up, the flags are understood, and both are put together; and what the caller should be told about that.
 pub fn settings(
     context: &Context,
     engine: &Engine,
     args: &mut ContainerArgs,
     may_pull: bool,
-) -> Result<Settings, Failure> {
+) -> Result<(Settings, Vec<String>), Failure> {
     context.config.fill(args);
     let args = &*args;
     let image = resolve::image(engine, args, may_pull)?;
     let failed = |message: String| Failure { code: ENGINE, ..Failure::new(message) };
-    let (mut settings, notes) = resolve::resolve(args, image.as_ref()).map_err(failed)?;
+    let (mut settings, mut notes) = resolve::resolve(args, image.as_ref()).map_err(failed)?;
     context.config.fill_settings(&mut settings);
     for word in &args.volumes_from {
         let (name, read_only) = resolve::volumes_from(word).map_err(failed)?;
         let other = engine.find(name).map_err(engine_failed)?;
         resolve::add_mounts_of(&mut settings, &other, read_only);
     }
-    for note in notes.iter().map(String::as_str).chain(engine::ignored_limits(&settings)) {
-        say(note);
-    }
-    Ok(settings)
+    notes.extend(engine::ignored_limits(&settings).into_iter().map(str::to_owned));
+    Ok((settings, notes))
 }
 
 /// `--detach-keys`, else the usual ones.

@@ -156,8 +156,13 @@ pub fn make(
 ) -> Result<(Record, Launched, Option<OwnedFd>), Failure> {
     let socket = |path: &Option<String>| path.as_deref().map(console::connect).transpose();
     let (console, pidfd) = (socket(&args.console_socket)?, socket(&args.pidfd_socket)?);
-    let mut tell = runtime::tell;
-    let watch = if args.trace { runtime::Watch::Told(&mut tell) } else { runtime::Watch::Nobody };
+    let mut tell;
+    let watch = if args.trace {
+        tell = runtime::teller();
+        runtime::Watch::Told(&mut tell)
+    } else {
+        runtime::Watch::Nobody
+    };
     let (record, mut launched) =
         oci::create(&context.containers, bundle, &create(context, args, wait), stdio, watch, &|line| {
             context.warn(line)

@@ -41,10 +41,33 @@ impl Watch<'_> {
     }
 }
 
-/// For [`Watch::Told`]: a line on standard error, by one write(2).
-pub fn tell(number: usize, _: Phase, step: &Step, time: Duration) {
-    let line = format!("{number:>4} {:>7.3} ms  {}\n", time.as_secs_f64() * 1e3, step.shell().brief());
-    let _ = std::io::stderr().write_all(line.as_bytes());
+/// For [`Watch::Told`]: a line on standard error, by one write(2); on a terminal no longer than that is wide.
+pub fn teller() -> impl FnMut(usize, Phase, &Step, Duration) {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
+    let columns = size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40);
+    move |number, _, step, time| {
+        let line = format!("{number:>4} {:>7.3} ms  {}", time.as_secs_f64() * 1e3, step.shell().brief());
+        let line = columns.map_or_else(|| line.clone(), |columns| fitted(&line, columns));
+        let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    }
+}
+
+/// Long ids by their first digits, and what there is no room for left out.
+fn fitted(line: &str, columns: usize) -> String {
+    const ID: usize = 64;
+    let mut short = String::with_capacity(line.len());
+    for piece in line.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
+        let digits = piece.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
+        if digits.len() == ID {
+            short.extend([&digits[..12], "…", &piece[ID..]]);
+        } else {
+            short.push_str(piece);
+        }
+    }
+    if short.chars().count() > columns {
+        short = short.chars().take(columns - 1).chain(['…']).collect();
+    }
+    short
 }
 
 /// On the container's side, before step `index` of its list: waits until it may be done, where it is held. Allocates nothing.
@@ -60,5 +83,20 @@ pub(super) fn turn(live: &Live, index: usize) {
     // Its end is the end of whoever asks: there is nobody left to tell.
     if told.is_err() || !matches!(rustix::io::read(process::borrow_raw(read), &mut [0u8; 1]), Ok(1)) {
         process::exit(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fitted;
+
+    #[test]
+    fn a_traced_step_fits_the_terminal() {
+        let id = "0123456789abcdef".repeat(4);
+        let line = format!("   7   0.012 ms  mkdir /sys/fs/cgroup/{id}/é/{id}");
+        assert_eq!(fitted(&line, 80), "   7   0.012 ms  mkdir /sys/fs/cgroup/0123456789ab…/é/0123456789ab…");
+        assert_eq!(fitted(&line, 40), "   7   0.012 ms  mkdir /sys/fs/cgroup/0…");
+        // What only looks like an id stays.
+        assert_eq!(fitted("echo 10485760 fade", 40), "echo 10485760 fade");
     }
 }
