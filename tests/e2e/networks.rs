@@ -251,3 +251,26 @@ fn without_icc_containers_reach_only_the_host_and_published_ports() {
     s.corten("network rm quiet").ok();
     s.end();
 }
+
+/// Where there is no IPv6, nobody says that he has an address of it, not even before he is told not to (CVE-2024-32473): it would be
+/// sent to each port of the bridge.
+#[test]
+fn who_has_just_been_plugged_in_says_nothing() {
+    let s = Sandbox::with(&["busybox"]);
+    s.corten("network create --subnet 10.98.3.0/24 other").ok();
+    s.corten("run -d --name quiet busybox sleep 1000").ok();
+    s.corten("network connect other quiet").ok();
+    // The kernel says it within a second.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    let sent = |link: &str| {
+        s.corten(&format!("exec quiet cat /sys/class/net/{link}/statistics/tx_packets")).ok().to_owned()
+    };
+    assert_eq!([sent("eth0"), sent("eth1")], ["0", "0"]);
+    // Whether it would have had the time to is a matter of luck.
+    let pid = s.inspect("quiet", "{{.State.Pid}}");
+    let links = s.host(&format!("nsenter -t {pid} -n ip -d link show type veth"));
+    assert_eq!(links.ok().matches("addrgenmode none").count(), 2, "{links}");
+    s.corten("rm -f quiet").ok();
+    s.corten("network rm other").ok();
+    s.end();
+}

@@ -214,20 +214,21 @@ pub fn forwarding(networks: &[&Network]) -> Vec<Step> {
 pub fn cable(plug: &Plug, container: &str, start: u64) -> Step {
     let network = plug.network;
     let (inner, inner_index) = (Text::from(plug.name()), plug.index());
-    let (mac, mtu) = (plug.endpoint.mac, network.mtu);
+    let (mac, mtu, ipv6) = (plug.endpoint.mac, network.mtu, plug.endpoint.ipv6.is_some());
     match network.driver {
         Driver::Bridge => {
             let (host, host_index) = link(container, &network.name, start);
             let bridge = Text::from(network.link.as_str());
             let isolated = !network.icc;
-            CreateVeth { host: host.into(), host_index, bridge, inner, inner_index, mac, mtu, isolated }
+            CreateVeth { host: host.into(), host_index, bridge, inner, inner_index, mac, mtu, isolated, ipv6 }
                 .into()
         }
         Driver::Macvlan => {
             let named = network.options.get("macvlan_mode").or(network.options.get("mode"));
             let mode = MacvlanMode::ALL.into_iter().find(|mode| named.is_some_and(|n| n == mode.name()));
             let parent = Text::from(network.link.as_str());
-            CreateMacvlan { parent, mode: mode.unwrap_or_default(), inner, inner_index, mac, mtu }.into()
+            CreateMacvlan { parent, mode: mode.unwrap_or_default(), inner, inner_index, mac, mtu, ipv6 }
+                .into()
         }
     }
 }
@@ -416,6 +417,7 @@ mod tests {
         "#);
         insta::assert_snapshot!(say(&attachment.joined), @r"
         ip link add eth0 index 10 address 02:42:0a:4d:00:02 numtxqueues 1 numrxqueues 1 netns $PID up type veth peer name veth7dbf8be index 400292030 numtxqueues 1 numrxqueues 1
+        nsenter -t $PID -n ip link set eth0 addrgenmode none
         sysctl -qew net.ipv6.conf.veth7dbf8be.disable_ipv6=1
         ip link set veth7dbf8be master corten0 up
         ip link set veth7dbf8be type bridge_slave hairpin on

@@ -2,7 +2,7 @@
 
 use crate::shell::quote;
 use crate::{Failure, Live, Outcome, Picture, Shell, Step, Text};
-use kernel::netlink::{Batch, Socket, route};
+use kernel::netlink::{Batch, Socket, namespace, route};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -27,6 +27,23 @@ pub struct Configured {
     pub gateways: Vec<IpAddr>,
     /// Neighbours with a fixed hardware address: who else tells that it has the gateway's is not believed.
     pub neighbours: Vec<(IpAddr, [u8; 6])>,
+}
+
+/// A link in the network namespace of `pid` gets no link-local address of the kernel's making. Nothing to do without IPv6.
+pub(crate) fn no_address(pid: u32, index: u32) -> Outcome {
+    let there = namespace::of(pid.cast_signed())?;
+    let socket = namespace::within(there, Socket::route)??;
+    let mut batch = Batch::new();
+    route::make_up_no_address(&mut batch, index);
+    match socket.send(&batch.finish()?) {
+        Err(failure) if failure.errno != Errno::AFNOSUPPORT => Err(failure.errno.into()),
+        _ => Ok(()),
+    }
+}
+
+/// [`no_address`] of a link by its name.
+pub(crate) fn no_address_shell(name: &str) -> String {
+    format!("nsenter -t $PID -n ip link set {name} addrgenmode none")
 }
 
 impl ConfigureLinks {

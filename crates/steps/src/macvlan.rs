@@ -1,6 +1,7 @@
 //! A further hardware address on a link of the host, as a link of the container's: on the same wire, and no switch of
 //! ours between. See ip-link(8).
 
+use crate::address::{no_address, no_address_shell};
 use crate::bridge::mac;
 use crate::shell::quote;
 use crate::{Failure, Live, Outcome, Picture, Shell, Step, Text};
@@ -17,6 +18,8 @@ pub struct CreateMacvlan {
     pub inner_index: u32,
     pub mac: [u8; 6],
     pub mtu: Option<u32>,
+    /// Whether the network has IPv6; where it has none, the link has no link-local address either.
+    pub ipv6: bool,
 }
 
 /// Who among the macvlan links of one parent hears whom.
@@ -69,23 +72,22 @@ impl CreateMacvlan {
             pid,
         };
         route::create_macvlan(&mut batch, &macvlan);
-        Socket::route()?.send(&batch.finish()?).map_err(|failure| failure.errno.into())
+        Socket::route()?.send(&batch.finish()?).map_err(|failure| failure.errno)?;
+        if self.ipv6 { Ok(()) } else { no_address(pid, self.inner_index) }
     }
 
     pub fn shell(&self) -> Shell {
         let mtu = self.mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
-        Shell::exact(
-            format!(
-                "ip link add link {} {} index {} address {}{mtu} netns $PID type macvlan mode {}",
-                quote(self.parent.as_str()),
-                quote(self.inner.as_str()),
-                self.inner_index,
-                mac(self.mac),
-                self.mode.name()
-            ),
-            "a hardware address of the container's own on the host's link",
-            "ip-link(8)",
-        )
+        let inner = quote(self.inner.as_str());
+        let mut lines = vec![format!(
+            "ip link add link {} {inner} index {} address {}{mtu} netns $PID type macvlan mode {}",
+            quote(self.parent.as_str()),
+            self.inner_index,
+            mac(self.mac),
+            self.mode.name()
+        )];
+        lines.extend((!self.ipv6).then(|| no_address_shell(&inner)));
+        Shell::lines(lines, "a hardware address of the container's own on the host's link", "ip-link(8)")
     }
 
     pub fn undo(&self) -> Option<Step> {

@@ -1,5 +1,6 @@
 //! The cable: a pair of virtual Ethernet devices between the bridge and the container. See veth(4).
 
+use crate::address::{no_address, no_address_shell};
 use crate::bridge::mac;
 use crate::shell::quote;
 use crate::{Failure, Live, Outcome, Picture, Shell, Step, Text};
@@ -27,6 +28,9 @@ pub struct CreateVeth {
     pub mtu: Option<u32>,
     /// Other isolated ports of the bridge are out of its reach.
     pub isolated: bool,
+    /// Whether the network has IPv6. Where it has none, the container's end has no link-local address either, from its first
+    /// moment: it would say so to all others on the bridge, and the thousandth container would wake 999.
+    pub ipv6: bool,
 }
 
 impl CreateVeth {
@@ -47,6 +51,9 @@ impl CreateVeth {
         route::create_veth(&mut batch, &veth);
         let socket = Socket::route()?;
         socket.send(&batch.finish()?).map_err(|failure| Failure::from(failure.errno))?;
+        if !self.ipv6 {
+            no_address(pid, self.inner_index)?;
+        }
         self.forget_ipv6();
         let mut batch = Batch::new();
         route::plug_in(&mut batch, self.host_index, bridge);
@@ -76,13 +83,17 @@ impl CreateVeth {
         let isolated = if self.isolated { " isolated on" } else { "" };
         let queue = "numtxqueues 1 numrxqueues 1";
         let pair = format!("type veth peer name {host} index {host_index} {queue}{mtu}");
+        let mut lines = vec![format!(
+            "ip link add {inner} index {index} address {mac} {queue}{mtu} netns $PID up {pair}"
+        )];
+        lines.extend((!self.ipv6).then(|| no_address_shell(&inner)));
+        lines.extend([
+            format!("sysctl -qew net.ipv6.conf.{host}.disable_ipv6=1"),
+            format!("ip link set {host} master {} up", quote(self.bridge.as_str())),
+            format!("ip link set {host} type bridge_slave hairpin on{isolated}"),
+        ]);
         Shell::lines(
-            vec![
-                format!("ip link add {inner} index {index} address {mac} {queue}{mtu} netns $PID up {pair}"),
-                format!("sysctl -qew net.ipv6.conf.{host}.disable_ipv6=1"),
-                format!("ip link set {host} master {} up", quote(self.bridge.as_str())),
-                format!("ip link set {host} type bridge_slave hairpin on{isolated}"),
-            ],
+            lines,
             "a cable: one end in the bridge, the other in the container; it dies with the container's namespace",
             "veth(4)",
         )

@@ -130,6 +130,10 @@ impl Engine {
         all.extend(host.iter().map(Step::shell));
         all.extend(self.publish_names(&now, plug.endpoint).iter().map(Step::shell));
         all.push(attach::cable(&plug, &now.id, start).shell());
+        for (key, value) in attach::sysctls(&plug) {
+            let why = "what its link takes from its neighbours";
+            all.push(within(Shell::exact(format!("sysctl -qw {key}={value}"), why, "sysctl(8)")));
+        }
         let configured = ConfigureLinks::new(vec![attach::configured(&plugs, last)]).shell();
         all.push(within(configured));
         Ok(all)

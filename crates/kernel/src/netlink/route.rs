@@ -14,6 +14,8 @@ pub const NAME_MAX: usize = 15;
 
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_MACVLAN_MODE: u16 = 1;
@@ -96,6 +98,16 @@ fn fill_host_end(m: &mut Batch, veth: &Veth) {
     if let Some(mtu) = veth.mtu {
         m.u32(libc::IFLA_MTU, mtu);
     }
+}
+
+/// Keeps the kernel from making up a link-local address when the link gets its carrier. `EAFNOSUPPORT` without IPv6.
+pub fn make_up_no_address(batch: &mut Batch, index: u32) {
+    batch.message(libc::RTM_NEWLINK, 0, |m| {
+        m.raw(&link_header(libc::AF_UNSPEC, index, false));
+        m.nest(libc::IFLA_AF_SPEC, |m| {
+            m.nest(libc::AF_INET6 as u16, |m| m.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE));
+        });
+    });
 }
 
 /// Makes the kernel take notice of a link's carrier now. It does so before it answers a question about the link, since
