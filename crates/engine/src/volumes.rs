@@ -79,6 +79,16 @@ impl Engine {
     ///
     /// Errors: options that the local driver does not have; a device that is no directory.
     pub fn create_volume(&self, wish: &VolumeWish) -> Result<(Volume, bool)> {
+        self.create_filled_volume(wish, &mut |_| Ok(()))
+    }
+
+    /// The same; `fill` puts files into a new one, in whose directory there is `_data`, before it is there for others. What it has put
+    /// there is not on the disk yet.
+    pub(crate) fn create_filled_volume(
+        &self,
+        wish: &VolumeWish,
+        fill: &mut dyn FnMut(&Path) -> Result<()>,
+    ) -> Result<(Volume, bool)> {
         let name = if wish.name.is_empty() { anonymous_name() } else { wish.name.clone() };
         match self.volume(&name) {
             Ok(volume) => return Ok((volume, false)),
@@ -103,7 +113,9 @@ impl Engine {
             fs::set_permissions(&data, Permissions::from_mode(wish.mode.unwrap_or(0o755)))?;
             let mut file = File::create(beside.join("volume.json"))?;
             file.write_all(&serde_json::to_vec(&volume)?)?;
-            file.sync_data()?;
+            file.sync_data()
+        };
+        let appear = || -> std::io::Result<()> {
             let (from, to) = (&beside, self.volume_dir(&name));
             rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, &to, RenameFlags::NOREPLACE)?;
             // One that comes with a container is on the disk before that is.
@@ -112,18 +124,22 @@ impl Engine {
             }
             Ok(())
         };
-        match make() {
-            Ok(()) => {
+        match make().map_err(failed).and_then(|()| fill(&beside)).map(|()| appear()) {
+            Ok(Ok(())) => {
                 self.tell(&[Event::new("volume", "create", &name).with("driver", "local")]);
                 Ok((volume, true))
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 let _ = twice(|| fs::remove_dir_all(&beside));
                 // Somebody was faster.
                 match self.volume(&name) {
                     Ok(volume) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok((volume, false)),
                     _ => Err(failed(error)),
                 }
+            }
+            Err(error) => {
+                let _ = twice(|| fs::remove_dir_all(&beside));
+                Err(error)
             }
         }
     }
