@@ -64,11 +64,15 @@ impl Engine {
     pub(crate) fn monitor(&self, container: &Container, birth: Birth) {
         let _ = rustix::process::setsid();
         process::set_name(c"corten-monitor");
-        let (mut birth, mut pause, mut restarts) = (birth, FIRST, 0);
+        let (mut next, mut pause, mut restarts) = (Ok(birth), FIRST, 0);
         let mut current = container.clone();
         loop {
-            let first = birth.report.is_some();
-            let Some(life) = self.live(&current, birth) else { return };
+            let first = next.as_ref().is_ok_and(|birth| birth.report.is_some());
+            let life = match next {
+                Ok(birth) => self.live(&current, birth),
+                Err(stillborn) => Some(stillborn),
+            };
+            let Some(life) = life else { return };
             if first && life.since.is_none() {
                 // The command that started it has been told.
                 return;
@@ -86,8 +90,8 @@ impl Engine {
             if life.ran > GOOD {
                 pause = FIRST;
             }
-            birth = match self.again(&current, life, restarts, pause) {
-                Some(birth) => birth,
+            next = match self.again(&current, life, restarts, pause) {
+                Some(next) => next,
                 None => return,
             };
             pause = (pause * 2).min(LONGEST);
@@ -214,8 +218,15 @@ impl Engine {
         None
     }
 
-    /// Waits, then prepares the next life. `None` when it was stopped meanwhile.
-    fn again(&self, container: &Container, mut life: Life, restarts: u32, pause: Duration) -> Option<Birth> {
+    /// Waits, then prepares the next life. `None` when it was stopped meanwhile; an error is a life that ended before it began: the restart
+    /// policy says whether there is another one.
+    fn again(
+        &self,
+        container: &Container,
+        mut life: Life,
+        restarts: u32,
+        pause: Duration,
+    ) -> Option<std::result::Result<Birth, Life>> {
         let monitor = rustix::process::getpid().as_raw_nonzero().get();
         let since = *life.since.get_or_insert_with(Time::now);
         let (code, oom_killed) = (life.code, life.oom_killed);
@@ -235,12 +246,21 @@ impl Engine {
         match self.ready(container) {
             Ok(Ready { plan, reserved, held, .. }) => {
                 let watching = Watching::Nobody;
-                Some(Birth { plan, reserved, held, report: None, creator: None, watching, restarts, lock })
+                Some(Ok(Birth {
+                    plan,
+                    reserved,
+                    held,
+                    report: None,
+                    creator: None,
+                    watching,
+                    restarts,
+                    lock,
+                }))
             }
             Err(error) => {
                 drop(lock);
-                self.over(container, Life { code: error.exit_code(), error: error.to_string(), ..life });
-                None
+                let (code, error) = (error.exit_code(), error.to_string());
+                Some(Err(Life { code, error, ran: Duration::ZERO, again: false, ..life }))
             }
         }
     }
