@@ -15,6 +15,7 @@ pub use names::Names;
 pub use protocol::Stream;
 
 use crate::logs::Log;
+use crate::store::twice;
 use clients::Request;
 use kernel::{process, pty};
 use names::{NAMES, NameServer};
@@ -152,7 +153,7 @@ impl<'a> Monitor<'a> {
     fn new(s: Supervision<'a>) -> Result<Monitor<'a>, (OwnedFd, Clients)> {
         let created = s.creator.is_some();
         let clients = Clients::new(s.listener, s.creator, CLIENTS);
-        let Ok(epoll) = epoll::create(CreateFlags::CLOEXEC) else { return Err((s.pidfd, clients)) };
+        let Ok(epoll) = twice(|| epoll::create(CreateFlags::CLOEXEC)) else { return Err((s.pidfd, clients)) };
         let tty = matches!(s.io, ContainerIo::Terminal { .. });
         let (outputs, stdin, slave) = match s.io {
             ContainerIo::Terminal { master } => {
@@ -169,9 +170,8 @@ impl<'a> Monitor<'a> {
             // Fewer changes between writer, monitor and reader; refused is fine too.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
         }
-        let signals = process::signal_fd(&[libc_sigchld()]).ok();
-        let watch =
-            |fd: BorrowedFd<'_>, token| epoll::add(&epoll, fd, EventData::new_u64(token), EventFlags::IN);
+        let signals = twice(|| process::signal_fd(&[libc_sigchld()])).ok();
+        let watch = |fd: BorrowedFd<'_>, token| watch(&epoll, fd, token, EventFlags::IN);
         if watch(s.pidfd.as_fd(), PIDFD).is_err() {
             return Err((s.pidfd, clients));
         }
@@ -286,7 +286,7 @@ impl<'a> Monitor<'a> {
                 return self.close_output(which);
             }
             let Some(fd) = &self.outputs[which] else { return };
-            let read = match rustix::io::read(fd, &mut self.buffer[HEADER..]) {
+            let read = match twice(|| rustix::io::read(fd, &mut self.buffer[HEADER..])) {
                 Ok(n) if n > 0 => n,
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 // The end; of a terminal it is EIO.
@@ -365,7 +365,7 @@ impl<'a> Monitor<'a> {
         for (fd, token) in self.outputs.iter().zip(OUTPUT..) {
             let Some(fd) = fd else { continue };
             let _ = match on {
-                true => epoll::add(&self.epoll, fd, EventData::new_u64(token), EventFlags::IN),
+                true => watch(&self.epoll, fd, token, EventFlags::IN),
                 false => epoll::delete(&self.epoll, fd),
             };
         }
@@ -377,6 +377,11 @@ impl<'a> Monitor<'a> {
             let _ = epoll::delete(&self.epoll, &fd);
         }
     }
+}
+
+/// What happens with it is told as `token`. Without memory for that at the moment it is tried once more: nobody would ever hear of it.
+fn watch(epoll: &OwnedFd, fd: impl AsFd, token: u64, flags: EventFlags) -> Result<(), Errno> {
+    twice(|| epoll::add(epoll, fd.as_fd(), EventData::new_u64(token), flags))
 }
 
 /// Bytes that the kernel keeps of each output stream before the container waits.

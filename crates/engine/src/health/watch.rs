@@ -2,6 +2,7 @@
 
 use super::probe::Running;
 use super::{Check, FILE, Health, HealthStatus, OnUnhealthy, Probed};
+use crate::store::twice;
 use crate::{Container, Engine, Time};
 use kernel::process;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -61,8 +62,13 @@ impl crate::monitor::Checker for Watch<'_> {
         let (begun, age) = (Time::now(), self.start.elapsed());
         match Running::start(self.engine, self.container, &self.check) {
             Ok(probe) => {
-                let _ = epoll::add(epoll, &probe.report, EventData::new_u64(token), EventFlags::IN);
+                let watched =
+                    twice(|| epoll::add(epoll, &probe.report, EventData::new_u64(token), EventFlags::IN));
                 self.probe = Some((probe, begun, age));
+                if watched.is_err() {
+                    // Nobody would hear its answer: it has failed.
+                    self.report(epoll, container);
+                }
             }
             Err(error) => {
                 let output = format!("cannot start a process for the health check: {error}");

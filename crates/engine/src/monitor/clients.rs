@@ -1,6 +1,7 @@
 //! Who is attached to a monitor, or waits for its container: their sockets and what they are still to be told.
 
 use super::protocol::{CHUNK, PACKET, ToClient, ToMonitor};
+use crate::store::twice;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -142,7 +143,7 @@ impl Clients {
             if client.backlog.is_empty() {
                 match client.send(packet) {
                     Ok(()) => return true,
-                    Err(Errno::AGAIN | Errno::NOBUFS) => {}
+                    Err(errno) if has_no_room(errno) => {}
                     Err(_) => return true,
                 }
             }
@@ -289,9 +290,14 @@ impl Clients {
     }
 }
 
+/// It can be sent later.
+fn has_no_room(errno: Errno) -> bool {
+    matches!(errno, Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM | Errno::INTR)
+}
+
 impl Client {
     fn watch(&self, epoll: &OwnedFd) {
-        let _ = epoll::add(epoll, &self.socket, EventData::new_u64(self.number), EventFlags::IN);
+        let _ = super::watch(epoll, &self.socket, self.number, EventFlags::IN);
     }
 
     fn allows(&self, message: &ToMonitor<'_>) -> bool {
@@ -312,7 +318,7 @@ impl Client {
     /// A small message, now or after what waits already.
     fn tell(&mut self, message: &ToClient<'_>) {
         let packet = message.encode();
-        if !self.backlog.is_empty() || matches!(self.send(&packet), Err(Errno::AGAIN | Errno::NOBUFS)) {
+        if !self.backlog.is_empty() || self.send(&packet).is_err_and(has_no_room) {
             self.backlog.push(packet);
         }
     }
@@ -328,8 +334,7 @@ impl Client {
         while let Some(packet) = self.backlog.get(sent) {
             match self.send(packet) {
                 Ok(()) => sent += 1,
-                Err(Errno::AGAIN | Errno::NOBUFS) => break,
-                Err(Errno::INTR) => {}
+                Err(errno) if has_no_room(errno) => break,
                 Err(_) if epoll.is_none() => return false,
                 // Gone: that is learnt, and acted upon, when it is read from.
                 Err(_) => {
@@ -345,7 +350,8 @@ impl Client {
         }
         if let (Some(epoll), true) = (epoll, full != self.waits_for_room) {
             let flags = if full { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-            let _ = epoll::modify(epoll, &self.socket, EventData::new_u64(self.number), flags);
+            let data = EventData::new_u64(self.number);
+            let _ = twice(|| epoll::modify(epoll, &self.socket, data, flags));
             self.waits_for_room = full;
         }
         full || !self.leaving

@@ -64,7 +64,7 @@ impl NameServer {
     pub fn new(epoll: &OwnedFd, sockets: [OwnedFd; 2], zone: Zone) -> NameServer {
         let [udp, tcp] = sockets;
         for (socket, number) in [(&udp, UDP), (&tcp, TCP)] {
-            let _ = epoll::add(epoll, socket, EventData::new_u64(number), EventFlags::IN);
+            let _ = super::watch(epoll, socket, number, EventFlags::IN);
         }
         NameServer { udp, tcp, zone, asked: Vec::new(), connections: Vec::new(), next: FIRST, turn: 0 }
     }

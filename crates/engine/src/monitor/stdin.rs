@@ -1,7 +1,7 @@
 //! A container's input, fed by clients: each may have one message under way, in the order they came.
 
 use super::clients::Clients;
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::epoll::{self, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -78,8 +78,7 @@ impl Stdin {
     /// Waits for room only while there is something to write.
     pub fn watch(&mut self, epoll: &OwnedFd, token: u64) {
         if let (false, false, Some(sink)) = (self.watched, self.queue.is_empty(), &self.sink) {
-            let added = epoll::add(epoll, sink, EventData::new_u64(token), EventFlags::OUT);
-            self.watched = added.is_ok();
+            self.watched = super::watch(epoll, sink, token, EventFlags::OUT).is_ok();
         }
     }
 
