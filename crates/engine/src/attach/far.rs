@@ -212,6 +212,7 @@ impl Program {
                     Err(Errno::INTR) => {}
                     // The end; of a terminal it is EIO, and before the program's own end it may come back.
                     Err(Errno::IO) if self.tty && self.ended.is_none() => break,
+                    Err(error) if !self.tty => return Err(error.into()),
                     _ => self.outputs[which] = None,
                 }
             }
