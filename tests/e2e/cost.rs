@@ -2,7 +2,7 @@
 //! machine changes.
 
 use e2e::Sandbox;
-use e2e::trace::{Injection, in_sandbox};
+use e2e::trace::{Injection, QUIET, in_sandbox};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ fn calls(s: &Sandbox, line: &str) -> BTreeMap<&'static str, usize> {
         *all.borrow_mut().entry(call.name).or_insert(0) += 1;
         true
     };
-    let done = in_sandbox(s, line, &[], &Injection { counts: &counts, at: None });
+    let done = in_sandbox(s, line, &[], &Injection { counts: &counts, at: None, quiet: QUIET });
     assert!(done.code == 0 && !done.hung, "{done}");
     all.take()
 }

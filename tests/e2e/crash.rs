@@ -4,17 +4,27 @@
 //!
 //! Some points of each command are tried, by chance; all of them with `CORTEN_TEST_POINTS=all`, which `cargo xtask reliability` sets.
 
-use e2e::points::{Points, row};
+mod others;
+
+use e2e::points::{Points, note, row};
 use e2e::registry::Documents;
-use e2e::trace::{Call, Fault, Injection, Traced, harmless, in_sandbox};
+use e2e::trace::{Call, Fault, Injection, QUIET, Traced, harmless, in_sandbox};
 use e2e::web::Web;
 use e2e::{Facts, Sandbox, images::image, wait_until};
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What is so before, and what the command makes of it.
+#[derive(Clone, Copy)]
 pub struct Case {
+    /// What it is called in the table; empty: by its command line.
+    pub title: &'static str,
     pub line: &'static str,
-    /// Run before each trial.
+    /// What it prints when it has done it; empty: whatever it likes.
+    pub says: &'static str,
+    /// Run before each trial; `oci create` leaves a container that keeps its output open.
     pub prepare: &'static [&'static str],
     /// Names of containers whose monitors belong to it.
     pub monitors: &'static [&'static str],
@@ -24,6 +34,39 @@ pub struct Case {
     pub states: &'static [&'static str],
     /// Run after each trial, whatever they answer.
     pub after: &'static [&'static str],
+    /// Only the monitors are meant; the command makes them do something, or waits for them.
+    pub monitors_alone: bool,
+    /// For how long nothing may happen before it is over.
+    pub quiet: Duration,
+}
+
+impl Default for Case {
+    fn default() -> Case {
+        let (title, line, says, state) = ("", "", "", "");
+        let (prepare, monitors, states, after) = (&[], &[], &[], &[]);
+        Case {
+            title,
+            line,
+            says,
+            prepare,
+            monitors,
+            state,
+            states,
+            after,
+            monitors_alone: false,
+            quiet: QUIET,
+        }
+    }
+}
+
+impl Case {
+    /// Keeps its row of a table.
+    pub fn row(&self, table: &str, rest: &str) {
+        match self.title {
+            "" => row(table, self.line, rest),
+            title => note(table, title, rest),
+        }
+    }
 }
 
 /// Somebody whom all this does not concern, and things that were acknowledged before.
@@ -37,18 +80,36 @@ pub fn neighbour() -> Sandbox {
     s
 }
 
+/// Files of the neighbour's that nothing changes.
+fn kept(s: &Sandbox) -> Vec<(PathBuf, String)> {
+    let [near, still] =
+        ["near", "still"].map(|name| s.scope.root.join("containers").join(s.inspect(name, "{{.Id}}")));
+    let mut all = vec![s.scope.root.join("volumes/kept/_data/file"), still.join("config.json")];
+    all.extend(["config.json", "running.json", "log.json"].map(|name| near.join(name)));
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        (path, text)
+    };
+    all.into_iter().map(read).collect()
+}
+
 /// A case in its sandbox.
 pub struct Watch<'a> {
     s: Sandbox,
     pub case: &'a Case,
     /// The machine and the store without what the case makes.
     before: (Facts, String),
+    /// What of the neighbour is in files, and its first process.
+    neighbour: (Vec<(PathBuf, String)>, String),
+    looks: Cell<u32>,
 }
 
 impl<'a> Watch<'a> {
     /// In a sandbox with a [`neighbour`].
     pub fn new(s: Sandbox, case: &'a Case) -> Watch<'a> {
-        let mut watch = Watch { before: (Facts::read(&s.scope), String::new()), s, case };
+        let before = (Facts::read(&s.scope), String::new());
+        let neighbour = (kept(&s), format!("/proc/{}", s.inspect("near", "{{.State.Pid}}")));
+        let mut watch = Watch { before, s, case, neighbour, looks: Cell::new(0) };
         // What is made once is made.
         let whole = watch.trial(&|_| false, None);
         assert!(whole.code == 0 && !whole.hung, "{whole}");
@@ -65,9 +126,14 @@ impl<'a> Watch<'a> {
     /// The command once, with a fault or without.
     pub fn trial(&self, counts: &dyn Fn(&Call) -> bool, at: Option<(usize, Fault)>) -> Traced {
         for line in self.case.prepare {
-            self.s.corten(line).ok();
+            match line.strip_prefix("oci create") {
+                Some(rest) => self.s.oci_apart(&format!("create{rest}")),
+                None => _ = self.s.corten(line).ok(),
+            }
         }
-        in_sandbox(&self.s, self.case.line, &self.monitors(), &Injection { counts, at })
+        let counts = |call: &Call| (call.others || !self.case.monitors_alone) && counts(call);
+        let injection = Injection { counts: &counts, at, quiet: self.case.quiet };
+        in_sandbox(&self.s, self.case.line, &self.monitors(), &injection)
     }
 
     fn monitors(&self) -> Vec<i32> {
@@ -84,10 +150,19 @@ impl<'a> Watch<'a> {
         self.s.told(self.case.state)
     }
 
-    /// The store's files.
+    /// The store's files, two levels of them.
     fn store(&self) -> String {
-        let list = "cd root && for d in blobs layers images tags tmp; do [ ! -d $d ] || find $d -maxdepth 2; done | sort";
-        self.s.host(list).stdout
+        let below = |path: &Path| -> Vec<PathBuf> {
+            std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+        };
+        let mut all = Vec::new();
+        for name in ["blobs", "layers", "images", "tags", "tmp"] {
+            let first = below(&self.s.scope.root.join(name));
+            all.extend(first.iter().flat_map(|path| below(path)));
+            all.extend(first);
+        }
+        all.sort();
+        all.iter().map(|path| format!("{}\n", path.display())).collect()
     }
 
     pub fn clear(&self) {
@@ -96,7 +171,26 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// By its files and its process, and now and then also by what commands say of it.
     pub fn neighbour_lives(&self, trial: &Traced) -> Result<(), String> {
+        let (files, process) = &self.neighbour;
+        let changed =
+            files.iter().find(|(path, text)| std::fs::read_to_string(path).ok().as_ref() != Some(text));
+        if let Some((path, _)) = changed {
+            return Err(format!("the neighbour's {} has changed: {trial}", path.display()));
+        }
+        if !Path::new(process).exists() {
+            return Err(format!("the neighbour has ended: {trial}"));
+        }
+        self.looks.set(self.looks.get() + 1);
+        if self.looks.get() % 8 == 1 {
+            self.neighbour_answers().map_err(|e| format!("{e}\n{trial}"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn neighbour_answers(&self) -> Result<(), String> {
         let whole = [
             ("exec near cat /v/file", "kept\n"),
             ("logs near", "said\n"),
@@ -105,7 +199,7 @@ impl<'a> Watch<'a> {
         for (line, said) in whole {
             let seen = self.s.corten(line);
             if (seen.code, seen.stdout.as_str()) != (0, said) {
-                return Err(format!("the neighbour: {seen}\n{trial}"));
+                return Err(format!("the neighbour: {seen}"));
             }
         }
         Ok(())
@@ -115,12 +209,24 @@ impl<'a> Watch<'a> {
     pub fn as_before(&self, trial: &Traced) -> Result<(), String> {
         let parent = format!("/{}", self.s.scope.cgroup_parent);
         let mut rest = String::new();
+        // The kernel takes its time for links, which are cheap to count.
+        let links =
+            || std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default().lines().count();
+        let before = 2 + self.before.0.0.iter().filter(|fact| fact.starts_with("link ")).count();
+        let limit = Instant::now() + Duration::from_secs(10);
+        while links() > before && Instant::now() < limit {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         for _ in 0..400 * e2e::slowness() {
             rest = Facts::read(&self.s.scope).since(&self.before.0);
-            // The parent of all groups stays; what somebody else mounted outside may go.
+            // The parent of all groups stays; what somebody else mounted outside may go, and so may a process that had ended before.
             rest = rest
                 .lines()
-                .filter(|l| !l.ends_with(&parent) && !l.starts_with("gone: mount "))
+                .filter(|l| {
+                    !l.ends_with(&parent)
+                        && !l.starts_with("gone: mount ")
+                        && !l.starts_with("gone: process ")
+                })
                 .map(|l| format!("{l}\n"))
                 .collect();
             if rest.is_empty() {
@@ -136,6 +242,7 @@ impl<'a> Watch<'a> {
     }
 
     pub fn end(self) {
+        self.neighbour_answers().expect("the neighbour lives");
         for line in ["rm -f near still", "volume rm kept", "network rm other"] {
             self.s.corten(line).ok();
         }
@@ -163,7 +270,7 @@ impl Wrong {
         watch.before = (Facts::read(&watch.s.scope), watch.store());
         let trial = watch.trial(&|_| false, None);
         watch.clear();
-        trial.code == 0 && watch.neighbour_lives(&trial).is_ok()
+        trial.code == 0 && watch.neighbour_answers().is_ok()
     }
 
     #[track_caller]
@@ -185,7 +292,8 @@ fn judge(watch: &Watch<'_>, trial: &Traced) -> Result<(), String> {
     watch.neighbour_lives(trial)?;
     let (now, states) = (watch.state(), watch.case.states);
     match trial.code {
-        0 if Some(&now.as_str()) != states.last() => {
+        // What a monitor does by itself nobody has been promised.
+        0 if Some(&now.as_str()) != states.last() && !watch.case.monitors_alone => {
             return Err(format!("acknowledged, but {now:?}: {repaired}\n{trial}"));
         }
         _ if !states.contains(&now.as_str()) => return Err(format!("state {now:?}: {repaired}\n{trial}")),
@@ -212,20 +320,20 @@ fn killed_everywhere(s: Sandbox, case: &Case) {
         }
     }
     wrong.none();
-    row("crash", case.line, &format!("{} | {}", points.tried(), points.processes()));
+    case.row("crash", &format!("{} | {}", points.tried(), points.processes()));
     watch.end();
 }
 
 pub const STATUS: &str = "corten inspect -f '{{.State.Status}}' box 2>/dev/null || echo none";
 const RUN: &str = "run -d --name box -p 8080:80 -v data:/d busybox sh -c 'echo said; exec sleep 10000'";
-pub const GONE: &[&str] = &["rm -f box", "rm -f new", "volume rm data"];
+pub const GONE: &[&str] = &["rm -f box new", "volume rm data"];
 
 /// One test a command.
 macro_rules! cases {
     ($($name:ident { line: $line:expr, prepare: $prepare:expr, monitors: $monitors:expr, state: $state:expr, states: $states:expr, after: $after:expr $(,)? })*) => {
         $(#[test]
         fn $name() {
-            killed_everywhere(neighbour(), &Case { line: $line, prepare: &$prepare, monitors: &$monitors, state: $state, states: &$states, after: $after });
+            killed_everywhere(neighbour(), &Case { line: $line, prepare: &$prepare, monitors: &$monitors, state: $state, states: &$states, after: $after, ..Case::default() });
         })*
     };
 }
@@ -424,6 +532,7 @@ fn load() {
         // It ends with the names, one by one.
         states: &["1 alive", "2 alive", "3 alive", "4 alive"],
         after: &["rmi -f first:1", "rmi -f first:2", "rmi -f second:1", "image prune -f"],
+        ..Case::default()
     };
     killed_everywhere(neighbour(), &case);
 }
@@ -442,6 +551,7 @@ fn pull() {
         states: &["1 alive", "2 alive"],
         // What was downloaded stays for the next one.
         after: vec![line, format!("rmi -f {}/x", web.address).leak(), "image prune -f"].leak(),
+        ..Case::default()
     };
     killed_everywhere(s, &case);
 }

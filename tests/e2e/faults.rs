@@ -3,8 +3,10 @@
 //!
 //! Of each command some points are tried, by chance; all of them with `CORTEN_TEST_POINTS=all`, which `cargo xtask reliability` sets.
 
+pub mod others;
+
 use crate::crash::{Case, STATUS, Watch, Wrong, neighbour};
-use e2e::points::{Points, row};
+use e2e::points::Points;
 use e2e::registry::Documents;
 use e2e::trace::{Call, Fault, Traced, creates};
 use e2e::web::Web;
@@ -67,6 +69,9 @@ fn judge(watch: &Watch<'_>, codes: &[i32], trial: &Traced) -> Result<bool, Strin
         0 if Some(&now.as_str()) != states.last() => {
             return Err(format!("acknowledged, but {now:?}: {trial}"));
         }
+        0 if !watch.case.says.is_empty() && trial.stdout != watch.case.says => {
+            return Err(format!("it succeeds, but does not say {:?}: {trial}", watch.case.says));
+        }
         0 => {}
         _ => {
             one_line(trial, codes)?;
@@ -120,15 +125,15 @@ fn failing_everywhere(s: Sandbox, case: &Case, codes: &[i32]) {
     }
     wrong.none();
     let cells: Vec<String> = tried.iter().zip(through).map(|(n, m)| format!("{n} ({m})")).collect();
-    row("faults", case.line, &cells.join(" | "));
+    case.row("faults", &cells.join(" | "));
     watch.end();
 }
 
 macro_rules! cases {
-    ($($name:ident { line: $line:expr, prepare: $prepare:expr, monitors: $monitors:expr, state: $state:expr, states: $states:expr, codes: $codes:expr, after: $after:expr $(,)? })*) => {
+    ($($name:ident { line: $line:expr, $(says: $says:expr,)? prepare: $prepare:expr, monitors: $monitors:expr, state: $state:expr, states: $states:expr, codes: $codes:expr, after: $after:expr $(,)? })*) => {
         $(#[test]
         fn $name() {
-            let case = Case { line: $line, prepare: &$prepare, monitors: &$monitors, state: $state, states: &$states, after: &$after };
+            let case = Case { line: $line, $(says: $says,)? prepare: &$prepare, monitors: &$monitors, state: $state, states: &$states, after: &$after, ..Case::default() };
             failing_everywhere(neighbour(), &case, &$codes);
         })*
     };
@@ -159,11 +164,11 @@ cases! {
         state: STATUS, states: ["running", "exited", "none"], codes: [1], after: GONE,
     }
     stop {
-        line: "stop -t 0 box", prepare: [RUN], monitors: ["box"],
+        line: "stop -t 0 box", says: "box\n", prepare: [RUN], monitors: ["box"],
         state: STATUS, states: ["running", "exited"], codes: [1], after: GONE,
     }
     exec {
-        line: "exec box true", prepare: [RUN], monitors: [],
+        line: "exec box echo alive", says: "alive\n", prepare: [RUN], monitors: [],
         state: STATUS, states: ["running"], codes: [1, 125, 126, 127], after: GONE,
     }
     commit {
@@ -186,7 +191,7 @@ cases! {
 /// What fails at a load is as if it had not been tried: all of an archive's images are there, or none.
 fn images(s: Sandbox, line: String, after: &'static [&'static str], all: &'static [&'static str]) {
     let state = "corten images --format '{{.Tag}}' | wc -l";
-    let case = Case { line: line.leak(), prepare: &[], monitors: &[], state, states: all, after };
+    let case = Case { line: line.leak(), state, states: all, after, ..Case::default() };
     failing_everywhere(s, &case, &[1]);
 }
 

@@ -1,7 +1,7 @@
 //! Many containers: what a command does to one of them does not grow with what the others are, and a list reads each once.
 
 use e2e::Sandbox;
-use e2e::trace::{Call, Injection, Traced, in_sandbox};
+use e2e::trace::{Call, Injection, QUIET, Traced, in_sandbox};
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -37,7 +37,7 @@ fn calls(s: &Sandbox, line: &str) -> (usize, usize) {
         opened.set(opened.get() + usize::from(matches!(call.name, "open" | "openat" | "openat2")));
         true
     };
-    let traced: Traced = in_sandbox(s, line, &[], &Injection { counts: &counts, at: None });
+    let traced: Traced = in_sandbox(s, line, &[], &Injection { counts: &counts, at: None, quiet: QUIET });
     assert_eq!(traced.code, 0, "{traced}");
     (traced.points, opened.get())
 }

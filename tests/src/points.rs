@@ -83,6 +83,18 @@ impl Iterator for Points {
     }
 }
 
+/// Whether one of `number` tests of much the same is tried: one in so many, by chance, where not all points are wanted.
+pub fn chosen(number: u32) -> bool {
+    let wish = std::env::var("CORTEN_TEST_POINTS").unwrap_or_default();
+    let mut bytes = [0; 4];
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    let chosen = !wish.is_empty() || u32::from_ne_bytes(bytes) % number == 0;
+    if !chosen {
+        println!("not tried this time; CORTEN_TEST_POINTS=1 tries it");
+    }
+    chosen
+}
+
 /// A command line as it is on every machine: archives by their names, a registry of the test's by a port of nobody's.
 fn shown(line: &str) -> String {
     let archives = crate::images::image("busybox.tar").with_file_name("");

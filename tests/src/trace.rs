@@ -29,13 +29,20 @@ pub struct Call {
     pub arguments: [u64; 6],
     /// Of the calls that open files.
     pub open_flags: u64,
+    /// Made by a process that ran before the command did, or by a child of one: a monitor, a health check.
+    pub others: bool,
 }
 
 /// Where a fault is to be: at the `at`th (from 0) of the calls that `counts` counts.
 pub struct Injection<'a> {
     pub counts: &'a dyn Fn(&Call) -> bool,
     pub at: Option<(usize, Fault)>,
+    /// For how long nobody may have done anything before that is taken for the end.
+    pub quiet: Duration,
 }
+
+/// Of what goes on without a pause.
+pub const QUIET: Duration = Duration::from_millis(25);
 
 /// What a traced command did.
 #[derive(Debug)]
@@ -117,6 +124,7 @@ pub fn traced(
         injection,
         binary: fs::canonicalize(command.get_program()).expect("the binary exists"),
         tracees: BTreeSet::new(),
+        others: others.iter().map(|pid| Pid::from_raw(*pid)).collect(),
         points: 0,
         hit: None,
         fail: BTreeMap::new(),
@@ -146,6 +154,8 @@ struct Tracer<'a> {
     injection: &'a Injection<'a>,
     binary: PathBuf,
     tracees: BTreeSet<Pid>,
+    /// Of them, whoever does not come of the command.
+    others: BTreeSet<Pid>,
     points: usize,
     hit: Option<String>,
     /// What a call that was not done shall answer.
@@ -172,15 +182,21 @@ impl Tracer<'_> {
     /// Until the command has ended and nobody else does anything. False: it does not end.
     fn follow(&mut self) -> bool {
         let limit = Duration::from_secs(u64::from(120 * slowness()));
-        let quiet = Duration::from_millis(u64::from(25 * slowness()));
+        let quiet = self.injection.quiet * slowness();
         let (start, mut last, mut idle) = (Instant::now(), Instant::now(), 0u32);
+        let mut seen = Vec::new();
         loop {
             let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD | WaitPidFlag::WNOHANG;
             match waitpid(None, Some(flags)) {
                 Ok(WaitStatus::StillAlive) => {
                     idle += 1;
                     if self.code.is_some() && (self.tracees.is_empty() || last.elapsed() > quiet) {
-                        return true;
+                        // After the fault system calls are not told any more: whoever has slept all the time is at rest.
+                        let now: Vec<String> = self.tracees.iter().map(|pid| activity(*pid)).collect();
+                        if self.hit.is_none() || now == seen {
+                            return true;
+                        }
+                        (last, seen) = (Instant::now(), now);
                     }
                     if start.elapsed() > limit {
                         return false;
@@ -227,14 +243,22 @@ impl Tracer<'_> {
                     Ok(born),
                 ) = (event, ptrace::getevent(pid))
                 {
-                    self.tracees.insert(Pid::from_raw(born as i32));
+                    let born = Pid::from_raw(born as i32);
+                    self.tracees.insert(born);
+                    if self.others.contains(&pid) {
+                        self.others.insert(born);
+                    }
                 }
                 (pid, None)
             }
             WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
             _ => return,
         };
-        let _ = ptrace::syscall(pid, signal);
+        // All that is left to see after the fault are births and ends.
+        let _ = match self.hit.is_some() && self.fail.is_empty() {
+            true => ptrace::cont(pid, signal),
+            false => ptrace::syscall(pid, signal),
+        };
     }
 
     fn ended(&mut self, pid: Pid, code: i32) {
@@ -255,8 +279,13 @@ impl Tracer<'_> {
         if !self.exec {
             return;
         }
-        let (Ok(info), Ok(mut registers)) = (ptrace::syscall_info(pid), ptrace::getregs(pid)) else { return };
-        if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+        let Ok(info) = ptrace::syscall_info(pid) else { return };
+        let enters = info.op == libc::PTRACE_SYSCALL_INFO_ENTRY;
+        if !enters && !self.fail.contains_key(&pid) {
+            return;
+        }
+        let Ok(mut registers) = ptrace::getregs(pid) else { return };
+        if !enters {
             if let Some(errno) = self.fail.remove(&pid) {
                 registers.rax = i64::from(-errno).cast_unsigned();
                 let _ = ptrace::setregs(pid, registers);
@@ -268,6 +297,7 @@ impl Tracer<'_> {
             name: name(r.orig_rax),
             arguments: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
             open_flags: 0,
+            others: self.others.contains(&pid),
         };
         call.open_flags = match call.name {
             "open" => r.rsi,
@@ -330,6 +360,16 @@ impl Tracer<'_> {
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// How often a process has been awake; of one that is awake now, an answer that is never given again.
+fn activity(pid: Pid) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let told = |what: &str| status.lines().find(|line| line.starts_with(what)).unwrap_or_default();
+    match told("State:").split_whitespace().nth(1) {
+        Some("R" | "D") => format!("{:?}", Instant::now()),
+        _ => format!("{} {}", told("voluntary_ctxt_switches:"), told("nonvoluntary_ctxt_switches:")),
     }
 }
 

@@ -1,0 +1,49 @@
+//! Crashes where no command of the engine's is at fault: of a monitor that starts its container again, or looks after its health; of the OCI
+//! runtime, whose caller deletes what is there.
+
+use super::{Case, killed_everywhere, neighbour};
+use crate::faults::others::{CREATE, CREATED, DELETE, HEALTH, RESTART, STATE};
+use e2e::points::chosen;
+
+#[test]
+fn restart_policy() {
+    if chosen(2) {
+        let states = &["created", "exited", "running"];
+        killed_everywhere(neighbour(), &Case { state: super::STATUS, states, ..RESTART });
+    }
+}
+
+#[test]
+fn health() {
+    if chosen(2) {
+        killed_everywhere(
+            neighbour(),
+            &Case { state: super::STATUS, states: &["exited", "running"], ..HEALTH },
+        );
+    }
+}
+
+fn oci(case: &Case) {
+    if chosen(2) {
+        let s = neighbour();
+        s.bundle("bundle", &["sleep", "10000"]);
+        killed_everywhere(s, &Case { state: STATE, after: DELETE, ..*case });
+    }
+}
+
+#[test]
+fn oci_create() {
+    oci(&Case { line: CREATE, states: &["none", "creating", "stopped", "created"], ..Case::default() });
+}
+
+#[test]
+fn oci_start() {
+    let line = "oci --root oci start box";
+    oci(&Case { line, prepare: &[CREATED], states: &["created", "stopped", "running"], ..Case::default() });
+}
+
+#[test]
+fn oci_delete() {
+    let line = "oci --root oci delete -f box";
+    oci(&Case { line, prepare: &[CREATED], states: &["created", "stopped", "none"], ..Case::default() });
+}

@@ -1,0 +1,138 @@
+//! Errors of the system where no command is at fault: in a monitor that writes a log, starts its container again, or looks after its health;
+//! in whoever only looks on; and in the OCI runtime.
+
+use super::failing_everywhere;
+use crate::crash::{Case, GONE, neighbour};
+use e2e::points::chosen;
+use std::time::Duration;
+
+/// What it says to the log is there, and what it says later.
+#[test]
+fn log() {
+    let case = Case {
+        title: "the monitor, at a log of several files",
+        line: "exec box sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i of them all >/proc/1/fd/1; done'",
+        prepare: &[
+            "run -d --name box --log-opt max-size=500 --log-opt max-file=3 --log-opt compress=true busybox sleep 10000",
+        ],
+        state: "corten exec box sh -c 'echo after >/proc/1/fd/1'; \
+            for i in $(seq 200); do [ \"$(corten logs --tail 1 box)\" = after ] && break; sleep .05; done; \
+            corten logs --tail 1 box; corten logs box | grep -vc '^line [0-9]* of them all$\\|^after$'",
+        states: &["after 0"],
+        quiet: e2e::trace::QUIET,
+        ..USUAL
+    };
+    failing_everywhere(neighbour(), &case, &[]);
+}
+
+const USUAL: Case = Case {
+    title: "",
+    line: "",
+    says: "",
+    prepare: &[],
+    monitors: &["box"],
+    state: "",
+    states: &[],
+    after: GONE,
+    monitors_alone: true,
+    quiet: Duration::from_millis(300),
+};
+
+/// Its first process ends some time after the command has.
+pub const RESTART: Case = Case {
+    title: "the monitor, at its restart policy",
+    line: "exec box sh -c '(sleep .1; kill -USR1 1) &'",
+    prepare: &["run -d --name box --restart always -p 8080:80 --network other -v data:/d busybox \
+        sh -c 'trap \"exit 3\" USR1; while :; do sleep 1 & wait; done'"],
+    state: "for i in $(seq 100); do corten exec box true 2>/dev/null && break; sleep .1; done; \
+        corten inspect -f '{{.State.Status}} {{ne .RestartCount 0}}' box; corten port box | wc -l",
+    states: &["running true 1"],
+    ..USUAL
+};
+
+/// A restart policy goes on where a start has failed.
+#[test]
+fn restart() {
+    if chosen(2) {
+        failing_everywhere(neighbour(), &RESTART, &[]);
+    }
+}
+
+pub const HEALTH: Case = Case {
+    title: "the monitor, at a health check",
+    line: "inspect -f {{.Name}} box",
+    says: "/box\n",
+    prepare: &[
+        "run -d --name box --health-cmd 'echo fine' --health-start-period 1m --health-start-interval 300ms \
+        --health-interval 1m busybox sleep 10000",
+    ],
+    state: "for i in $(seq 100); do [ \"$(corten inspect -f '{{.State.Health.Status}}' box)\" = healthy ] && break; sleep .1; done; \
+        corten inspect -f '{{.State.Status}} {{.State.Health.Status}}' box",
+    states: &["running healthy"],
+    ..USUAL
+};
+
+/// A probe that cannot be made is one that fails, and the next one comes.
+#[test]
+fn health() {
+    if chosen(2) {
+        failing_everywhere(neighbour(), &HEALTH, &[]);
+    }
+}
+
+const SHORT: &str = "run -d --name box busybox sh -c 'echo said; sleep .4; echo end'";
+
+/// Whoever only looks on: one of three, by chance.
+fn looking_on(line: &'static str, says: &'static str, prepare: &'static [&'static str]) {
+    if chosen(3) {
+        let (state, states) = ("corten wait box >/dev/null; corten logs box", &["said end"]);
+        let case = Case { line, says, prepare, state, states, after: GONE, ..Case::default() };
+        failing_everywhere(neighbour(), &case, &[1]);
+    }
+}
+
+#[test]
+fn logs() {
+    looking_on("logs -f box", "said\nend\n", &[SHORT]);
+}
+
+#[test]
+fn attach() {
+    looking_on("attach box", "", &["run -d -i --name box busybox sh -c 'echo said; sleep .4; echo end'"]);
+}
+
+#[test]
+fn wait() {
+    looking_on("wait box", "0\n", &[SHORT]);
+}
+
+pub const CREATE: &str = "oci --root oci create --bundle bundle box";
+pub const CREATED: &str = "oci create --bundle bundle box";
+pub const STATE: &str =
+    "state=$(corten oci --root oci state box 2>/dev/null | jq -r .status); echo ${state:-none}";
+pub const DELETE: &[&str] = &["oci --root oci delete -f box"];
+
+fn oci(case: &Case) {
+    if chosen(2) {
+        let s = neighbour();
+        s.bundle("bundle", &["sleep", "10000"]);
+        failing_everywhere(s, &Case { state: STATE, after: DELETE, ..*case }, &[1]);
+    }
+}
+
+#[test]
+fn oci_create() {
+    oci(&Case { line: CREATE, states: &["none", "created"], ..Case::default() });
+}
+
+#[test]
+fn oci_start() {
+    let line = "oci --root oci start box";
+    oci(&Case { line, prepare: &[CREATED], states: &["created", "stopped", "running"], ..Case::default() });
+}
+
+#[test]
+fn oci_delete() {
+    let line = "oci --root oci delete -f box";
+    oci(&Case { line, prepare: &[CREATED], states: &["created", "stopped", "none"], ..Case::default() });
+}
