@@ -451,9 +451,9 @@ cases! {
         states: ["0", "1", "whole"], after: GONE,
     }
     copy_in_stopped {
-        line: "cp /etc/passwd box:/copied",
+        line: "cp /etc/group box:/copied",
         prepare: ["create --name box -v data:/d busybox cat /copied"], monitors: [],
-        state: "corten start -a box 2>/dev/null | cmp -s - /etc/passwd && echo whole || echo none",
+        state: "corten start -a box 2>/dev/null | cmp -s - /etc/group && echo whole || echo none",
         states: ["none", "whole"], after: GONE,
     }
     tag {

@@ -219,3 +219,12 @@ fn missing_images_are_not_pulled_by_never() {
     s.corten("run --rm nosuch:1 true").exits(125);
     s.end();
 }
+
+#[test]
+fn the_engines_directories_by_relative_paths() {
+    let s = Sandbox::with(&["busybox"]);
+    let script = "CORTEN_ROOT=root CORTEN_STATE=state corten run --rm --network none busybox echo by variables; \
+        corten --root root --state ./state run --rm --network none busybox echo by flags";
+    assert_eq!(s.told(script), "by variables by flags");
+    s.end();
+}

@@ -248,7 +248,12 @@ impl Sandbox {
         let left = || {
             let mut now = Facts::read(&self.scope);
             now.0.retain(|fact| self.before.0.contains(fact) || !(accepted(fact) || ensured(fact)));
-            now.since(&self.before)
+            let since = now.since(&self.before);
+            since
+                .lines()
+                .filter(|line| !removed_elsewhere(line))
+                .map(|line| format!("{line}\n"))
+                .collect::<String>()
         };
         let mut rest = left();
         for _ in 0..100 {
@@ -309,6 +314,12 @@ fn shared(fact: &str) -> bool {
         "file" => rest.ends_with(".lock") || rest.ends_with("/lock"),
         _ => false,
     }
+}
+
+/// A mount of somebody else's that has gone with its directory.
+fn removed_elsewhere(line: &str) -> bool {
+    let path = line.strip_prefix("gone: mount ").and_then(|rest| rest.split(" of ").next());
+    path.is_some_and(|path| !Path::new(path).exists())
 }
 
 /// Moves the calling thread into a new network namespace.

@@ -111,7 +111,7 @@ impl Context {
         };
         let place = |variable: &str, configured: &Option<PathBuf>, usual: &str| {
             let told = std::env::var_os(variable).filter(|value| !value.is_empty());
-            told.map(PathBuf::from).or_else(|| configured.clone()).unwrap_or_else(|| usual.into())
+            absolute(told.map(PathBuf::from).or_else(|| configured.clone()).unwrap_or_else(|| usual.into()))
         };
         Context {
             root: place("CORTEN_ROOT", &config.data_root, "/var/lib/corten"),
@@ -128,6 +128,11 @@ impl Context {
         }
         Ok(engine::Engine::open(&self.root, &self.state)?)
     }
+}
+
+/// Steps and journals name files by it, whatever directory they are performed or taken back in.
+pub fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// How a command ends: the exit code, or why it did not do what it should.
@@ -405,7 +410,8 @@ fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
                 let Some(value) = attached.or_else(|| words.next()) else {
                     return Err(Failure::flag(format!("flag needs an argument: {flag}")));
                 };
-                if flag == "--root" { context.root = value.into() } else { context.state = value.into() }
+                let place = if flag == "--root" { &mut context.root } else { &mut context.state };
+                *place = absolute(value.into());
             }
             "--version" | "-v" => {
                 print(&version::line())?;

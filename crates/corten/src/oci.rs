@@ -154,7 +154,7 @@ fn dispatch(context: &mut Context, words: Vec<String>) -> Outcome {
         // As Go's flag package has it, one dash is as good as two.
         match flag.trim_start_matches('-') {
             _ if !flag.starts_with('-') => break word,
-            "root" => context.containers.root = value()?.into(),
+            "root" => context.containers.root = cli::absolute(value()?.into()),
             "log" => context.log = Some(value()?.into()).filter(|p: &PathBuf| !p.as_os_str().is_empty()),
             "log-format" => {
                 context.json = match value()?.as_str() {

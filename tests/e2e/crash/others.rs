@@ -45,5 +45,10 @@ fn oci_start() {
 #[test]
 fn oci_delete() {
     let line = "oci --root oci delete -f box";
-    oci(&Case { line, prepare: &[CREATED], states: &["created", "stopped", "none"], ..Case::default() });
+    oci(&Case {
+        line,
+        prepare: &[CREATED],
+        states: &["created", "stopped", "creating", "none"],
+        ..Case::default()
+    });
 }

@@ -55,7 +55,6 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
             "the lab makes namespaces, mounts and control groups by hand: it has to be run as root",
         ));
     }
-    let absolute = |path: &std::path::Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let shell = lab::Shell { root: absolute(&context.root), state: absolute(&context.state) };
+    let shell = lab::Shell { root: context.root.clone(), state: context.state.clone() };
     lab::run(&chosen, &shell, args.yes)
 }
