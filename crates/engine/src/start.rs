@@ -181,9 +181,7 @@ impl Engine {
     }
 
     pub(crate) fn write_ports(&self, container: &Container, ports: &[network::PublishedPort]) -> Result<()> {
-        let path = self.run_directory(container).join("ports.json");
-        let text = serde_json::to_vec(ports).map_err(|e| Error::io("cannot write", &path, e))?;
-        std::fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))
+        crate::store::write_json(&self.run_directory(container).join("ports.json"), &ports, false)
     }
 
     /// Starts a container that was created or has ended.

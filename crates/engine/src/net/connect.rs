@@ -7,7 +7,9 @@ use kernel::netlink::{Batch, Socket, dump, namespace, route};
 use network::attach::{self, forwards, way_out};
 use network::{Driver, Endpoint, Families, Held, Plug, PublishedPort, Rest, Wish};
 use rustix::fd::OwnedFd;
+use std::io::Write;
 use std::net::IpAddr;
+use std::path::Path;
 use steps::{ConfigureLinks, Forward, Journal, Live, Publish, Shell, Step, Unpublish};
 
 /// A running container, as far as its links are concerned.
@@ -285,7 +287,7 @@ impl Engine {
             let path = run.join(name);
             // What somebody has written into it himself stays.
             if now != then && std::fs::read_to_string(&path).is_ok_and(|text| text == *then) {
-                std::fs::write(&path, now).map_err(|e| Error::io("cannot write", &path, e))?;
+                overwrite(&path, now).map_err(|e| Error::io("cannot write", &path, e))?;
             }
         }
         self.ask_monitor(container, &Request::Networks)?;
@@ -403,4 +405,11 @@ fn perform(step: &Step, live: &Live, journal: Option<&mut Journal>) -> Result<()
         };
         Error::io("cannot perform", shell.lines.first().unwrap_or(&shell.why), cause)
     })
+}
+
+/// A file that the container has mounted: it cannot be replaced by a whole one, but no moment finds it empty.
+fn overwrite(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
 }
