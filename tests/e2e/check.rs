@@ -1,6 +1,6 @@
 //! `system check`: what does not fit together on the disk is found, and set right.
 
-use e2e::{Sandbox, images::image};
+use e2e::{Sandbox, images::image, wait_until};
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -109,5 +109,19 @@ fn images_that_somebody_touched() {
     clean(&s);
     s.corten("start live").ok();
     s.corten("rm -f live").ok();
+    s.end();
+}
+
+#[test]
+fn who_waits_to_be_started_again_is_left_alone() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box --network none --restart always busybox false");
+    let restarts = || s.inspect("box", "{{.RestartCount}}").parse::<u32>().expect("a number");
+    wait_until("pauses of some length", 20, || restarts() > 2);
+    let before = restarts();
+    s.corten("system check --repair").ok();
+    clean(&s);
+    wait_until("the next start", 20, || restarts() > before);
+    s.corten("rm -f box").ok();
     s.end();
 }

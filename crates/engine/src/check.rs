@@ -217,9 +217,16 @@ impl Found<'_> {
                 continue;
             }
             let container = containers.get(&id);
-            // One that is being started has that locked; one whose monitor lives is running.
+            // One that is being started has that locked; one whose monitor lives runs, or waits to be started again.
             let lock = match container {
-                Some(c) if matches!(self.engine.state(c), Ok(State::Running { .. })) => continue,
+                Some(c)
+                    if matches!(
+                        self.engine.state(c),
+                        Ok(State::Running { .. } | State::Restarting { .. })
+                    ) =>
+                {
+                    continue;
+                }
                 Some(c) => match self.engine.try_lock_files(c)? {
                     None => continue,
                     lock => lock,
