@@ -26,9 +26,16 @@ pub fn run(chosen: &[String]) -> anyhow::Result<()> {
     let directory = test::target().join("reliability");
     let mut failed = Vec::new();
     let threads = (2 * std::thread::available_parallelism()?.get()).to_string();
-    for word in chosen {
-        let name = &table(word);
-        let (whole, tests) = (word == name, if word == name { format!("{name}::") } else { word.clone() });
+    for name in TABLES {
+        let words: Vec<&String> = chosen.iter().filter(|word| table(word) == name).collect();
+        if words.is_empty() {
+            continue;
+        }
+        let whole = words.iter().any(|word| *word == name);
+        let tests = match whole {
+            true => vec![format!("{name}::")],
+            false => words.into_iter().cloned().collect(),
+        };
         let rows = directory.join(name);
         let _ = fs::remove_dir_all(&rows);
         fs::create_dir_all(&rows)?;
@@ -45,8 +52,8 @@ pub fn run(chosen: &[String]) -> anyhow::Result<()> {
             // They wait for the kernel half of the time.
             "--test-threads",
             &threads,
-            &tests,
         ]);
+        command.args(&tests);
         command.env("CORTEN_BIN", &corten).env("CORTEN_TEST_CACHE", &images);
         command.env("CORTEN_TEST_POINTS", "all").env("CORTEN_TEST_TABLES", &rows);
         if std::env::var_os("CORTEN_TEST_TRIES").is_none() {
@@ -58,7 +65,7 @@ pub fn run(chosen: &[String]) -> anyhow::Result<()> {
         let text: String = all.iter().map(fs::read_to_string).collect::<Result<_, _>>()?;
         // Of a test that failed there is no row, and the old one stays.
         replace(name, &text, whole && passed.is_ok())?;
-        failed.extend(passed.err().map(|_| word.clone()));
+        failed.extend(passed.err().map(|_| name));
     }
     println!("written: {PAGE}");
     anyhow::ensure!(failed.is_empty(), "not all passed: {}", failed.join(", "));

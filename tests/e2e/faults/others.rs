@@ -58,17 +58,18 @@ fn restart() {
     }
 }
 
+/// Its probes fail until the command makes them succeed; then there are no more.
 pub const HEALTH: Case = Case {
     title: "the monitor, at a health check",
-    line: "inspect -f {{.Name}} box",
-    says: "/box\n",
+    line: "exec box touch /fine",
     prepare: &[
-        "run -d --name box --health-cmd 'echo fine' --health-start-period 1m --health-start-interval 300ms \
-        --health-interval 1m busybox sleep 10000",
+        "run -d --name box --health-cmd 'test -e /fine' --health-start-period 1h --health-start-interval 300ms \
+        --health-interval 1h busybox sleep 10000",
     ],
-    state: "for i in $(seq 100); do [ \"$(corten inspect -f '{{.State.Health.Status}}' box)\" = healthy ] && break; sleep .1; done; \
+    state: "for i in $(seq 200); do [ \"$(corten inspect -f '{{.State.Health.Status}}' box)\" = healthy ] && break; sleep .1; done; \
         corten inspect -f '{{.State.Status}} {{.State.Health.Status}}' box",
     states: &["running healthy"],
+    quiet: Duration::from_millis(600),
     ..USUAL
 };
 
