@@ -253,8 +253,8 @@ pub fn go(path: &Path, word: &str, cwd: &str) -> std::result::Result<(), StartEr
             .map_err(failed)?;
     let address = SocketAddrUnix::new(path).map_err(failed)?;
     rustix::net::connect(&socket, &address).map_err(failed)?;
-    // From now on it is no more the one that waits.
-    let _ = std::fs::remove_file(path);
+    // From now on it is no more the one that waits: that is what its state is known by.
+    let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_file(path));
     crate::execute::report(socket.as_fd())
         .map_err(|(_, _, failure)| crate::execute::exec_error(word, cwd, failure))
 }
