@@ -39,7 +39,7 @@ fn unmount(s: &Sandbox) {
         left.is_empty()
     });
     s.host(&format!(
-        "umount root && rm -rf state && find /sys/fs/cgroup -depth -path '*/{}*' -type d -exec rmdir {{}} + 2>/dev/null; true",
+        "umount root && rm -rf state && find /sys/fs/cgroup/{{,*/}}{} -depth -type d -exec rmdir {{}} + 2>/dev/null; true",
         s.scope.cgroup_parent
     ))
     .ok();
