@@ -191,9 +191,10 @@ impl Tracer<'_> {
                 Ok(WaitStatus::StillAlive) => {
                     idle += 1;
                     if self.code.is_some() && (self.tracees.is_empty() || last.elapsed() > quiet) {
-                        // After the fault system calls are not told any more: whoever has slept all the time is at rest.
+                        // Who has slept all the time is at rest; who has only got no processor is not. After the fault system calls are
+                        // not told any more.
                         let now: Vec<String> = self.tracees.iter().map(|pid| activity(*pid)).collect();
-                        if self.hit.is_none() || now == seen {
+                        if now == seen {
                             return true;
                         }
                         (last, seen) = (Instant::now(), now);

@@ -387,7 +387,14 @@ pub fn delete(containers: &Containers, record: &Record, force: bool, warn: Warn<
         )));
     }
     let kept = kept(containers, record);
-    std::fs::remove_dir_all(&dir).map_err(|e| Error::io("cannot remove", &dir, e))?;
+    // Once more where it failed: what is half removed can only be deleted by force.
+    let remove = || std::fs::remove_dir_all(&dir);
+    match remove().or_else(|_| remove()) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io("cannot remove", &dir, e));
+        }
+        _ => {}
+    }
     if let Ok(config) = kept {
         stopped(config.hooks.as_ref(), record, warn);
     }
