@@ -71,6 +71,9 @@ fn set_by_a_day_and_back_alone() {
         stop.wait().ok();
         assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
         assert_eq!(s.inspect("deaf", "{{.State.ExitCode}}"), "137");
+        let why = s.corten("why exited deaf");
+        let ran = why.ok().lines().find_map(|line| line.trim().strip_prefix("it had run for "));
+        assert!(ran.is_some_and(|ran| ran.contains(" seconds") || ran.contains("minute")), "{why}");
         s.corten("rm deaf").ok();
         clock.set(0);
         let before = lines();

@@ -89,6 +89,38 @@ fn the_life_of_a_container() {
     s.end();
 }
 
+/// Whoever has typed the command is gone by then.
+#[test]
+fn the_end_of_what_was_left_alone() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box --network none busybox sh -c 'trap exit TERM; while :; do sleep 0.1; done'");
+    let ends = |how: &str| {
+        past(&s, "-f event=exec_die", "{{.Actor.Attributes.exitCode}} {{.Actor.Attributes.execID}}")
+            .into_iter()
+            .filter(|end| end.starts_with(how))
+            .count()
+    };
+    s.corten("exec -d box sh -c 'exit 7'").ok();
+    wait_until("its end", 20, || ends("7 ") == 1);
+    // Each says whose end it is.
+    let ids = past(&s, "-f event=exec_die", "{{.Actor.Attributes.execID}}");
+    let started = past(&s, "-f container=box", "{{.Action}} {{.Actor.Attributes.execID}}")
+        .into_iter()
+        .find_map(|line| line.strip_prefix("exec_start: sh -c exit 7 ").map(str::to_owned));
+    assert!(started.is_some_and(|id| id.len() == 64 && ids.contains(&id)), "{ids:?}");
+    s.corten("exec -d box /no/such").fails(127, &["/no/such"]);
+    s.corten("exec -d box /etc/passwd").fails(126, &["permission denied"]);
+    assert_eq!(ends(""), 1);
+    // It goes with the container, and is told before it.
+    s.corten("exec -d box sleep 1000").ok();
+    s.corten("rename box other").ok();
+    s.corten("rm -f other").ok();
+    let last = past(&s, "-f event=exec_die -f event=die", "{{.Action}} {{.Actor.Attributes.exitCode}}");
+    assert_eq!(last, ["exec_die 7", "exec_die 137", "die 137"]);
+    assert_eq!(past(&s, "-f event=exec_die", "{{.Actor.Attributes.name}}"), ["box", "other"]);
+    s.end();
+}
+
 #[test]
 fn who_comes_to_a_terminal_and_leaves_it() {
     let s = Sandbox::with(&["busybox"]);

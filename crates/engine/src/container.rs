@@ -67,6 +67,9 @@ pub enum State {
         /// When it was started the last time, and when it ended.
         since: Time,
         at: Time,
+        /// For how long it ran, by the clock that nobody sets; nobody may have noted it.
+        #[serde(default)]
+        ran: Option<Duration>,
         restarts: u32,
         oom_killed: bool,
     },
@@ -75,6 +78,9 @@ pub enum State {
         code: i32,
         started: Option<Time>,
         at: Time,
+        /// For how long it ran, by the clock that nobody sets; nobody may have noted it.
+        #[serde(default)]
+        ran: Option<Duration>,
         oom_killed: bool,
         /// Why it could not be started; empty when it could.
         error: String,

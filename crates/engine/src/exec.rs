@@ -1,5 +1,7 @@
 //! A further program in a running container.
 
+mod detached;
+
 use crate::attach::{AttachEnd, AttachOptions, DetachKeys, pump_pipes, pump_terminal};
 use crate::group;
 use crate::specify::{self, credentials, keyring, namespaces};
@@ -36,7 +38,8 @@ impl Engine {
         let end = self.enter(container, what, |enter, owner, agent| {
             self.tell(&[event(format!("exec_create: {line}")), event(format!("exec_start: {line}"))]);
             if what.detach {
-                return detached(enter, agent).map(AttachEnd::Exited);
+                let end = |now: &Container| Event::of(now, "exec_die").with("execID", &id);
+                return detached::start(self, container, enter, agent, end).map(|()| AttachEnd::Exited(0));
             }
             let options = AttachOptions {
                 tty: what.tty,
@@ -192,12 +195,4 @@ fn pipes(enter: &Enter<'_>, options: &AttachOptions<'_>, owner: u32, agent: Agen
 pub(crate) fn null() -> Result<OwnedFd> {
     rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| Error::io("cannot open", "/dev/null", e))
-}
-
-/// In a process of its own, whose end leaves the program to the container's first process.
-fn detached(enter: &Enter<'_>, agent: Agent<'_>) -> Result<i32> {
-    let (read, write) = (null()?, null()?);
-    let launched = runtime::enter(enter, Stdio::Given([read, write, null()?]), agent);
-    launched?;
-    Ok(0)
 }

@@ -212,7 +212,7 @@ fn state_object(state: &State, killed_now: bool) -> Value {
         State::Exited { code, started: None, oom_killed, error, .. } => {
             ("created", 0, *code, *oom_killed, error.as_str(), None, None)
         }
-        State::Exited { code, started, at, oom_killed, error } => {
+        State::Exited { code, started, at, oom_killed, error, .. } => {
             ("exited", 0, *code, *oom_killed, error.as_str(), *started, Some(*at))
         }
     };
@@ -475,6 +475,7 @@ mod tests {
             code: 137,
             started: Some(Time(0)),
             at: Time(1_000_000_000),
+            ran: None,
             oom_killed: true,
             error: String::new(),
         };

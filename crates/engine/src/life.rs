@@ -45,7 +45,7 @@ struct Life {
     code: i32,
     since: Option<Time>,
     /// For how long it ran, whatever was done to the machine's clock meanwhile.
-    ran: Duration,
+    ran: Option<Duration>,
     oom_killed: bool,
     /// Why it could not be started.
     error: String,
@@ -87,7 +87,7 @@ impl Engine {
                 return self.over(&current, life);
             }
             restarts += 1;
-            if life.ran > GOOD {
+            if life.ran > Some(GOOD) {
                 pause = FIRST;
             }
             next = match self.again(&current, life, restarts, pause) {
@@ -101,8 +101,8 @@ impl Engine {
     /// The end, for good.
     fn over(&self, container: &Container, life: Life) {
         self.remove_run(container);
-        let Life { code, since: started, oom_killed, error, clients, .. } = life;
-        let state = State::Exited { code, started, at: Time::now(), oom_killed, error };
+        let Life { code, since: started, ran, oom_killed, error, clients, .. } = life;
+        let state = State::Exited { code, started, at: Time::now(), ran, oom_killed, error };
         if container.settings.auto_remove {
             let event = Event::of(&self.now(container), "destroy");
             let _ = self.discard(container, true);
@@ -182,7 +182,7 @@ impl Engine {
         self.tell(&end(&self.now(container), &held, ended.code, ran, oom_killed));
         drop(held);
         let again = watch.is_some_and(|watch| watch.again);
-        let (code, since) = (ended.code, Some(since));
+        let (code, since, ran) = (ended.code, Some(since), Some(ran));
         Some(Life { code, since, ran, oom_killed, error: String::new(), again, clients: Some(ended.clients) })
     }
 
@@ -201,7 +201,7 @@ impl Engine {
             return Some(Life {
                 code,
                 since: None,
-                ran: Duration::ZERO,
+                ran: None,
                 oom_killed: false,
                 error: text,
                 again: false,
@@ -210,7 +210,7 @@ impl Engine {
         };
         self.remove_run(container);
         let (at, started, oom_killed) = (Time::now(), None, false);
-        let state = State::Exited { code, started, at, oom_killed, error: text.clone() };
+        let state = State::Exited { code, started, at, ran: None, oom_killed, error: text.clone() };
         let _ = twice(|| self.set_state(container, &state));
         let mut message = vec![code.clamp(1, 255) as u8];
         message.extend_from_slice(&text.as_bytes()[..text.len().min(REPORT - 1)]);
@@ -229,11 +229,10 @@ impl Engine {
     ) -> Option<std::result::Result<Birth, Life>> {
         let monitor = rustix::process::getpid().as_raw_nonzero().get();
         let since = *life.since.get_or_insert_with(Time::now);
-        let (code, oom_killed) = (life.code, life.oom_killed);
-        let _ = self.set_state(
-            container,
-            &State::Restarting { code, monitor, since, at: Time::now(), restarts, oom_killed },
-        );
+        let (code, ran, oom_killed) = (life.code, life.ran, life.oom_killed);
+        let at = Time::now();
+        let _ = self
+            .set_state(container, &State::Restarting { code, monitor, since, at, ran, restarts, oom_killed });
         if let Some(clients) = life.clients.take() {
             clients.finish(code, oom_killed);
         }
@@ -299,7 +298,7 @@ impl Engine {
     pub(crate) fn end_pause(&self, container: &Container) -> Result<bool> {
         let run = self.run_directory(container);
         let held = lock(&run);
-        let State::Restarting { code, monitor, since, oom_killed, .. } = self.state(container)? else {
+        let State::Restarting { code, monitor, since, ran, oom_killed, .. } = self.state(container)? else {
             drop(held);
             return Ok(false);
         };
@@ -317,7 +316,7 @@ impl Engine {
             Life {
                 code,
                 since: Some(since),
-                ran: Duration::ZERO,
+                ran,
                 oom_killed,
                 error: String::new(),
                 again: false,
@@ -329,7 +328,7 @@ impl Engine {
 }
 
 /// The first word, to whoever has started it and waits.
-fn say(report: &OwnedFd, message: &[u8]) {
+pub(crate) fn say(report: &OwnedFd, message: &[u8]) {
     let _ = twice(|| rustix::net::send(report, message, SendFlags::NOSIGNAL));
 }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The two directories, and all that is in them.
 #[derive(Debug)]
@@ -367,12 +368,12 @@ impl Engine {
                     let paused = self.state.join(id).join("paused").exists();
                     return Some(State::Running { pid, start_ticks, monitor, since, restarts, paused });
                 }
-                Some(lost(137, since, since))
+                Some(lost(137, since, since, None))
             }
-            Some(State::Restarting { code, monitor, since, at, .. })
+            Some(State::Restarting { code, monitor, since, at, ran, .. })
                 if kernel::process::start_ticks(monitor).is_none() =>
             {
-                Some(lost(code, since, at))
+                Some(lost(code, since, at, ran))
             }
             Some(state @ State::Restarting { .. }) => Some(state),
             _ => None,
@@ -458,8 +459,8 @@ fn process_lives(pid: i32, start_ticks: u64) -> bool {
 }
 
 /// What is known of a container whose processes are gone without a word.
-fn lost(code: i32, since: Time, at: Time) -> State {
-    State::Exited { code, started: Some(since), at, oom_killed: false, error: String::new() }
+fn lost(code: i32, since: Time, at: Time, ran: Option<Duration>) -> State {
+    State::Exited { code, started: Some(since), at, ran, oom_killed: false, error: String::new() }
 }
 
 pub(crate) fn random() -> [u8; 32] {

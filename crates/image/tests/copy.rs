@@ -53,6 +53,34 @@ fn described(dir: &Path) -> String {
     )
 }
 
+/// What was there stays until all of the new file is, and nothing else is left of one that does not come to its end.
+#[test]
+fn a_file_is_replaced_by_a_whole_one() {
+    let dir = TempDir::new();
+    sh(
+        &dir.0,
+        "mkdir from to; seq 100000 >from/f; echo old >to/f; ln to/f to/other; echo a >to/a; ln -s a to/link",
+    );
+    let (from, to) = (dir.0.join("from"), dir.0.join("to"));
+    let stream = packed(&from, "f", "f");
+    let how = Copy::default();
+    for cut in [stream.len() / 2, 700] {
+        received(&stream[..cut], &to, &how).expect_err("half a stream");
+        assert_eq!(sh(&to, "ls -A; cat f"), "a\nf\nlink\nother\nold\n");
+    }
+    received(&stream, &to, &how).unwrap();
+    // A link is replaced, and so is one of two names.
+    received(&packed(&from, "f", "link"), &to, &how).unwrap();
+    assert_eq!(
+        sh(&to, "ls -A; cmp f ../from/f; cmp link ../from/f; cat a other; stat -c %h f"),
+        "a\nf\nlink\nother\na\nold\n1\n"
+    );
+    sh(&to, "mkdir d");
+    let error = received(&packed(&from, "f", "d"), &to, &how).expect_err("it is a directory");
+    assert!(error.contains("cannot overwrite directory 'd'"), "{error}");
+    assert_eq!(sh(&to, "ls -A d; ls -A | wc -l"), "5\n");
+}
+
 #[test]
 fn a_tree_comes_through_as_it_is() {
     let dir = TempDir::new();

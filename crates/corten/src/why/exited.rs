@@ -17,11 +17,12 @@ pub fn why(engine: &Engine, name: &str) -> Result<Answer, Failure> {
         State::Exited { error, started: None, .. } => {
             Answer::new(format!("{name} could not be started: {}", error.trim_end()))
         }
-        State::Restarting { code, since: started, at, oom_killed, .. }
-        | State::Exited { code, started: Some(started), at, oom_killed, .. } => {
-            let ran = std::time::Duration::from_nanos(at.0.saturating_sub(started.0));
+        State::Restarting { code, ran, oom_killed, .. } | State::Exited { code, ran, oom_killed, .. } => {
             let mut answer = ended(&container, code, oom_killed);
-            answer.add(format!("it had run for {}", words::duration(ran).to_lowercase()));
+            answer.add(match ran {
+                Some(ran) => format!("it had run for {}", words::duration(ran).to_lowercase()),
+                None => "nobody has noted for how long it had run: its monitor was gone".to_owned(),
+            });
             last_words(engine, &container, &mut answer);
             answer
         }

@@ -1,5 +1,6 @@
 //! Layers: from a blob (tar, perhaps compressed) to a directory tree, hashed while it streams.
 
+pub mod beside;
 pub mod compress;
 pub mod confined;
 pub mod copy;

@@ -1,5 +1,6 @@
 //! The extractor: writes the members of one layer below a directory descriptor, exactly, and never outside of it.
 
+use super::beside::Beside;
 use super::copy::Copy;
 use super::dirs::{Dirs, IN_ROOT, clean, failed, join, split};
 use super::tar::{Kind, Member, Stream, TarReader, show};
@@ -257,17 +258,7 @@ impl<'a> Tree<'a> {
         member: &Member,
         tar: &mut TarReader<R>,
     ) -> Result<()> {
-        let mode = Mode::from_raw_mode(member.mode & 0o777);
-        // O_EXCL never follows a link, so a name that was a symbolic link is replaced and not written through.
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match openat(dir, name, flags, mode) {
-            Err(Errno::EXIST) => {
-                self.clear(dir, name, path)?;
-                openat(dir, name, flags, mode)
-            }
-            other => other,
-        };
-        let file = file.map_err(|e| failed("create", path, e))?;
+        let (file, beside) = self.create(dir, name, path, Mode::from_raw_mode(member.mode & 0o777))?;
         if member.size > 0 {
             let extents = member.sparse.as_ref().map(|sparse| &*sparse.extents);
             if let Some(number) = tar.content(real, member.size, extents) {
@@ -296,7 +287,45 @@ impl<'a> Tree<'a> {
             fchmod(&file, Mode::from_raw_mode(member.mode)).map_err(fail)?;
         }
         xattrs::set(&file, &member.xattrs, path)?;
-        futimens(&file, &times(member)).map_err(fail)
+        futimens(&file, &times(member)).map_err(fail)?;
+        match beside {
+            Some(beside) => self.replace(beside, dir, name, path),
+            None => Ok(()),
+        }
+    }
+
+    /// A new file. In a tree that others see it has a name of its own until it is whole.
+    fn create<'d>(
+        &mut self,
+        dir: &'d OwnedFd,
+        name: &[u8],
+        path: &[u8],
+        mode: Mode,
+    ) -> Result<(OwnedFd, Option<Beside<'d>>)> {
+        let fail = |e| failed("create", path, e);
+        if self.copy.is_some() {
+            self.refuse_directory(dir, name, path)?;
+            return Beside::create(dir, mode).map(|(file, beside)| (file, Some(beside))).map_err(fail);
+        }
+        // O_EXCL never follows a link, so a name that was a symbolic link is replaced and not written through.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match openat(dir, name, flags, mode) {
+            Err(Errno::EXIST) => {
+                self.clear(dir, name, path)?;
+                openat(dir, name, flags, mode)
+            }
+            other => other,
+        };
+        file.map(|file| (file, None)).map_err(fail)
+    }
+
+    /// The whole file gets its name.
+    fn replace(&mut self, beside: Beside<'_>, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<()> {
+        if statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            self.dirs.forget();
+            self.forget(path);
+        }
+        beside.rename(name).map_err(|e| failed("replace", path, e))
     }
 
     fn hard_link(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8], member: &Member) -> Result<()> {
@@ -394,19 +423,31 @@ impl<'a> Tree<'a> {
     /// Make room: a later entry of the same name wins, as in tar.
     fn clear(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<()> {
         if self.copy.is_some() {
-            let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed("stat", path, e))?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                return invalid(format!("cannot overwrite directory '{}' with a non-directory", show(path)));
-            }
+            self.refuse_directory(dir, name, path)?;
         }
         self.remove(dir, name).map_err(|e| failed("replace", path, e))?;
+        self.forget(path);
+        Ok(())
+    }
+
+    fn refuse_directory(&self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<()> {
+        match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                invalid(format!("cannot overwrite directory '{}' with a non-directory", show(path)))
+            }
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(failed("stat", path, e)),
+        }
+    }
+
+    /// Nothing that was known of it, and of what was below, is true any more.
+    fn forget(&mut self, path: &[u8]) {
         let below = [path, b"/"].concat();
         let gone = |p: &[u8]| p == path || p.starts_with(&below);
         self.attributes.retain(|p, _| !gone(p));
         self.whiteouts.retain(|p| !gone(p));
         self.climbing.retain(|p| !gone(p));
         self.dirs.implied.retain(|p| !gone(p));
-        Ok(())
     }
 
     /// Remove `name` in `dir`, with all below it if it is a directory.
