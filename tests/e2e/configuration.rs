@@ -45,6 +45,61 @@ ip = "127.0.0.1"
     s.end();
 }
 
+/// What a daemon.json or a containers.conf may say, too.
+#[test]
+fn variables_stops_and_networks() {
+    let s = Sandbox::with(&["busybox"]);
+    write(
+        &s,
+        r#"
+env = ["PATH=/nowhere", "LANG=C.UTF-8", "GONE=1"]
+stop-timeout = 3
+
+[default-network-opts.bridge]
+"com.docker.network.driver.mtu" = "1400"
+"#,
+    );
+    let mtu = "cat /sys/class/net/eth0/mtu";
+    // The image has a PATH of its own.
+    let seen = configured(
+        &s,
+        "run --rm --network none -e LANG=de -e GONE busybox sh -c 'echo $PATH $LANG ${GONE-gone}'",
+    );
+    assert!(seen.ok().ends_with("/bin de gone") && !seen.stdout.contains("nowhere"), "{seen}");
+    let seen = configured(&s, "run --rm --network none busybox sh -c 'echo $LANG $GONE'");
+    assert_eq!(seen.ok(), "C.UTF-8 1");
+    configured(&s, "create --name usual busybox true").ok();
+    configured(&s, "create --name own --stop-timeout 5 busybox true").ok();
+    assert_eq!(s.inspect("usual", "{{.Config.StopTimeout}}"), "3");
+    assert_eq!(s.inspect("own", "{{.Config.StopTimeout}}"), "5");
+    configured(&s, "network create usual").ok();
+    configured(&s, "network create -o mtu=1300 own").ok();
+    for (network, size) in [("usual", "1400"), ("own", "1300"), ("bridge", "1500")] {
+        assert_eq!(configured(&s, &format!("run --rm --network {network} busybox {mtu}")).ok(), size);
+    }
+    s.corten("rm usual own").ok();
+    s.corten("network rm usual own").ok();
+    s.end();
+}
+
+/// Docker's `bip`, `mtu` and `icc` are the network's own, in its file.
+#[test]
+fn the_default_network_as_it_is_described() {
+    let s = Sandbox::with(&["busybox"]);
+    let networks = s.dir.join("root/networks");
+    std::fs::create_dir_all(&networks).expect("the data root");
+    let text = r#"{ "pools": [{ "subnet": "10.91.7.0/24", "gateway": "10.91.7.9" }], "mtu": 1400 }"#;
+    std::fs::write(networks.join("bridge.json"), text).expect("the data root");
+    let seen =
+        s.corten("run --rm busybox sh -c 'cat /sys/class/net/eth0/mtu; ip route; ping -c 1 -w 10 10.91.7.9'");
+    let lines: Vec<&str> = seen.ok().lines().collect();
+    assert_eq!(lines[0], "1400", "{seen}");
+    assert!(lines[1].contains("default via 10.91.7.9") && lines[2].contains("10.91.7.0/24"), "{seen}");
+    write(&s, "bip = '10.91.7.9/24'");
+    configured(&s, "ps").fails(1, &["bip", "networks/bridge.json"]);
+    s.end();
+}
+
 #[test]
 fn mistakes_are_one_line() {
     let s = Sandbox::with(&["busybox"]);

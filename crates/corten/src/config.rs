@@ -28,17 +28,23 @@ pub struct Config {
     pub default_shm_size: Option<String>,
     pub default_pids_limit: Option<i64>,
     pub default_address_pools: Vec<AddressPool>,
+    /// Of `network create`, by driver.
+    pub default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
     pub default_cgroupns_mode: Option<String>,
     pub cgroup_parent: Option<String>,
     pub detach_keys: Option<String>,
     pub dns: Vec<String>,
     pub dns_opts: Vec<String>,
     pub dns_search: Vec<String>,
+    /// `NAME=value`
+    pub env: Vec<String>,
     pub init: bool,
     /// Where ports are published that name no address.
     pub ip: Option<IpAddr>,
     pub no_new_privileges: bool,
     pub seccomp_profile: Option<String>,
+    /// Seconds; −1: without end.
+    pub stop_timeout: Option<i64>,
     /// `size=10g`
     pub storage_opts: Vec<String>,
     /// `host`: containers have the host's ids, as Docker's have.
@@ -53,11 +59,15 @@ pub struct AddressPool {
     pub size: u8,
 }
 
+/// Of networks that can be made.
+const DRIVERS: &[&str] = &["bridge", "macvlan"];
+
 const KEYS: &[&str] = &[
     "cgroup-parent",
     "data-root",
     "default-address-pools",
     "default-cgroupns-mode",
+    "default-network-opts",
     "default-pids-limit",
     "default-shm-size",
     "default-ulimits",
@@ -65,6 +75,7 @@ const KEYS: &[&str] = &[
     "dns",
     "dns-opts",
     "dns-search",
+    "env",
     "exec-root",
     "init",
     "ip",
@@ -72,14 +83,30 @@ const KEYS: &[&str] = &[
     "log-opts",
     "no-new-privileges",
     "seccomp-profile",
+    "stop-timeout",
     "storage-opts",
     "userns",
 ];
 
+const BRIDGE: &str = "the default network is described in networks/bridge.json in the data root";
+
 /// Keys of Docker's, and where such things are said here.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("bip", BRIDGE),
+    ("default-gateway", BRIDGE),
+    ("fixed-cidr", BRIDGE),
+    ("icc", BRIDGE),
+    ("ip-masq", BRIDGE),
+    ("ipv6", BRIDGE),
+    ("mtu", BRIDGE),
     ("insecure-registries", "registries are described in registries.toml"),
     ("registry-mirrors", "registries are described in registries.toml"),
+    ("proxies", "HTTPS_PROXY and NO_PROXY are read from the environment; env is for containers"),
+    ("debug", "there is no daemon"),
+    ("group", "there is no daemon to connect to"),
+    ("labels", "there is no daemon"),
+    ("log-level", "there is no daemon"),
+    ("shutdown-timeout", "there is no daemon; stop-timeout is the containers'"),
     ("live-restore", "containers need no daemon here"),
     ("userns-remap", "each container has ids of its own; userns = \"host\" turns that off"),
     ("hosts", "there is no daemon to connect to"),
@@ -133,6 +160,13 @@ impl Config {
                 ));
             }
         }
+        if let Some(line) = config.env.iter().find(|line| line.find('=').is_none_or(|at| at == 0)) {
+            return Err(format!("env: '{line}' is not of the form NAME=value"));
+        }
+        if let Some(driver) = config.default_network_opts.keys().find(|key| !DRIVERS.contains(&key.as_str()))
+        {
+            return Err(format!("default-network-opts: there is no driver '{driver}'"));
+        }
         if config.userns.as_deref().is_some_and(|mode| !matches!(mode, "host" | "private")) {
             return Err("userns must be \"host\" or \"private\"".to_owned());
         }
@@ -142,6 +176,7 @@ impl Config {
     /// Fills in what the command line of a container leaves open.
     pub fn fill(&self, args: &mut ContainerArgs) {
         self.fill_log(args);
+        args.usual_env.clone_from(&self.env);
         let name = |limit: &str| limit.split('=').next().unwrap_or_default().to_owned();
         let given: Vec<String> = args.ulimit.iter().map(|limit| name(limit)).collect();
         let more = self.default_ulimits.iter().filter(|limit| !given.contains(&name(limit)));
@@ -190,6 +225,16 @@ impl Config {
         for port in &mut settings.ports {
             port.host_ip = port.host_ip.or(self.ip);
         }
+        settings.stop_timeout = settings.stop_timeout.or(self.stop_timeout);
+    }
+
+    /// Options of a new network that are not given, in whichever of their spellings.
+    pub fn fill_network(&self, driver: &str, options: &mut BTreeMap<String, String>) {
+        let word = |key: &str| key.rsplit('.').next().unwrap_or(key).trim_start_matches("enable_").to_owned();
+        let given: Vec<String> = options.keys().map(|key| word(key)).collect();
+        let usual = self.default_network_opts.get(driver).into_iter().flatten();
+        let more = usual.filter(|(key, _)| !given.contains(&word(key)));
+        options.extend(more.map(|(key, value)| (key.clone(), value.clone())));
     }
 
     /// The subnets that networks are given, and the size of one.
@@ -225,6 +270,11 @@ init = true
 no-new-privileges = true
 ip = "127.0.0.1"
 default-address-pools = [{ base = "10.200.0.0/16", size = 24 }]
+env = ["LANG=C.UTF-8"]
+
+[default-network-opts.bridge]
+"com.docker.network.driver.mtu" = "1400"
+"com.docker.network.bridge.enable_icc" = "false"
 "#;
 
     fn filled(line: &str) -> ContainerArgs {
@@ -242,6 +292,19 @@ default-address-pools = [{ base = "10.200.0.0/16", size = 24 }]
         assert_eq!(args.ulimit, ["nofile=1024:2048", "core=0"]);
         assert_eq!((args.shm_size.as_deref(), args.init), (Some("32m"), true));
         assert_eq!((args.dns.len(), args.security_opt.len()), (1, 1));
+        assert_eq!(args.usual_env, ["LANG=C.UTF-8"]);
+        let config = Config::parse(FILE).unwrap();
+        let filled = |driver: &str, given: &[(&str, &str)]| {
+            let mut options = given.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            config.fill_network(driver, &mut options);
+            options.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            filled("bridge", &[]),
+            ["com.docker.network.bridge.enable_icc=false", "com.docker.network.driver.mtu=1400"]
+        );
+        assert_eq!(filled("bridge", &[("mtu", "1300"), ("icc", "true")]), ["icc=true", "mtu=1300"]);
+        assert_eq!(filled("macvlan", &[("parent", "eth0")]), ["parent=eth0"]);
     }
 
     #[test]
@@ -270,5 +333,9 @@ default-address-pools = [{ base = "10.200.0.0/16", size = 24 }]
         let pools = "default-address-pools = [{ base = '10.0.0.0/24', size = 16 }]";
         assert!(error(pools).contains("10.0.0.0/24"));
         assert!(error("userns = 'yes'").contains("userns"));
+        assert!(error("bip = '10.9.0.1/24'").contains("networks/bridge.json"));
+        assert_eq!(error("env = ['HOME']"), "env: 'HOME' is not of the form NAME=value");
+        assert!(error("default-network-opts = { overlay = {} }").contains("'overlay'"));
+        assert!(error("stop_timeout = 5").contains("did you mean 'stop-timeout'?"));
     }
 }

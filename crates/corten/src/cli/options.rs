@@ -67,6 +67,9 @@ pub struct ContainerArgs {
     /// Set an environment variable (NAME=value; NAME alone copies yours)
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
+    /// Of the configuration: what an image or a flag says goes before.
+    #[arg(skip)]
+    pub usual_env: Vec<String>,
     /// Read environment variables from a file, one a line
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<String>,

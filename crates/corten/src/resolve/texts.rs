@@ -62,16 +62,16 @@ pub fn absolute(path: &str) -> Result<String> {
     absolute.into_os_string().into_string().map_err(|_| format!("the path of '{path}' is not valid UTF-8"))
 }
 
-/// The image's, then the files', then the flags': a later one of the same name takes the place of an earlier one.
+/// The configuration's, the image's, then the files', then the flags': a later one of the same name takes the place of an earlier one.
 pub fn environment(args: &ContainerArgs, config: &RunConfig, settings: &Settings) -> Result<Vec<String>> {
-    let mut env: Vec<String> = Vec::new();
-    if !config.env.iter().any(|line| line.starts_with("PATH=")) {
+    let mut env = args.usual_env.clone();
+    if !config.env.iter().chain(&env).any(|line| line.starts_with("PATH=")) {
         env.push(format!("PATH={DEFAULT_PATH}"));
     }
     if !settings.hostname.is_empty() {
         env.push(format!("HOSTNAME={}", settings.hostname));
     }
-    if settings.tty {
+    if settings.tty && !env.iter().any(|line| line.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
     }
     let mut set = |line: String| {

@@ -70,6 +70,7 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     };
     let mut settings = settings(&args).map_err(Failure::new)?;
     settings.pools = context.config.pools();
+    context.config.fill_network(settings.driver.name(), &mut settings.options);
     let engine = context.engine()?;
     let title = format!("corten network create {}", settings.name);
     if let Some(outcome) = args.explain.instead(&title, || Ok(engine.create_network_by_hand(&settings)?)) {
