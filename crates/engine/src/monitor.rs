@@ -17,7 +17,7 @@ pub use protocol::Stream;
 use crate::logs::Log;
 use crate::store::twice;
 use clients::Request;
-use kernel::{process, pty};
+use kernel::{memory, process, pty};
 use names::{NAMES, NameServer};
 use protocol::{CHUNK, HEADER, PACKET, output_header};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -111,7 +111,7 @@ pub fn supervise(s: Supervision<'_>) -> Ended {
     process::block_all_signals(true);
     // An ignored SIGCHLD, inherited from who knows whom, would lose the exit code.
     process::default_signals();
-    process::trim_heap();
+    memory::trim_heap();
     let mut monitor = match Monitor::new(s) {
         Ok(monitor) => monitor,
         // Without epoll or memory for it: at least the end is learnt, and told.
@@ -120,6 +120,7 @@ pub fn supervise(s: Supervision<'_>) -> Ended {
             return Ended { code, signal, clients };
         }
     };
+    memory::give_back();
     let (code, signal) = monitor.run();
     if let Some(log) = &mut monitor.log {
         log.finish();

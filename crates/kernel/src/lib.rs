@@ -8,6 +8,7 @@ pub mod clock;
 mod early;
 pub mod keys;
 pub mod landlock;
+pub mod memory;
 pub mod mount;
 pub mod netlink;
 pub mod nft;

@@ -404,15 +404,6 @@ pub fn reap_others(spared: i32) {
     }
 }
 
-/// Gives unused memory of the heap back to the kernel.
-pub fn trim_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: only releases free memory.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// A descriptor known only by its number. The caller vouches that it stays open as long as the borrow.
 pub fn borrow_raw<'a>(raw: RawFd) -> BorrowedFd<'a> {
     // SAFETY: callers pass numbers of open descriptors (never -1) that they keep open.

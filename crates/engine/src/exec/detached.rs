@@ -5,6 +5,7 @@
 
 use crate::life::{READY, REPORT, quiet, say};
 use crate::{Container, Engine, Error, Event, Result, group};
+use kernel::memory;
 use kernel::process::{self, Side};
 use runtime::{Agent, Enter, Host, StartError, Stdio};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -48,7 +49,7 @@ pub(super) fn start(
                     quiet();
                     say(&theirs, &[READY]);
                     let _ = process::close_all_but(3, [program.as_raw_fd(), -1]);
-                    process::trim_heap();
+                    memory::give_back();
                     wait(&program, |code| {
                         engine.tell(&[end(&engine.now(container)).with("exitCode", code)]);
                     });

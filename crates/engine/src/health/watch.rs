@@ -112,7 +112,7 @@ impl Watch<'_> {
         let path = self.engine.run_directory(self.container).join(FILE);
         let _ = crate::store::write_json(&path, &self.health, false);
         // The list of probes is the only thing of some size that a monitor at rest has.
-        process::trim_heap();
+        kernel::memory::give_back();
         self.rest();
         if changed {
             let action = format!("health_status: {}", self.health.status.word());
