@@ -56,6 +56,13 @@ impl Default for Observer {
 }
 
 impl Engine {
+    /// The CPU time alone: what is needed of a first reading.
+    pub fn cpu_time(&self, observer: &Observer, container: &Container) -> Option<(Counters, Instant)> {
+        let groups = GroupPaths::everywhere(&group::of(container), &observer.host);
+        let cpu = runtime::group::cpu_time(&groups).ok()??;
+        Some((Counters { cpu, ..Counters::default() }, Instant::now()))
+    }
+
     /// The counters of a container whose first process is `pid`, and when they were read; `None` when it has ended.
     pub fn counters(
         &self,
@@ -67,7 +74,7 @@ impl Engine {
         if !groups.dirs().any(|dir| std::path::Path::new(&dir).is_dir()) {
             return None;
         }
-        let stats = runtime::group::stats(&groups).ok()?;
+        let stats = runtime::group::brief(&groups).ok()?;
         let at = Instant::now();
         let mut usage = from_stats(&stats, observer.memory);
         if stats.blkio.io_service_bytes_recursive.is_empty() {

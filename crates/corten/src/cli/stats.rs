@@ -84,12 +84,16 @@ pub fn main(context: &Context, words: Vec<String>) -> Outcome {
     let shape = list::Shape { titles: TITLES, columns: if args.verbose { VERBOSE } else { COLUMNS } };
     let plain = matches!(args.format.as_deref(), None | Some("" | "table"));
     let clear = plain && !args.no_stream && rustix::termios::isatty(std::io::stdout());
-    let mut before = read(&engine, &observer, &select(&engine, &args)?);
-    let mut pause = BRIEF;
+    let mut chosen = select(&engine, &args)?;
+    let cpu = |container: &Container, _| engine.cpu_time(&observer, container);
+    let all = |container: &Container, pid| engine.counters(&observer, container, pid);
+    let (mut before, mut pause) = (read(&chosen, cpu), BRIEF);
     loop {
         std::thread::sleep(pause);
-        let chosen = select(&engine, &args)?;
-        let now = read(&engine, &observer, &chosen);
+        if !args.no_stream {
+            chosen = select(&engine, &args)?;
+        }
+        let now = read(&chosen, all);
         let rows: Vec<Line<'_>> = chosen
             .iter()
             .map(|(container, _)| Line {
@@ -117,7 +121,7 @@ type Chosen = Vec<(Container, State)>;
 /// The named ones, all that run, or all.
 fn select(engine: &Engine, args: &StatsArgs) -> Result<Chosen, Failure> {
     if args.words.is_empty() {
-        let mut all = engine.list()?;
+        let mut all = if args.all { engine.list()? } else { engine.list_running()? };
         all.retain(|(_, state)| args.all || matches!(state, State::Running { .. }));
         return Ok(all);
     }
@@ -129,11 +133,12 @@ fn select(engine: &Engine, args: &StatsArgs) -> Result<Chosen, Failure> {
     args.words.iter().map(find).collect()
 }
 
-fn read(engine: &Engine, observer: &Observer, chosen: &Chosen) -> BTreeMap<String, (Counters, Instant)> {
+fn read(
+    chosen: &Chosen,
+    counters: impl Fn(&Container, i32) -> Option<(Counters, Instant)>,
+) -> BTreeMap<String, (Counters, Instant)> {
     let usage = |(container, state): &(Container, State)| match state {
-        State::Running { pid, .. } => {
-            engine.counters(observer, container, *pid).map(|usage| (container.id.clone(), usage))
-        }
+        State::Running { pid, .. } => counters(container, *pid).map(|usage| (container.id.clone(), usage)),
         _ => None,
     };
     chosen.iter().filter_map(usage).collect()

@@ -197,6 +197,33 @@ pub fn stats(paths: &GroupPaths) -> Result<Stats> {
     Ok(stats)
 }
 
+/// Of [`stats`] what a table shows for very many containers: CPU time, memory and its limit, the kernel's part of it, processes, bytes of
+/// disks, and how long processes wait. A quarter of the files.
+pub fn brief(paths: &GroupPaths) -> Result<Stats> {
+    let mut stats = Stats::default();
+    match paths.iter().any(|path| !path.is_v2()) {
+        true => v1::brief(paths, &mut stats)?,
+        false => {
+            if let Some(path) = paths.unified() {
+                v2::brief(&path.dir(), &mut stats)?;
+            }
+        }
+    }
+    Ok(stats)
+}
+
+/// CPU time until now, in nanoseconds; `None` where there is no such group.
+pub fn cpu_time(paths: &GroupPaths) -> Result<Option<u64>> {
+    match (paths.of("cpuacct"), paths.unified()) {
+        (Some(path), _) => number(&path.dir(), "cpuacct.usage"),
+        (None, Some(path)) => {
+            let stat = keyed(&path.dir(), "cpu.stat")?;
+            Ok(stat.get("usage_usec").map(|micros| micros * 1000))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
 /// A number in a file; `max` is the greatest. `None` where there is no such file.
 fn number(dir: &str, file: &str) -> Result<Option<u64>> {
     let path = format!("{dir}/{file}");

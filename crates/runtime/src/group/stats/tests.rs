@@ -31,7 +31,18 @@ impl Drop for Fake {
 }
 
 fn json(paths: Vec<GroupPath>) -> String {
-    let mut stats = stats(&GroupPaths(paths)).unwrap();
+    let paths = GroupPaths(paths);
+    let mut stats = stats(&paths).unwrap();
+    let brief = brief(&paths).unwrap();
+    let shown = |s: &Stats| {
+        let memory = &s.memory;
+        let sizes = [memory.usage.usage, memory.usage.limit, memory.kernel.usage];
+        let psi = [memory.psi, s.cpu.psi, s.blkio.psi];
+        let bytes = s.blkio.io_service_bytes_recursive.clone();
+        (s.cpu.usage.total, memory.raw.clone(), sizes, psi, s.pids.current, bytes)
+    };
+    assert_eq!(shown(&brief), shown(&stats));
+    assert_eq!(cpu_time(&paths).unwrap().unwrap_or_default(), stats.cpu.usage.total);
     // Which sizes there are is the machine's.
     stats.hugetlb.clear();
     serde_json::to_string_pretty(&stats).unwrap()

@@ -6,11 +6,33 @@ use super::*;
 /// A tick of /proc and cpuacct.stat.
 const TICK: u64 = 1_000_000_000 / 100;
 
-pub(super) fn fill(paths: &GroupPaths, stats: &mut Stats) -> Result<()> {
-    let dir = |controller: &str| {
-        let dir = paths.of(controller).map(super::super::GroupPath::dir);
-        dir.filter(|dir| std::path::Path::new(dir).is_dir())
+/// The group's directory, where there is one.
+fn dir(paths: &GroupPaths, controller: &str) -> Option<String> {
+    let dir = paths.of(controller).map(super::super::GroupPath::dir);
+    dir.filter(|dir| std::path::Path::new(dir).is_dir())
+}
+
+pub(super) fn brief(paths: &GroupPaths, stats: &mut Stats) -> Result<()> {
+    let number = |controller: &str, file: &str| match paths.of(controller) {
+        Some(path) => number(&path.dir(), file).map(Option::unwrap_or_default),
+        None => Ok(0),
     };
+    stats.cpu.usage.total = number("cpuacct", "cpuacct.usage")?;
+    if let Some(path) = paths.of("memory") {
+        stats.memory.raw = keyed(&path.dir(), "memory.stat")?;
+    }
+    stats.memory.usage.limit = number("memory", "memory.limit_in_bytes")?;
+    stats.memory.usage.usage = number("memory", "memory.usage_in_bytes")?;
+    stats.memory.kernel.usage = number("memory", "memory.kmem.usage_in_bytes")?;
+    stats.pids.current = number("pids", "pids.current")?;
+    if let Some(dir) = dir(paths, "blkio") {
+        blkio(&dir, &mut stats.blkio)?;
+    }
+    Ok(())
+}
+
+pub(super) fn fill(paths: &GroupPaths, stats: &mut Stats) -> Result<()> {
+    let dir = |controller: &str| dir(paths, controller);
     if let Some(dir) = dir("cpuacct") {
         usage(&dir, &mut stats.cpu.usage)?;
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) fn fill(dir: &str, stats: &mut Stats) -> Result<()> {
+pub(super) fn brief(dir: &str, stats: &mut Stats) -> Result<()> {
     pids(dir, &mut stats.pids)?;
     memory(dir, &mut stats.memory)?;
     stats.memory.psi = psi(dir, "memory.pressure");
@@ -10,6 +10,11 @@ pub(super) fn fill(dir: &str, stats: &mut Stats) -> Result<()> {
     stats.blkio.psi = psi(dir, "io.pressure");
     cpu(dir, &mut stats.cpu)?;
     stats.cpu.psi = psi(dir, "cpu.pressure");
+    Ok(())
+}
+
+pub(super) fn fill(dir: &str, stats: &mut Stats) -> Result<()> {
+    brief(dir, stats)?;
     for size in page_sizes() {
         let reserved = number(dir, &format!("hugetlb.{size}.rsvd.current"))?;
         let usage = match reserved {
