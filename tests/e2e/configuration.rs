@@ -97,6 +97,7 @@ fn the_default_network_as_it_is_described() {
     assert!(lines[1].contains("default via 10.91.7.9") && lines[2].contains("10.91.7.0/24"), "{seen}");
     write(&s, "bip = '10.91.7.9/24'");
     configured(&s, "ps").fails(1, &["bip", "networks/bridge.json"]);
+    std::fs::remove_file(networks.join("bridge.json")).expect("it is there");
     s.end();
 }
 
