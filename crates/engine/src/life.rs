@@ -259,7 +259,7 @@ impl Engine {
             Err(error) => {
                 drop(lock);
                 let (code, error) = (error.exit_code(), error.to_string());
-                Some(Err(Life { code, error, ran: Duration::ZERO, again: false, ..life }))
+                Some(Err(Life { code, error, ran: None, again: false, ..life }))
             }
         }
     }

@@ -21,7 +21,7 @@ pub fn why(engine: &Engine, name: &str) -> Result<Answer, Failure> {
             let mut answer = ended(&container, code, oom_killed);
             answer.add(match ran {
                 Some(ran) => format!("it had run for {}", words::duration(ran).to_lowercase()),
-                None => "nobody has noted for how long it had run: its monitor was gone".to_owned(),
+                None => "nobody has noted for how long it had run".to_owned(),
             });
             last_words(engine, &container, &mut answer);
             answer
