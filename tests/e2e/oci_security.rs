@@ -1,9 +1,13 @@
 //! Hostile root file systems under a trusted config.json: each test bears the number of the hole that others had.
 
-use e2e::{Bundle, Sandbox};
+use e2e::peers::uncorrected;
+use e2e::{Bundle, Sandbox, wait_until};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
+
+/// Debian 12's. Of other versions nothing is claimed.
+const RUNC: &str = "1.1.5+ds1-1+deb12u1";
 
 fn rootfs(bundle: &Bundle) -> std::path::PathBuf {
     bundle.dir.join("rootfs")
@@ -109,23 +113,30 @@ fn cve_2024_21626_a_working_directory_that_is_a_descriptor() {
 #[test]
 fn cve_2025_31133_a_null_device_that_is_a_link() {
     let s = Sandbox::new();
-    let secret = s.dir.join("secret");
-    fs::write(&secret, "secret").unwrap();
-    let mut bundle = s.bundle("box", &["sh", "-c", "cat /masked; ls -ld /masked.d"]);
+    // The container's own view of a parameter, which is read-only there; what is written to it stays in its UTS namespace.
+    let link = "/proc/sys/kernel/domainname";
+    let mut bundle = s
+        .bundle("box", &["sh", "-c", &format!("echo evil; cat /masked {link} >/seen; ls /masked.d >>/seen")]);
     // No /dev of ours: the image's own is there.
     let mounts = bundle.config["mounts"].as_array().unwrap().clone();
     let kept: Vec<_> =
         mounts.into_iter().filter(|m| !m["destination"].as_str().unwrap().starts_with("/dev")).collect();
-    bundle.set("/mounts", json!(kept));
+    bundle.set("/mounts", json!(kept)).set("/ociVersion", json!("1.0.2"));
     fs::create_dir_all(rootfs(&bundle).join("dev")).unwrap();
-    let _ = fs::remove_file(rootfs(&bundle).join("dev/null"));
-    symlink(&secret, rootfs(&bundle).join("dev/null")).unwrap();
+    replace(&bundle, "dev/null", link);
     fs::write(rootfs(&bundle).join("masked"), "visible").unwrap();
     fs::create_dir(rootfs(&bundle).join("masked.d")).unwrap();
+    fs::write(rootfs(&bundle).join("masked.d/visible"), "").unwrap();
     bundle.set("/linux/maskedPaths", json!(["/masked", "/masked.d"])).write();
+    let seen = || fs::read_to_string(rootfs(&bundle).join("seen")).unwrap();
     let output = s.oci("run -b box box");
-    assert!(!output.stdout.contains("visible") && !output.stdout.contains("secret"), "{output}");
-    assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");
+    assert!(!seen().contains("visible") && !seen().contains("evil"), "{}: {output}", seen());
+    assert_eq!(output.ok(), "evil");
+    if uncorrected("runc", RUNC) {
+        // Its mask is what the link leads to, and what it takes for /dev/null it gives the program as standard output.
+        s.peer("runc", "run -b box box");
+        assert_eq!(seen(), "evil\nevil\n", "runc's mask and what it wrote");
+    }
     s.end();
 }
 
@@ -152,11 +163,29 @@ fn cve_2025_52881_a_proc_that_is_covered() {
     // What is written to /proc/sys must not land in a file of the image's, nor at another parameter.
     let fake = s.dir.join("fake");
     fs::create_dir_all(fake.join("net/ipv4")).unwrap();
-    fs::write(fake.join("net/ipv4/ip_forward"), "mine").unwrap();
+    let file = fake.join("net/ipv4/ip_forward");
+    let landed = || fs::read_to_string(&file).unwrap();
+    fs::write(&file, "mine").unwrap();
     bundle.set("/mounts/-", json!({ "destination": "/proc/sys", "source": fake, "options": ["bind"] }));
-    bundle.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" })).write();
+    bundle
+        .set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }))
+        .set("/ociVersion", json!("1.0.2"))
+        .write();
     s.oci("run -b box box");
-    assert_eq!(fs::read_to_string(fake.join("net/ipv4/ip_forward")).unwrap(), "mine");
+    assert_eq!(landed(), "mine");
+    // Somebody else, with whom it shares mounts, does it at the worst moment: a hook comes just then.
+    let last = bundle.config["mounts"].as_array().unwrap().len() - 1;
+    bundle.remove(&format!("/mounts/{last}"));
+    let cover =
+        format!("mount --bind {} {}/proc/sys/net/ipv4/ip_forward", file.display(), rootfs(&bundle).display());
+    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", cover], "env": ["PATH=/usr/bin:/bin"] });
+    bundle.set("/hooks", json!({ "createContainer": [hook] })).write();
+    s.oci("run -b box box").ok();
+    assert_eq!(landed(), "mine");
+    if uncorrected("runc", RUNC) {
+        s.peer("runc", "run -b box box").ok();
+        assert_eq!(landed(), "1", "runc writes where it is led");
+    }
     s.end();
 }
 
@@ -380,25 +409,39 @@ fn cve_2022_0492_groups_of_control_are_not_the_containers() {
     s.end();
 }
 
-/// What waits to become the program holds the host's memory: nobody in the container looks into it (CVE-2016-9962).
+/// What waits to become the program holds the host's memory: nobody in the container looks into it (CVE-2016-9962). With its own
+/// ids in the user namespace, too: where the ids change the kernel closes it by itself.
 #[test]
 fn cve_2016_9962_a_created_container_is_closed() {
     let s = Sandbox::new();
-    s.bundle("box", &["sleep", "1000"]);
-    s.oci_apart("create -b box box");
-    let pid = s.oci_state("box")["pid"].to_string();
-    // Another container in its pid namespace, with the same rights.
-    let mut other = s.bundle(
-        "other",
-        &[
-            "sh",
-            "-c",
-            "readlink /proc/1/exe /proc/1/cwd /proc/1/root /proc/1/fd/*; cat /proc/1/environ; echo end",
-        ],
-    );
-    other.set("/linux/namespaces/0", json!({ "type": "pid", "path": format!("/proc/{pid}/ns/pid") })).write();
-    let output = s.oci("run -b other other");
-    assert_eq!(output.ok(), "end");
-    s.oci("delete -f box").ok();
+    let script = "ls -ln /proc/1/exe /proc/1/cwd /proc/1/root /proc/1/fd | grep -e '->'; cat /proc/1/environ; echo end";
+    for same_ids in [false, true] {
+        let mut bundle = s.bundle("box", &["sleep", "1000"]);
+        // Another container in its pid namespace, with the same rights.
+        let mut other = s.bundle("other", &["sh", "-c", script]);
+        if same_ids {
+            let ids = json!([{ "containerID": 0, "hostID": 0, "size": 65_536 }]);
+            bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids);
+            bundle.set("/linux/namespaces/-", json!({ "type": "user" }));
+            bundle.everything().write();
+            other.everything();
+        }
+        s.oci_apart("create -b box box");
+        let pid = s.oci_state("box")["pid"].to_string();
+        let namespace = |kind: &str| json!({ "type": kind, "path": format!("/proc/{pid}/ns/{kind}") });
+        other.set("/linux/namespaces/0", namespace("pid"));
+        if same_ids {
+            other.set("/linux/namespaces/-", namespace("user"));
+        }
+        other.write();
+        let output = s.oci("run -b other other");
+        assert_eq!(output.ok(), "end", "{same_ids}");
+        // The program itself is open to it where it has all rights: the other one does look there.
+        s.oci("start box").ok();
+        if same_ids {
+            wait_until("the program", 20, || s.oci("run -b other other").stdout.contains("busybox"));
+        }
+        s.oci("delete -f box").ok();
+    }
     s.end();
 }

@@ -34,6 +34,12 @@ impl Bundle {
         self
     }
 
+    /// Gives its process all capabilities that there are.
+    pub fn everything(&mut self) -> &mut Bundle {
+        let all: Vec<&str> = kernel::caps::CapSet::ALL.iter().map(kernel::caps::Cap::name).collect();
+        self.set("/process/capabilities", json!({"bounding": all, "permitted": all, "effective": all}))
+    }
+
     /// Writes `config.json`.
     pub fn write(&self) -> &Bundle {
         self.write_text(self.config.to_string())

@@ -25,6 +25,8 @@ pub enum Fault {
 /// A system call that is about to be done.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
+    /// The process, which stands still.
+    pub pid: i32,
     pub name: &'static str,
     pub arguments: [u64; 6],
     /// Of the calls that open files.
@@ -295,6 +297,7 @@ impl Tracer<'_> {
         }
         let r = &registers;
         let mut call = Call {
+            pid: pid.as_raw(),
             name: name(r.orig_rax),
             arguments: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
             open_flags: 0,
