@@ -27,13 +27,21 @@ fn answers(s: &Sandbox, attacker: &str) {
 /// What a container's monitor has for itself, in KiB.
 #[track_caller]
 fn memory_of_monitor(s: &Sandbox, name: &str) -> u64 {
-    let field = |pid: &str, name: &str| -> String {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is told");
-        line.trim_end_matches("kB").trim().to_owned()
-    };
-    let parent = field(&s.inspect(name, "{{.State.Pid}}"), "PPid:");
-    field(&parent, "RssAnon:").parse().expect("a number")
+    field(&parent(s, name), "RssAnon:").parse().expect("a number")
+}
+
+/// The pid of a container's monitor.
+#[track_caller]
+fn parent(s: &Sandbox, name: &str) -> String {
+    field(&s.inspect(name, "{{.State.Pid}}"), "PPid:")
+}
+
+/// A line of a process' status.
+#[track_caller]
+fn field(pid: &str, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is told");
+    line.trim_end_matches("kB").trim().to_owned()
 }
 
 /// More than a monitor ever needs.
@@ -113,6 +121,36 @@ fn connections_to_the_monitor() {
     s.corten("stop -t 0 crowd").ok();
     assert_eq!(s.inspect("crowd", "{{.State.Status}}"), "exited");
     ends(&s, "crowd other");
+    s.corten("network rm crowd").ok();
+    s.end();
+}
+
+/// As many descriptors as there are, and as many connections to its monitor as it has descriptors for.
+#[test]
+fn descriptors_without_end() {
+    let s = neighbour(&["busybox"]);
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/attacks/hoard.c");
+    s.host(&format!("cc -static -O1 -o hoard {source}")).ok();
+    s.corten("network create crowd").ok();
+    let limits = "--ulimit nofile=2000 --pids-limit 12";
+    s.detached(&format!(
+        "--name hoard --network crowd {limits} -v ./hoard:/hoard:ro busybox sh -c 'while :; do /hoard 10; done'"
+    ));
+    s.detached("--name other --network crowd busybox sleep 10000");
+    wait_until("the descriptors", 30, || s.corten("logs hoard").stdout == "all taken, connected\n");
+    let monitor = parent(&s, "hoard");
+    for _ in 0..3 {
+        answers(&s, "hoard");
+        let held = fs::read_dir(format!("/proc/{monitor}/fd")).expect("it runs").count();
+        assert!(held < 64, "the monitor has {held}");
+        assert!(memory_of_monitor(&s, "hoard") < ENOUGH);
+    }
+    // It has two processes more at most; a further program is refused or runs, and says so.
+    let more = s.corten("exec hoard echo alive");
+    assert!(more.stdout == "alive\n" || more.stderr.lines().count() == 1, "{more}");
+    s.corten("exec other nslookup hoard").ok();
+    s.corten("stop -t 0 hoard").ok();
+    ends(&s, "hoard other");
     s.corten("network rm crowd").ok();
     s.end();
 }
@@ -214,6 +252,73 @@ fn processes_that_cannot_be_killed() {
     s.corten("system check --repair").ok();
     assert_eq!(s.corten("exec ice echo alive").ok(), "alive");
     ends(&s, "ice");
+    s.end();
+}
+
+/// A file system that does not answer, as one on a broken disk or of another machine. Whatever becomes of the test, it goes on.
+struct Stalled<'a>(&'a Sandbox);
+
+impl Stalled<'_> {
+    fn new(s: &Sandbox) -> Stalled<'_> {
+        s.host("fsfreeze -f disk.mounted").ok();
+        Stalled(s)
+    }
+}
+
+impl Drop for Stalled<'_> {
+    fn drop(&mut self) {
+        let _ =
+            std::process::Command::new("fsfreeze").arg("-u").arg(self.0.dir.join("disk.mounted")).status();
+    }
+}
+
+/// Processes that wait for a disk, and take no signal meanwhile (state D).
+#[test]
+fn processes_in_uninterruptible_sleep() {
+    let s = neighbour(&["busybox"]);
+    s.host(
+        "truncate -s 16M disk && mkfs.ext4 -q disk && mkdir disk.mounted && mount -o loop disk disk.mounted",
+    )
+    .ok();
+    let write = |name: &str| format!("while echo x >/d/{name}; do :; done");
+    // The first process itself, and one of its children.
+    let names = ["first", "second", "third", "fourth"];
+    for name in names {
+        let script = if name == "first" { write(name) } else { format!("{} & wait", write(name)) };
+        s.detached(&format!("--name {name} -v ./disk.mounted:/d busybox sh -c 'echo said; {script}'"));
+    }
+    let stalled = Stalled::new(&s);
+    for name in names {
+        let waits = |pid: &str| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            status.contains("State:\tD")
+        };
+        wait_until(name, 30, || s.cgroup(name, "cgroup.procs").lines().any(waits));
+        assert_eq!(s.corten(&format!("exec {name} echo alive")).ok(), "alive");
+    }
+    // Whoever ends them hears of it, and does not wait for ever; others are answered meanwhile.
+    let lines = ["stop -t 0 first", "kill second", "rm -f third", "restart -t 0 fourth"];
+    let ending = lines.map(|line| s.start(line));
+    answers(&s, "second");
+    for ending in ending {
+        let said = ending.wait();
+        said.fails(1, &["was killed but does not end: its process", "(sh", "waits in the kernel"]);
+    }
+    answers(&s, "first");
+    for name in names {
+        assert_eq!(s.inspect(name, "{{.State.Status}}"), "running");
+        // Its first process is on its way out: nobody can come in any more, where it was not that one which waits.
+        let further = s.corten(&format!("exec {name} true"));
+        assert!(further.code == 0 || further.stderr.lines().count() == 1, "{further}");
+    }
+    assert!(s.corten("system check").ok().ends_with(": no faults"));
+    // When the disk answers, all of them end.
+    drop(stalled);
+    for name in names {
+        wait_until(name, 20, || s.inspect(name, "{{.State.Status}} {{.State.ExitCode}}") == "exited 137");
+    }
+    ends(&s, &names.join(" "));
+    s.host("umount disk.mounted && rm disk").ok();
     s.end();
 }
 

@@ -2,6 +2,7 @@
 
 use crate::attach::Connection;
 use crate::logs::LogQuery;
+use crate::stuck::wait_for_end;
 use crate::{Container, Engine, Error, Event, Result, State};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -23,6 +24,8 @@ impl Engine {
     }
 
     /// Sends a signal to the first process; after KILL, the container has ended when this returns.
+    ///
+    /// Errors: it does not run; it was killed and does not end, because a process of it waits in the kernel.
     pub fn kill(&self, container: &Container, signal: i32) -> Result<()> {
         const KILL: i32 = 9;
         let stop = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
@@ -33,7 +36,7 @@ impl Engine {
                 return Ok(());
             }
         }
-        let Some((_, pidfd)) = self.handle(container)? else {
+        let Some((pid, pidfd)) = self.handle(container)? else {
             return Err(Error::NotRunning(container.id.clone()));
         };
         let waiter = if signal == KILL { self.waiter(container) } else { None };
@@ -46,7 +49,7 @@ impl Engine {
             self.thaw(container);
         }
         if signal == KILL {
-            ended(&pidfd, -1);
+            wait_for_end(container, pid, &pidfd)?;
             self.settle(container, waiter);
         }
         Ok(())
@@ -86,7 +89,7 @@ impl Engine {
         if !ended(&pidfd, seconds) {
             self.tell(&[Event::of(container, "kill").with("signal", Signal::KILL.as_raw())]);
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-            ended(&pidfd, -1);
+            wait_for_end(container, pid, &pidfd)?;
         }
         self.settle(container, waiter);
         self.tell(&[Event::of(container, "stop")]);
@@ -169,8 +172,12 @@ impl Engine {
             if !force {
                 return Err(Error::Running(container.name.clone()));
             }
-            // One that ended just now is as good.
-            let _ = self.kill(container, Signal::KILL.as_raw());
+            match self.kill(container, Signal::KILL.as_raw()) {
+                // One that ended just now is as good.
+                Ok(()) | Err(Error::NotRunning(_)) => {}
+                Err(_) if self.handle(container)?.is_none() => {}
+                Err(error) => return Err(error),
+            }
         } else if matches!(self.state(container), Ok(State::Running { .. })) {
             // It has ended, and its monitor is putting things away: the last of them into what is to be removed.
             let waiter = self.waiter(container);
@@ -419,7 +426,7 @@ fn deafness(container: &Container, pid: i32, signal: i32) -> Option<String> {
 }
 
 /// Whether a process ends within so many seconds; −1 waits for ever.
-fn ended(pidfd: &OwnedFd, seconds: i64) -> bool {
+pub(crate) fn ended(pidfd: &OwnedFd, seconds: i64) -> bool {
     let limit = Timespec { tv_sec: seconds.max(0), tv_nsec: 0 };
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
     loop {

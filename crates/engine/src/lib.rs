@@ -40,6 +40,7 @@ mod start;
 pub mod stats;
 mod still;
 mod store;
+mod stuck;
 pub mod top;
 mod transfer;
 mod update;

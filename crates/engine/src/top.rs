@@ -14,9 +14,11 @@ pub fn top(init: i32, arguments: &[String]) -> io::Result<Processes> {
 }
 
 /// Pids in the container's cgroup or below it, in order; where it has none of its own, in its pid namespace.
-fn members(init: i32) -> io::Result<Vec<i32>> {
+pub(crate) fn members(init: i32) -> io::Result<Vec<i32>> {
     let group = own_group(&fs::read_to_string(format!("/proc/{init}/cgroup"))?);
-    let namespace = fs::read_link(format!("/proc/{init}/ns/pid"))?;
+    // One that is ending has its group still, and no namespaces.
+    let namespace = || fs::read_link(format!("/proc/{init}/ns/pid"));
+    let namespace = if group.is_none() { Some(namespace()?) } else { None };
     let mut pids = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
@@ -26,7 +28,7 @@ fn members(init: i32) -> io::Result<Vec<i32>> {
             Some(group) => {
                 fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| is_below(&text, group))
             }
-            None => fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| link == namespace),
+            None => fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| Some(link) == namespace),
         };
         if inside {
             pids.push(pid);

@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_packet.h>
+#include <linux/netlink.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 static char list[4096];
@@ -85,6 +88,59 @@ static void readable(void) {
   if (filled("/proc/interrupts")) add("/proc/interrupts");
   if (filled("/sys/devices/system/cpu/cpu0/thermal_throttle")) add("thermal_throttle");
   end("timing of the host");
+}
+
+/* Files that are nobody's but root's to read (0400), and open. */
+static void closed(const char *dir, int depth) {
+  DIR *d = opendir(dir);
+  struct dirent *e;
+  while (d && (e = readdir(d))) {
+    char path[1024];
+    struct stat s;
+    if (e->d_name[0] == '.' || (!strcmp(dir, "/proc") && (e->d_name[0] <= '9' || strstr(e->d_name, "self") || !strcmp(e->d_name, "net")))) continue;
+    snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+    if (lstat(path, &s)) continue;
+    if (S_ISDIR(s.st_mode) && depth < 6) closed(path, depth + 1);
+    if (!S_ISREG(s.st_mode) || s.st_mode & 044 || !(s.st_mode & 0400)) continue;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0) { add(path); close(fd); }
+  }
+  if (d) closedir(d);
+}
+
+/* What tells one machine from another, or what goes on there. */
+static void machine(void) {
+  static const struct { const char *name, *path; } known[] = {{"command line", "/proc/cmdline"}, {"boot_id", "/proc/sys/kernel/random/boot_id"},
+    {"load", "/proc/loadavg"}, {"disks", "/proc/diskstats"}, {"core_pattern", "/proc/sys/kernel/core_pattern"},
+    {"serial number", "/sys/class/dmi/id/product_serial"}, {"uuid", "/sys/class/dmi/id/product_uuid"}};
+  begin();
+  for (unsigned i = 0; i < sizeof known / sizeof *known; i++) if (filled(known[i].path)) add(known[i].name);
+  end("of the machine");
+  char line[8192];
+  int layers = 0, mounts = 0;
+  FILE *f = fopen("/proc/self/mountinfo", "r");
+  while (f && fgets(line, sizeof line, f)) {
+    char root[4096] = "", place[4096] = "";
+    sscanf(line, "%*s %*s %*s %4095s %4095s", root, place);
+    layers |= strstr(line, "upperdir=") != 0;
+    mounts |= (!strcmp(place, "/etc/hosts") || !strcmp(place, "/etc/hostname")) && strcmp(root, "/");
+  }
+  if (f) fclose(f);
+  begin();
+  if (layers) add("layers");
+  if (mounts) add("mounts");
+  end("paths of the host");
+}
+
+/* Messages of the kernel's about devices of the host. Somebody there makes one of them speak all the time. */
+static void uevents(void) {
+  struct sockaddr_nl from = {.nl_family = AF_NETLINK, .nl_groups = 1};
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+  struct pollfd wait = {.fd = fd, .events = POLLIN};
+  begin();
+  if (fd >= 0 && !bind(fd, (struct sockaddr *)&from, sizeof from) && poll(&wait, 1, 1000) > 0) add("yes");
+  if (fd >= 0) close(fd);
+  end("hears of the host's devices");
 }
 
 static void devices(void) {
@@ -243,7 +299,30 @@ static int attack(const char *kind, const char *address) {
   return 0;
 }
 
+/* `probe listen`: whether packets come by here that are for somebody else, until some come that are for us. */
+static int listening(void) {
+  unsigned char mac[6], frame[2048];
+  char text[32] = {0};
+  FILE *f = fopen("/sys/class/net/eth0/address", "r");
+  if (!f || !fgets(text, sizeof text, f) || !hexmac(text, mac)) return 2;
+  int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL)), own = 0, others = 0;
+  if (fd < 0) { printf("no packets: %s\n", strerror(errno)); return 0; }
+  struct packet_mreq all = {.mr_ifindex = if_nametoindex("eth0"), .mr_type = PACKET_MR_PROMISC};
+  setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all);
+  printf("listening\n");
+  fflush(stdout);
+  struct pollfd wait = {.fd = fd, .events = POLLIN};
+  for (time_t end = time(0) + 60; !own && time(0) < end;) {
+    if (poll(&wait, 1, 100) <= 0 || recv(fd, frame, sizeof frame, 0) < 34 || frame[0] & 1) continue;
+    if (!memcmp(frame, mac, 6) || !memcmp(frame + 6, mac, 6)) own++;
+    else if (frame[12] == 8 && frame[13] == 0) others++;
+  }
+  printf("own %s, others' %s\n", own ? "yes" : "no", others ? "yes" : "no");
+  return 0;
+}
+
 int main(int argc, char **argv) {
+  if (argc > 1 && !strcmp(argv[1], "listen")) return listening();
   if (argc > 1) return attack(argv[1], argc > 2 ? argv[2] : "");
   unsigned id[3];
   descriptors();
@@ -256,6 +335,9 @@ int main(int argc, char **argv) {
   begin(); writable("/proc", 0); end("writable in /proc");
   begin(); writable("/sys", 0); end("writable in /sys");
   readable();
+  begin(); closed("/proc", 0); closed("/sys", 0); end("read by root alone");
+  machine();
+  uevents();
   devices();
   sockets();
   groups();

@@ -1,0 +1,53 @@
+//! What was killed and does not end: a process that waits in the kernel, for a disk, a file system or another machine, and takes no
+//! signal meanwhile (state D in proc_pid_stat(5)).
+
+use crate::{Container, Error, Result};
+use rustix::fd::OwnedFd;
+use std::collections::BTreeMap;
+use std::fs;
+
+/// For so many seconds a process has to wait in one place until it is told of.
+const PATIENCE: u32 = 5;
+
+/// Waits for the end of a container that was killed.
+///
+/// Errors: one of its processes waits in the kernel, in the same place for [`PATIENCE`] seconds. The container is as it was, and ends
+/// by itself when that process may go on.
+pub(crate) fn wait_for_end(container: &Container, init: i32, pidfd: &OwnedFd) -> Result<()> {
+    let (mut before, mut seconds) = (BTreeMap::new(), 0);
+    while !crate::control::ended(pidfd, 1) {
+        let mut now = waiting(init);
+        now.retain(|pid, switches| before.is_empty() || before.get(pid) == Some(switches));
+        seconds = if now.is_empty() { 0 } else { seconds + 1 };
+        if let (PATIENCE.., Some(pid)) = (seconds, now.keys().next()) {
+            return Err(Error::Invalid(format!(
+                "container '{}' was killed but does not end: its process {} waits in the kernel and takes no signal until what it waits for answers: a disk, a file system, another machine",
+                container.name,
+                named(*pid)
+            )));
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+/// The container's processes that wait so, and how often each has gone on before.
+fn waiting(init: i32) -> BTreeMap<i32, String> {
+    let look = |pid: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        let waits = field("State:")?.trim_start().starts_with('D');
+        waits.then(|| Some((pid, field("voluntary_ctxt_switches:")?.trim().to_owned())))?
+    };
+    crate::top::members(init).unwrap_or_default().into_iter().filter_map(look).collect()
+}
+
+/// `123 (cat)`, and in which function of the kernel it waits, where that is known.
+fn named(pid: i32) -> String {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let (name, place) = (read("comm"), read("wchan"));
+    match place.trim() {
+        "" | "0" => format!("{pid} ({})", name.trim()),
+        place => format!("{pid} ({}, in {place})", name.trim()),
+    }
+}
