@@ -82,7 +82,7 @@ ip link set wire up
 far ip addr add 198.51.100.1/24 dev wire
 far ip link set wire up
 far ip route add default via 198.51.100.2
-docker run -d --name box -p 127.0.0.1:8080:80 busybox sh -c 'truncate -s 300M /etc/group; nc -ll -p 80 -e echo reached' >/dev/null
+docker run -d --name box -p 127.0.0.1:8080:80 busybox sh -c 'truncate -s 80M /etc/group; nc -ll -p 80 -e echo reached' >/dev/null
 address=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' box)
 for _ in {1..20}; do
   far timeout 5 bash -c "exec 3<>/dev/tcp/$address/80 && cat <&3" 2>/dev/null | grep -q reached && echo CVE-2025-54410 docker >>"$DIR/holes" && break || sleep 0.1
@@ -91,7 +91,7 @@ done
 peak() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' /proc/$daemon/status; }
 before=$(peak)
 docker exec -u 7:8 box true >/dev/null 2>&1 || true
-[ $(($(peak) - before)) -lt 150000 ] || echo CVE-2026-47262 docker >>"$DIR/holes"
+[ $(($(peak) - before)) -lt 60000 ] || echo CVE-2026-47262 docker >>"$DIR/holes"
 docker rm -f box >/dev/null
 kill $daemon $far
 wait $daemon || true
