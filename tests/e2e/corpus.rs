@@ -1,7 +1,7 @@
 //! Holes that other engines had, as attacks on this one: images and containers that mean no good. Where it is not plain
 //! that the attack is one, the test also does what an engine would do that did not know of it.
 
-use e2e::{Sandbox, wait_until};
+use e2e::{Sandbox, trace, wait_until};
 use std::fs;
 use std::path::PathBuf;
 
@@ -241,6 +241,7 @@ fn cve_2022_1227_programs_of_the_image_are_not_run_for_the_engine() {
     );
     s.hostile_image("programs", "{}", &script).ok();
     s.host("mkdir tree && echo x >tree/x && tar -cJf tree.tar.xz tree && tar -czf tree.tar.gz tree").ok();
+    s.host("chroot programs/root ps; ls programs/root/ran").ok();
     for flags in ["", "--userns host", "--privileged"] {
         s.detached(&format!("--name box --network none {flags} programs:1 sleep 1000"));
         assert!(s.corten("top box").ok().contains("sleep 1000"));
@@ -309,6 +310,11 @@ fn cve_2022_31030_output_without_end_and_execs_without_number() {
         left.expect("x");
         left.signal(rustix::process::Signal::KILL);
         left.wait();
+        // The monitor has to do with those who attach.
+        let attached = s.start("attach --no-stdin --sig-proxy=false box");
+        wait_until("the client to be there", 20, || monitor(&s, "box").1 > before.1);
+        attached.signal(rustix::process::Signal::KILL);
+        attached.wait();
     }
     wait_until("all to be let go", 20, || {
         let after = monitor(&s, "box");
@@ -325,14 +331,31 @@ fn cve_2023_0778_exported_while_files_turn_into_links() {
     let s = Sandbox::with(&["busybox"]);
     let outside = outside(&s).display().to_string();
     let script = format!(
-        "mkdir /x; cd /x; echo inside >file; ln -s {outside}/secret link; mkdir dir; echo inside >dir/secret; ln -s {outside} dirlink; echo ready
-         while :; do mv file a; mv link file; mv file link; mv a file; mv dir b; mv dirlink dir; mv dir dirlink; mv b dir; done"
+        "mkdir /x; cd /x; echo inside >file; ln -s {outside}/secret link; mkdir dir; echo inside >dir/secret; ln -s {outside} dirlink; echo ready; sleep 1000"
     );
     s.detached(&format!("--name box --network none --userns host busybox sh -c '{script}'"));
     wait_until("the container", 20, || s.corten("logs box").stdout.contains("ready"));
-    for _ in 0..8 {
-        s.corten("export -o box.tar box");
-        s.corten("commit box copy");
+    let place = format!("/proc/{}/root/x", s.inspect("box", "{{.State.Pid}}"));
+    let dir = fs::File::open(place).unwrap();
+    let exchange = || {
+        for (one, other) in [("file", "link"), ("dir", "dirlink")] {
+            let _ = rustix::fs::renameat_with(&dir, one, &dir, other, rustix::fs::RenameFlags::EXCHANGE);
+        }
+    };
+    // Whenever a file is looked at or opened, it is another one than just before.
+    let looks = |call: &trace::Call| {
+        if call.name.contains("stat") || call.name.starts_with("open") {
+            exchange();
+        }
+        false
+    };
+    for round in 0..4 {
+        if round % 2 == 1 {
+            exchange();
+        }
+        for line in ["export -o box.tar box", "commit box copy"] {
+            trace::in_sandbox(&s, line, &[], &trace::Injection { counts: &looks, at: None });
+        }
         assert_eq!(s.host("tar -xOf box.tar 2>/dev/null | grep -c 'of the host'").stdout.trim(), "0");
     }
     assert_eq!(s.corten("run --rm --network none copy sh -c 'grep -rl \"of the host\" /x'").stdout, "");
@@ -385,6 +408,7 @@ fn cve_2026_53489_a_checkpoint_is_no_image() {
     let output = s.corten("load -i c.tar");
     assert!(output.code == 1 && !output.stderr.contains("panicked"), "{output}");
     assert_eq!(s.corten("image ls --no-trunc").ok(), before, "CVE-2026-50195: no name has moved");
+    assert_eq!(s.host("cat c/container.log").ok(), "of the host", "who reads what was unpacked");
     // As plain files it is what it is: links that lead nowhere.
     s.corten("import c.tar plain").ok();
     s.corten("create --name box --network none plain /x").ok();

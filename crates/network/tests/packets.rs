@@ -95,6 +95,9 @@ fn cve_2020_8558_containers_do_not_reach_the_hosts_loopback() {
     serve(90);
     let spoofed = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 91)).unwrap();
     spoofed.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    // Who needs no answer has done harm before one is lost.
+    let local = UdpSocket::bind((LOCALHOST, 92)).unwrap();
+    local.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(ask(at(LOCALHOST, 90)).is_ok());
     let gateway = world.gateway();
     a.place.within(|| {
@@ -105,7 +108,10 @@ fn cve_2020_8558_containers_do_not_reach_the_hosts_loopback() {
         run(&format!("ip route add 127.0.0.0/8 via {gateway} src {}", a.address));
         assert!(unanswered(at(LOCALHOST, 90)));
         assert!(unanswered(at(Ipv4Addr::new(127, 0, 0, 7), 90)));
+        let sender = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        sender.send_to(b"do this", at(LOCALHOST, 92)).unwrap();
     });
+    assert!(local.recv_from(&mut [0; 100]).is_err(), "what listens on 127.0.0.1 is reached");
     assert!(spoofed.recv_from(&mut [0; 100]).is_err(), "a container passes for the host");
     let counters = run("cat /proc/net/dev | grep corten0");
     assert!(!counters.is_empty());
