@@ -194,7 +194,7 @@ impl Credentials {
     }
 
     /// Commands that do the same but for filter and user, each of which runs the rest of the line.
-    pub fn commands(&self) -> Vec<String> {
+    pub fn commands(&self, lent: CapSet) -> Vec<String> {
         let mut commands = Vec::new();
         if self.personality == Some(PER_LINUX32) {
             commands.push(by_path("setarch linux32"));
@@ -211,13 +211,13 @@ impl Credentials {
         if !self.limits.is_empty() {
             commands.push(by_path(&format!("prlimit{}", crate::limits::options(&self.limits))));
         }
-        commands.push(by_path(&self.setpriv()));
+        commands.push(by_path(&self.setpriv(lent)));
         commands.extend(self.labels.iter().map(|label| by_path(&label.command())));
         commands
     }
 
     /// setpriv(1) with the options that do the same, but for the filter and the user.
-    fn setpriv(&self) -> String {
+    fn setpriv(&self, lent: CapSet) -> String {
         let list = |set: CapSet| {
             set.iter()
                 .map(|c| format!("+{}", c.name().trim_start_matches("CAP_").to_lowercase()))
@@ -234,7 +234,7 @@ impl Credentials {
         line.push_str(&format!(
             " --inh-caps={} --bounding-set={}",
             comma(self.inheritable),
-            comma(self.bounding)
+            comma(self.bounding | lent)
         ));
         if !self.ambient.is_empty() {
             line.push_str(&format!(" --ambient-caps={}", comma(self.ambient)));
@@ -295,7 +295,7 @@ mod tests {
             labels: vec![Label::apparmor("docker-default"), Label::Selinux("a:b:c:s0".into())],
             ..Credentials::default()
         };
-        insta::assert_snapshot!(credentials.commands().join("\n"), @r"
+        insta::assert_snapshot!(credentials.commands(CapSet::default()).join("\n"), @r"
         $(command -v setarch) linux32
         $(command -v numactl) --membind=0-1,3
         $(k=$(command -v keyctl) && echo $k session '_ses.a b')
@@ -304,6 +304,6 @@ mod tests {
         $(command -v aa-exec) -p docker-default --
         $(command -v runcon) a:b:c:s0
         ");
-        insta::assert_snapshot!(Credentials::default().commands().join("\n"), @"$(command -v setpriv) --regid=0 --clear-groups --inh-caps=-all --bounding-set=-all");
+        insta::assert_snapshot!(Credentials::default().commands(CapSet::default()).join("\n"), @"$(command -v setpriv) --regid=0 --clear-groups --inh-caps=-all --bounding-set=-all");
     }
 }

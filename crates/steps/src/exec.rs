@@ -3,6 +3,7 @@
 use crate::home::Home;
 use crate::shell::{by_path, quote};
 use crate::{Credentials, Failure, Live, Outcome, Slot, Text};
+use kernel::caps::{Cap, CapSet};
 use kernel::process::Strings;
 use kernel::schedule::{self, BitSet};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -136,6 +137,14 @@ impl Exec {
         Err(Failure::new(answer, "exec"))
     }
 
+    /// Capabilities that the program has no right to, and that a script needs until just before it begins.
+    fn lent(&self) -> CapSet {
+        let c = &self.credentials;
+        let root = if c.uid == 0 { CapSet::default() } else { CapSet::of(&[Cap::Setuid]) };
+        let lacking = (root | Cap::SysChroot.into()) - c.bounding;
+        if lacking.is_empty() { lacking } else { (lacking | Cap::Setpcap.into()) - c.bounding }
+    }
+
     /// The command line that does the same.
     pub fn shell_line(&self) -> String {
         let env: Vec<String> = self.env.iter().map(quote).collect();
@@ -145,7 +154,8 @@ impl Exec {
         }
         let c = &self.credentials;
         let umask = c.umask.map_or(String::new(), |u| format!("umask {u:04o}; "));
-        let mut commands = c.commands();
+        let lent = self.lent();
+        let mut commands = c.commands(lent);
         if let Affinity::Set(cpus) = &self.affinity {
             commands.insert(0, by_path(&format!("taskset -c {cpus}")));
         }
@@ -156,10 +166,28 @@ impl Exec {
         // The user comes last: whoever is not root may not change the root.
         let user = if c.uid == 0 { String::new() } else { format!(" --setuid={}", c.uid) };
         let wd = quote(self.cwd.as_str());
-        commands.push(format!("$(command -v unshare) --root=. --wd={wd}{user}"));
+        commands.push(match lent.is_empty() {
+            true => format!("$(command -v unshare) --root=. --wd={wd}{user}"),
+            false => {
+                let numbers: Vec<String> = lent.iter().map(|cap| (cap as u8).to_string()).collect();
+                by_path(&format!("perl -e '{}' {wd} {} {}", giving_back(), numbers.join(","), c.uid))
+            }
+        });
         let (env, commands, argv) = (env.join(" "), commands.join(" "), argv.join(" "));
         format!("{umask}exec env -i {env}{home} {commands} {argv}")
     }
+}
+
+/// unshare(1) changes the root and the user with the rights that the program gets. Where these are too few, Perl does it with some
+/// that are lent, and gives them back.
+fn giving_back() -> String {
+    let prctl = if cfg!(target_arch = "x86_64") { 157 } else { 167 };
+    format!(
+        "chroot \".\" and chdir shift or die \"$!\\n\"; \
+         for (split /,/, shift) {{ syscall({prctl}, 24, $_ + 0, 0, 0, 0) and die \"$!\\n\" }} \
+         my $user = shift; ($<, $>) = ($user, $user) if $user; \
+         exec {{ $ARGV[0] }} @ARGV; warn \"$ARGV[0]: $!\\n\"; exit 127"
+    )
 }
 
 const WORKING_DIRECTORY: &str = "working directory";

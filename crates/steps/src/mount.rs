@@ -239,7 +239,7 @@ impl PivotRoot {
         }
         lines.push("mount --move . /".to_owned());
         Shell::lines(lines, "the container's directory becomes the root", "pivot_root(2)")
-            .near("pivot_root(2) leaves no way back, chroot(2), which follows below, needs the dropped CAP_SYS_CHROOT for that")
+            .near("pivot_root(2) takes the host's files away; here they are below what is moved over them, and chroot(2), which follows, keeps in only who lacks CAP_SYS_CHROOT")
     }
 
     pub fn undo(&self) -> Option<Step> {

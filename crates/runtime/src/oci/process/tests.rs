@@ -97,7 +97,10 @@ fn all_of_it() {
     assert_eq!(p.io_priority, Some(steps::IoPriority { class: 3, level: 4 }));
     // Of further processes only.
     assert_eq!((c.first_cpus, c.oom_score_adj), (None, Some(-5)));
-    assert_eq!(g.commands()[..2], ["$(command -v setarch) linux32", "$(command -v numactl) --membind=0-1"]);
+    assert_eq!(
+        g.commands(Default::default())[..2],
+        ["$(command -v setarch) linux32", "$(command -v numactl) --membind=0-1"]
+    );
     assert_eq!(g.labels.len(), 2);
     assert_eq!(g.keyring.as_ref().unwrap().label.as_ref().unwrap().as_str(), "a:b:c:s0");
     assert_eq!(c.warnings.len(), 1, "{:?}", c.warnings);
