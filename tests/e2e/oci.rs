@@ -30,6 +30,21 @@ fn a_life() {
 }
 
 #[test]
+fn what_is_explained_is_not_done_and_can_be_typed() {
+    let s = Sandbox::new();
+    s.bundle("box", &["echo", "by", "hand"]);
+    // On a machine on which the runtime was never called.
+    let script = s.oci("run --explain=sh --bundle box box").ok().to_owned();
+    let left = fs::read_dir(&s.scope.oci).into_iter().flatten().count();
+    assert_eq!(left, 0, "it made something");
+    // The usual bundle's program may not change its root.
+    fs::write(s.dir.join("script"), script).unwrap();
+    assert_eq!(s.host("bash script").ok(), "by hand");
+    assert_eq!(s.oci("run --bundle box box").ok(), "by hand");
+    s.end();
+}
+
+#[test]
 fn the_programs_code_and_output_are_those_of_run() {
     let s = Sandbox::new();
     let mut bundle = s.bundle("box", &["sh", "-c", "echo out; echo err >&2; exit 7"]);

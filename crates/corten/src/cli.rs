@@ -517,7 +517,7 @@ pub fn say(line: &str) {
 }
 
 /// An error's words without the system's number for it: `x: No such file or directory (os error 2)` as `x: no such file or directory`.
-fn plain(message: &str) -> String {
+pub fn plain(message: &str) -> String {
     let (mut said, mut rest) = (String::new(), message);
     while let Some((before, after)) = rest.split_once(" (os error ") {
         let (start, words) = before.split_at(before.rfind(": ").map_or(0, |colon| colon + 2));

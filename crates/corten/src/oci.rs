@@ -127,7 +127,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code.clamp(0, 255) as u8),
         Err(failure) => {
             if !failure.message.is_empty() {
-                context.tell(&failure.message);
+                context.tell(&cli::plain(&failure.message));
             }
             ExitCode::from(failure.code.clamp(1, 255) as u8)
         }

@@ -34,7 +34,10 @@ pub type Warn<'a> = &'a dyn Fn(&str);
 
 /// What would be done.
 pub fn explain(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<Plan> {
-    Ok(prepare(containers, bundle, create)?.plan)
+    let mut plan = prepare(containers, bundle, create)?.plan;
+    // What is made once for all of them, and never taken back, is no step of a container's.
+    plan.host.splice(0..0, containers.covers_by_hand());
+    Ok(plan)
 }
 
 /// Makes the container, and starts it unless it is to wait. On failure nothing is left.
@@ -64,7 +67,7 @@ struct Prepared {
 }
 
 fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<Prepared> {
-    let (empty_file, empty_dir) = containers.covers()?;
+    let (empty_file, empty_dir) = containers.covers();
     let has =
         |point: Point| !hooks::steps(bundle.config.hooks.as_ref(), point, &Told::default(), 0).is_empty();
     // A hook that runs just before the program needs a program that waits.
@@ -73,8 +76,8 @@ fn prepare(containers: &Containers, bundle: &Bundle, create: &Create) -> Result<
     let socket = |path: std::path::PathBuf| wait.then(|| path.display().to_string());
     let options = Options {
         id: create.id.clone(),
-        empty_file,
-        empty_dir,
+        empty_file: empty_file.display().to_string(),
+        empty_dir: empty_dir.display().to_string(),
         begin: socket(containers.begin(&create.id)),
         visit: socket(containers.visit(&create.id)).filter(|_| host.rootless),
         keep_fds: create.keep_fds,
@@ -118,6 +121,7 @@ fn made(
     watch: Watch<'_>,
     warn: Warn<'_>,
 ) -> Result<(Record, Launched)> {
+    containers.make_covers()?;
     let Prepared { mut record, plan, listener, warnings } = prepare(containers, bundle, create)?;
     for warning in warnings {
         warn(&warning);

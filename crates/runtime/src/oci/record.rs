@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use steps::{MakeDir, Step, WriteFile};
 
 /// One container.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -96,10 +97,15 @@ impl Containers {
         self.root.join(id)
     }
 
-    /// A file and a directory, empty, that hidden paths are covered with; made where missing. They can be read: programs
-    /// that look at such paths find nothing, and no error.
-    pub fn covers(&self) -> Result<(String, String)> {
-        let (file, dir) = (self.root.join(".empty"), self.root.join(".empty.d"));
+    /// A file and a directory, empty, that hidden paths are covered with. They can be read: programs that look at such paths find
+    /// nothing, and no error.
+    pub fn covers(&self) -> (PathBuf, PathBuf) {
+        (self.root.join(".empty"), self.root.join(".empty.d"))
+    }
+
+    /// Makes them where missing.
+    pub fn make_covers(&self) -> Result<()> {
+        let (file, dir) = self.covers();
         let old = rustix::process::umask(rustix::fs::Mode::empty());
         let made = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o444).open(&file).map(drop);
         let both = [(&file, made), (&dir, std::fs::DirBuilder::new().mode(0o555).create(&dir))];
@@ -112,7 +118,17 @@ impl Containers {
                 _ => {}
             }
         }
-        Ok((file.display().to_string(), dir.display().to_string()))
+        Ok(())
+    }
+
+    /// The same as steps; none where they are there.
+    pub fn covers_by_hand(&self) -> Vec<Step> {
+        let (file, dir) = self.covers();
+        if file.exists() {
+            return Vec::new();
+        }
+        let file = WriteFile { path: file.into(), content: String::new(), mode: 0o444, owner: None };
+        vec![MakeDir { path: dir.into(), mode: 0o555, owner: None }.into(), file.into()]
     }
 
     /// Keeps what is known of a container.
