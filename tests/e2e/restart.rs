@@ -8,12 +8,17 @@ fn a_container_that_fails_is_started_again() {
     s.detached("--name box --restart on-failure:2 busybox sh -c 'echo life >>/lives; exit 3'");
     wait_until("the last life", 20, || s.inspect("box", "{{.State.Status}}") == "exited");
     assert_eq!(s.inspect("box", "{{.State.ExitCode}} {{.HostConfig.RestartPolicy.Name}}"), "3 on-failure");
+    assert_eq!(s.inspect("box", "{{.RestartCount}}"), "2", "a crash loop can be seen after its end");
+    assert!(s.corten("why exited box").ok().contains("on-failure, had started it again 2 times"));
     assert_eq!(s.corten("cp box:/lives -").stdout.matches("life").count(), 3, "the first, and two more");
     s.detached("--name good --restart on-failure busybox true");
     assert_eq!(s.corten("wait good").ok(), "0");
     assert_eq!(s.inspect("good", "{{.State.Status}} {{.RestartCount}}"), "exited 0");
     s.corten("run --restart sometimes busybox true").fails(125, &["sometimes"]);
     s.corten("run --rm --restart always busybox true").fails(125, &["--restart", "--rm"]);
+    s.corten("start box").ok();
+    wait_until("the end of a start of one's own", 20, || s.inspect("box", "{{.State.Status}}") == "exited");
+    assert_eq!(s.inspect("box", "{{.RestartCount}}"), "2", "counted anew");
     s.corten("rm box good").ok();
     s.end();
 }

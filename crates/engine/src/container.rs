@@ -84,6 +84,9 @@ pub enum State {
         oom_killed: bool,
         /// Why it could not be started; empty when it could.
         error: String,
+        /// How often its restart policy had started it again.
+        #[serde(default)]
+        restarts: u32,
     },
 }
 
@@ -132,6 +135,41 @@ impl Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Containers outlive the build that made them: what it wrote down is read by all later ones. A field that comes later has a
+    /// default; one that only a later build knows is passed over, since its monitors may stand beside ours.
+    #[test]
+    fn what_older_builds_wrote_is_read() {
+        let text = r#"{"id":"4da000826b7f","name":"full","created":1795701849311828565,"image_id":"e1f1","settings":{"image":"busybox",
+            "cmd":["sleep","1000"],"env":["A=b"],"workdir":"/","labels":{"x":"y"},"restart":{"on-failure":3},"later":[1],
+            "healthcheck":{"Test":["CMD-SHELL","true"],"Interval":0,"Timeout":0,"StartPeriod":0,"StartInterval":0,"Retries":0},
+            "init":true,"mounts":[{"kind":"volume","source":"vol1","target":"/data"},
+            {"source":"/etc","target":"/e","read_only":true,"create_source":true},{"kind":"tmpfs","target":"/t"}],
+            "exposed":["80/tcp"],"networks":[{"network":"nn","ipv4":"10.78.0.9","ipv6":null,"mac":null,"aliases":["al"],"links":[],
+            "priority":0,"options":{}}],"ports":[{"host_ip":null,"host_ports":[8088,8088],"container_port":80,"protocol":"tcp"}],
+            "resources":{"memory":67108864,"nano_cpus":500000000},"cap_drop":2199023255551,"security":{"no_new_privileges":true},
+            "ulimits":[{"name":"nofile","soft":10,"hard":20}],"sysctls":{"net.core.somaxconn":"7"},
+            "devices":[{"source":"/dev/null","target":"/dev/null","access":"rwm"}],"cgroup_parent":"/a",
+            "log":{"driver":"local","max_size":20000000,"max_files":5,"compress":true},"command_line":["corten","run"]},
+            "lower":["/var/lib/corten/init"],"upper_in_memory":false,"id_base":1293418496,"endpoints":[{"network":"nn",
+            "network_id":"4fa5","ipv4":"10.78.0.9","ipv6":null,"mac":[2,66,10,78,0,9],"wish":{"network":"nn","ipv4":"10.78.0.9",
+            "ipv6":null,"mac":null,"aliases":["al"],"links":[],"priority":0,"options":{}}}],"later":{}}"#;
+        let container: Container = serde_json::from_str(text).expect("a container of an older build");
+        let s = &container.settings;
+        assert_eq!((container.project, s.mounts.len(), s.ports.len(), s.devices.len()), (0, 3, 1, 1));
+        assert_eq!((s.resources.memory, s.restart), (Some(64 << 20), crate::Restart::OnFailure(3)));
+        assert!(s.security.no_new_privileges && s.init && container.endpoints[0].wish.aliases == ["al"]);
+
+        let state =
+            |text: &str| serde_json::from_str::<State>(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(state(r#""Created""#), State::Created);
+        let running = state(r#"{"Running":{"pid":7,"start_ticks":5,"monitor":6,"since":9}}"#);
+        assert!(matches!(running, State::Running { pid: 7, restarts: 0, .. }));
+        let text = r#"{"Restarting":{"code":1,"monitor":6,"since":1,"at":2,"restarts":3,"oom_killed":false,"later":0}}"#;
+        assert!(matches!(state(text), State::Restarting { restarts: 3, .. }));
+        let text = r#"{"Exited":{"code":137,"started":1,"at":2,"oom_killed":true,"error":""}}"#;
+        assert!(matches!(state(text), State::Exited { code: 137, restarts: 0, .. }));
+    }
 
     #[test]
     fn times_are_civil_dates() {

@@ -194,8 +194,10 @@ fn restart_policy(s: &Settings) -> Value {
 
 fn restarts(state: &State) -> u32 {
     match state {
-        State::Running { restarts, .. } | State::Restarting { restarts, .. } => *restarts,
-        State::Created | State::Exited { .. } => 0,
+        State::Running { restarts, .. }
+        | State::Restarting { restarts, .. }
+        | State::Exited { restarts, .. } => *restarts,
+        State::Created => 0,
     }
 }
 
@@ -478,7 +480,9 @@ mod tests {
             ran: None,
             oom_killed: true,
             error: String::new(),
+            restarts: 3,
         };
+        assert_eq!(restarts(&exited), 3);
         let object = state_object(&exited, false);
         assert_eq!(object["Status"], "exited");
         assert_eq!(object["OOMKilled"], true);

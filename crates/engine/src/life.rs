@@ -78,13 +78,13 @@ impl Engine {
                 return;
             }
             if current.settings.auto_remove {
-                return self.over(&current, life);
+                return self.over(&current, life, restarts);
             }
             // Its policy may have been changed while it ran.
             current = self.read(&current.id).unwrap_or(current);
             let again = life.again || current.settings.restart.again(life.code, restarts);
             if !again || self.is_stopped(&current) {
-                return self.over(&current, life);
+                return self.over(&current, life, restarts);
             }
             restarts += 1;
             if life.ran > Some(GOOD) {
@@ -99,10 +99,10 @@ impl Engine {
     }
 
     /// The end, for good.
-    fn over(&self, container: &Container, life: Life) {
+    fn over(&self, container: &Container, life: Life, restarts: u32) {
         self.remove_run(container);
         let Life { code, since: started, ran, oom_killed, error, clients, .. } = life;
-        let state = State::Exited { code, started, at: Time::now(), ran, oom_killed, error };
+        let state = State::Exited { code, started, at: Time::now(), ran, oom_killed, error, restarts };
         if container.settings.auto_remove {
             let event = Event::of(&self.now(container), "destroy");
             let _ = self.discard(container, true);
@@ -210,7 +210,8 @@ impl Engine {
         };
         self.remove_run(container);
         let (at, started, oom_killed) = (Time::now(), None, false);
-        let state = State::Exited { code, started, at, ran: None, oom_killed, error: text.clone() };
+        let state =
+            State::Exited { code, started, at, ran: None, oom_killed, error: text.clone(), restarts: 0 };
         let _ = twice(|| self.set_state(container, &state));
         let mut message = vec![code.clamp(1, 255) as u8];
         message.extend_from_slice(&text.as_bytes()[..text.len().min(REPORT - 1)]);
@@ -239,7 +240,7 @@ impl Engine {
         std::thread::sleep(pause);
         let lock = lock(&self.run_directory(container));
         if self.is_stopped(container) {
-            self.over(container, life);
+            self.over(container, life, restarts - 1);
             return None;
         }
         match self.ready(container) {
@@ -298,7 +299,8 @@ impl Engine {
     pub(crate) fn end_pause(&self, container: &Container) -> Result<bool> {
         let run = self.run_directory(container);
         let held = lock(&run);
-        let State::Restarting { code, monitor, since, ran, oom_killed, .. } = self.state(container)? else {
+        let State::Restarting { code, monitor, since, ran, oom_killed, restarts, .. } = self.state(container)?
+        else {
             drop(held);
             return Ok(false);
         };
@@ -322,6 +324,8 @@ impl Engine {
                 again: false,
                 clients: None,
             },
+            // The next life was counted before the pause.
+            restarts.saturating_sub(1),
         );
         Ok(true)
     }

@@ -368,12 +368,12 @@ impl Engine {
                     let paused = self.state.join(id).join("paused").exists();
                     return Some(State::Running { pid, start_ticks, monitor, since, restarts, paused });
                 }
-                Some(lost(137, since, since, None))
+                Some(lost(137, since, since, None, restarts))
             }
-            Some(State::Restarting { code, monitor, since, at, ran, .. })
+            Some(State::Restarting { code, monitor, since, at, ran, restarts, .. })
                 if kernel::process::start_ticks(monitor).is_none() =>
             {
-                Some(lost(code, since, at, ran))
+                Some(lost(code, since, at, ran, restarts))
             }
             Some(state @ State::Restarting { .. }) => Some(state),
             _ => None,
@@ -459,8 +459,8 @@ fn process_lives(pid: i32, start_ticks: u64) -> bool {
 }
 
 /// What is known of a container whose processes are gone without a word.
-fn lost(code: i32, since: Time, at: Time, ran: Option<Duration>) -> State {
-    State::Exited { code, started: Some(since), at, ran, oom_killed: false, error: String::new() }
+fn lost(code: i32, since: Time, at: Time, ran: Option<Duration>, restarts: u32) -> State {
+    State::Exited { code, started: Some(since), at, ran, oom_killed: false, error: String::new(), restarts }
 }
 
 pub(crate) fn random() -> [u8; 32] {

@@ -296,6 +296,21 @@ mod tests {
         assert_eq!(load(&back).unwrap(), Network::default());
     }
 
+    /// Monitors of an older build read what a newer one writes, and take no field that they do not know.
+    #[test]
+    fn older_and_newer_builds_read_each_other() {
+        let older = r#"{"name":"nn","id":"4fa5","created":17957,"driver":"bridge","link":"br-4fa5","pools":[{"subnet":"10.78.0.0/24",
+            "gateway":"10.78.0.1","range":null,"reserved":{}}],"mtu":null,"internal":false,"icc":true,"masquerade":true,
+            "isolated":true,"host_address":null,"options":{},"labels":{},"table":"corten"}"#;
+        let network: Network = serde_json::from_str(older).unwrap();
+        let compact: String = older.split_whitespace().collect();
+        assert_eq!(
+            serde_json::to_string(&network).unwrap(),
+            compact,
+            "nothing new is written where nothing new is asked for"
+        );
+    }
+
     #[test]
     fn ids_of_fixed_networks_look_like_ids() {
         let id = fixed_id("bridge");

@@ -29,7 +29,11 @@ impl Journal {
         let Some(undo) = step.undo() else { return Ok(()) };
         let mut line = serde_json::to_vec(&undo).map_err(io::Error::other)?;
         line.push(b'\n');
-        self.file.write_all(&line)
+        let length = self.file.metadata()?.len();
+        self.file.write_all(&line).inspect_err(|_| {
+            // Where there was room for a part only: the next line would be lost with it.
+            let _ = self.file.set_len(length);
+        })
     }
 
     /// What would be taken back, newest first; nothing where there is no journal.
@@ -83,6 +87,26 @@ impl Journal {
 mod tests {
     use super::*;
     use crate::{MakeDir, WriteFile};
+
+    /// A journal is written by the monitor that started the container and read by whoever removes it, perhaps after an upgrade. A
+    /// line that is not understood is not taken back: these have to be for as long as there may be such monitors.
+    #[test]
+    fn what_older_builds_have_noted_is_taken_back() {
+        let lines = [
+            r#"{"RemoveCgroup":{"path":"/sys/fs/cgroup/memory/corten/4da0"}}"#,
+            r#"{"RemoveFile":{"path":"/run/corten/4da0/hosts"}}"#,
+            r#"{"RemoveTree":{"path":"/run/corten/4da0"}}"#,
+            r#"{"RemoveResctrl":{"path":"/sys/fs/resctrl/4da0"}}"#,
+            r#"{"StopUnit":{"unit":"corten-4da0.scope","user":false}}"#,
+            r#"{"Unpublish":{"table":"corten","ports":[{"host":null,"host_port":8088,"protocol":"tcp","address":"10.78.0.9","port":80}]}}"#,
+            r#"{"WithdrawNames":{"directory":"/run/corten/names/nn","names":["full","al"],"container":"4da0"}}"#,
+            r#"{"UnnameNamespace":{"name":"full","kept":"/run/corten/4da0/netns"}}"#,
+        ];
+        for line in lines {
+            let step: Step = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            assert_eq!(serde_json::to_string(&step).unwrap(), line);
+        }
+    }
 
     #[test]
     fn replay_takes_back_in_reverse_and_twice_is_nothing() {

@@ -17,12 +17,18 @@ pub fn why(engine: &Engine, name: &str) -> Result<Answer, Failure> {
         State::Exited { error, started: None, .. } => {
             Answer::new(format!("{name} could not be started: {}", error.trim_end()))
         }
-        State::Restarting { code, ran, oom_killed, .. } | State::Exited { code, ran, oom_killed, .. } => {
+        State::Restarting { code, ran, oom_killed, restarts, .. }
+        | State::Exited { code, ran, oom_killed, restarts, .. } => {
             let mut answer = ended(&container, code, oom_killed);
             answer.add(match ran {
                 Some(ran) => format!("it had run for {}", words::duration(ran).to_lowercase()),
                 None => "nobody has noted for how long it had run".to_owned(),
             });
+            if restarts > 0 {
+                let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
+                let policy = container.settings.restart.word();
+                answer.add(format!("its restart policy, {policy}, had started it again {times}"));
+            }
             last_words(engine, &container, &mut answer);
             answer
         }
