@@ -299,7 +299,8 @@ impl Engine {
     pub(crate) fn end_pause(&self, container: &Container) -> Result<bool> {
         let run = self.run_directory(container);
         let held = lock(&run);
-        let State::Restarting { code, monitor, since, ran, oom_killed, restarts, .. } = self.state(container)?
+        let State::Restarting { code, monitor, since, ran, oom_killed, restarts, .. } =
+            self.state(container)?
         else {
             drop(held);
             return Ok(false);
