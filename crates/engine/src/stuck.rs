@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 /// For so many seconds a process has to wait in one place until it is told of.
-const PATIENCE: u32 = 5;
+const PATIENCE: u32 = 10;
 
 /// Waits for the end of a container that was killed.
 ///
