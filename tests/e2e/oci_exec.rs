@@ -254,7 +254,7 @@ fn cve_2016_9962_nobody_looks_into_who_comes() {
             false
         };
         let line = format!("oci --root {} exec box true", s.scope.oci.display());
-        let injection = trace::Injection { counts: &inside, at: None };
+        let injection = trace::Injection { counts: &inside, at: None, quiet: trace::QUIET };
         let traced = trace::in_sandbox(&s, &line, &[], &injection);
         assert_eq!(traced.code, 0, "{traced}");
         assert!(asked.get() > 5, "{} system calls inside", asked.get());
