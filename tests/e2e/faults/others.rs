@@ -16,7 +16,7 @@ fn log() {
             "run -d --name box --log-opt max-size=500 --log-opt max-file=3 --log-opt compress=true busybox sleep 10000",
         ],
         state: "corten exec box sh -c 'echo after >/proc/1/fd/1'; \
-            for i in $(seq 200); do [ \"$(corten logs --tail 1 box)\" = after ] && break; sleep .05; done; \
+            for i in $(seq 400); do [ \"$(corten logs --tail 1 box)\" = after ] && break; sleep .05; done; \
             corten logs --tail 1 box; corten logs box | grep -vc '^line [0-9]* of them all$\\|^after$'",
         states: &["after 0"],
         quiet: e2e::trace::QUIET,
@@ -44,7 +44,9 @@ pub const RESTART: Case = Case {
     line: "exec box sh -c '(sleep .1; kill -USR1 1) &'",
     prepare: &["run -d --name box --restart always -p 8080:80 --network other -v data:/d busybox \
         sh -c 'trap \"exit 3\" USR1; while :; do sleep 1 & wait; done'"],
-    state: "for i in $(seq 100); do corten exec box true 2>/dev/null && break; sleep .1; done; \
+    state: "for i in $(seq 300); do \
+            [ \"$(corten inspect -f '{{.RestartCount}}' box)\" != 0 ] && corten exec box true 2>/dev/null && break; sleep .1; \
+        done; \
         corten inspect -f '{{.State.Status}} {{ne .RestartCount 0}}' box; corten port box | wc -l",
     states: &["running true 1"],
     ..USUAL
