@@ -98,7 +98,7 @@ impl crate::monitor::Checker for Watch<'_> {
         // As Docker: one that does not run is not healthy.
         self.health.status = HealthStatus::Unhealthy;
         let path = self.engine.directory(self.container).join(FILE);
-        let _ = crate::store::write_json(&path, &self.health, false);
+        let _ = twice(|| crate::store::write_json(&path, &self.health, false));
     }
 }
 
@@ -110,7 +110,7 @@ impl Watch<'_> {
     fn take(&mut self, probed: Probed, age: Duration, container: &OwnedFd) {
         let changed = self.health.take(probed, age, &self.check);
         let path = self.engine.run_directory(self.container).join(FILE);
-        let _ = crate::store::write_json(&path, &self.health, false);
+        let _ = twice(|| crate::store::write_json(&path, &self.health, false));
         // The list of probes is the only thing of some size that a monitor at rest has.
         kernel::memory::give_back();
         self.rest();
