@@ -73,10 +73,15 @@ fn exec_enters_all_of_them() {
 #[test]
 fn a_container_can_join_anothers() {
     let s = Sandbox::with(&["busybox"]);
-    s.detached("--name box busybox sleep 100");
+    s.detached("--name box --hostname lighthouse busybox sleep 100");
     let first = parse(s.corten(&format!("exec box {LIST}")).ok());
     let second = inside(&s, "--network container:box");
     assert!(shared(&first, &second).contains(&"net"));
+    // The file of names is the other's, and so is the name that a program looks up there as its own.
+    let script = "hostname; cat /etc/hostname; echo $HOSTNAME; grep -c lighthouse /etc/hosts";
+    let named = s.corten(&format!("run --name near --network container:box busybox sh -c '{script}'"));
+    assert_eq!(named.ok(), "lighthouse\nlighthouse\nlighthouse\n1");
+    assert_eq!(s.inspect("near", "{{.Config.Hostname}}"), "lighthouse");
     let second = inside(&s, "--ipc container:box");
     assert!(shared(&first, &second).contains(&"ipc"));
     let second = inside(&s, "--pid container:box");
@@ -95,7 +100,7 @@ fn a_container_can_join_anothers() {
     assert!(seen.ok().contains("sleep 100") && !seen.stdout.contains("sleep 200"), "{seen}");
     s.corten("run --rm --network container:nosuch busybox true").fails(125, &["nosuch"]);
     s.corten("run --rm --pid container:nosuch busybox true").fails(125, &["nosuch"]);
-    s.corten("rm -f box").ok();
+    s.corten("rm -f box near").ok();
     s.end();
 }
 

@@ -2,7 +2,6 @@
 
 mod networks;
 
-use crate::specify::hostname;
 use crate::{
     Container, Engine, Mount, MountKind, Network, RateKind, Resources, Result, Settings, Share, State, Time,
 };
@@ -46,7 +45,7 @@ impl Engine {
             "HostConfig": self.host_config(container),
             "GraphDriver": graph_driver(container, &dir),
             "Mounts": s.mounts.iter().filter(|m| m.kind != MountKind::Tmpfs).map(|m| self.mount_point(m)).collect::<Vec<_>>(),
-            "Config": config(container),
+            "Config": config(container, &self.hostname(container)),
             "NetworkSettings": self.network_settings(container, &state)?,
         }))
     }
@@ -235,7 +234,7 @@ fn state_object(state: &State, killed_now: bool) -> Value {
     })
 }
 
-fn config(container: &Container) -> Value {
+fn config(container: &Container, hostname: &str) -> Value {
     let s = &container.settings;
     let set = |names: &[String]| -> Value {
         Value::Object(names.iter().map(|name| (name.clone(), json!({}))).collect())
@@ -247,7 +246,7 @@ fn config(container: &Container) -> Value {
         .map(|m| m.target.clone())
         .collect();
     let mut object = json!({
-        "Hostname": hostname(container),
+        "Hostname": hostname,
         "Domainname": s.domainname,
         "User": s.user,
         "AttachStdin": s.attach && s.interactive,

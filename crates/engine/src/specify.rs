@@ -95,7 +95,7 @@ impl Engine {
             namespaces: namespaces(container),
             join: facts.join,
             ids: ids(container),
-            hostname: hostname(container),
+            hostname: self.hostname(container),
             domainname: s.domainname.clone(),
             mounts,
             masked: if open { Vec::new() } else { masked() },
@@ -111,7 +111,7 @@ impl Engine {
             host,
             joined: facts.attachment.joined,
             inside: facts.attachment.inside,
-            process: process(container, &user, &edits)?,
+            process: process(container, &user, &edits, &self.hostname(container))?,
             images,
             hooks: asked.hooks,
             bundle: asked.bundle,
@@ -340,7 +340,7 @@ pub(crate) fn keyring(container: &Container, searchers: Option<Searchers>) -> Ke
     Keyring { name: format!("_ses.{}", container.id).into(), searchers, label: None }
 }
 
-fn process(container: &Container, user: &User, edits: &crate::cdi::Edits) -> Result<Process> {
+fn process(container: &Container, user: &User, edits: &crate::cdi::Edits, hostname: &str) -> Result<Process> {
     let s = &container.settings;
     let mut env = s.env.clone();
     for line in &edits.env {
@@ -354,7 +354,7 @@ fn process(container: &Container, user: &User, edits: &crate::cdi::Edits) -> Res
         }
     };
     default("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    default("HOSTNAME", &hostname(container));
+    default("HOSTNAME", hostname);
     if s.tty {
         default("TERM", "xterm");
     }

@@ -6,9 +6,19 @@ use network::{hosts, resolv};
 use std::net::IpAddr;
 
 impl Engine {
+    /// Who shares another's network has its name, too: the file of names that they share knows no other.
+    pub(crate) fn hostname(&self, container: &Container) -> String {
+        match &container.settings.network {
+            Network::Container(other) => {
+                self.find(other).map_or_else(|_| hostname(container), |c| hostname(&c))
+            }
+            _ => hostname(container),
+        }
+    }
+
     /// File names and contents, as they are for the container's networks now.
     pub(crate) fn own_texts(&self, container: &Container) -> Result<[(&'static str, String); 3]> {
-        let hostname = ("hostname", format!("{}\n", hostname(container)));
+        let hostname = ("hostname", format!("{}\n", self.hostname(container)));
         // Who shares another's network shares its names too.
         if let Network::Container(other) = &container.settings.network {
             let other = self.find(other)?;
