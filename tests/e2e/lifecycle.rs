@@ -256,3 +256,41 @@ fn inspect_knows_all_kinds() {
     s.corten("volume rm data").ok();
     s.end();
 }
+
+/// The monitors of containers that run are of the build that started them; whoever calls the engine has the next one.
+#[test]
+fn the_binary_is_exchanged_while_containers_run() {
+    let s = Sandbox::with(&["busybox"]);
+    let old = s.dir.join("old-corten");
+    std::fs::copy(e2e::binary(), &old).expect("the sandbox is writable");
+    let start = |line: &str| {
+        let command = s.command(&format!("run -d {line}"));
+        let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let output = std::process::Command::new(&old).args(command.get_args()).envs(variables).output();
+        let output = output.expect("it runs");
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let script = "trap \"exit 5\" TERM; echo words; while :; do sleep 0.1; done";
+    start(&format!("--name web -p 8080:80 --health-cmd true --health-interval 1s busybox sh -c '{script}'"));
+    start("--name again --restart always --userns host busybox sleep 1");
+    std::fs::remove_file(&old).expect("a file that programs run from can be removed");
+
+    assert_eq!(s.corten("exec web echo in").ok(), "in");
+    wait_until("a check", 30, || s.inspect("web", "{{.State.Health.Status}}") == "healthy");
+    wait_until("a second life", 30, || s.inspect("again", "{{.RestartCount}}") != "0");
+    s.corten("network create net").ok();
+    // These the monitor does.
+    s.corten("network connect net web").ok();
+    s.corten("update --publish 8081:81 -m 32m web").ok();
+    assert_eq!(s.corten("port web").ok().lines().count(), 2);
+    s.corten("pause web").ok();
+    s.corten("unpause web").ok();
+    assert_eq!(s.corten("logs web").ok(), "words");
+    s.corten("stop web again").ok();
+    assert_eq!(s.inspect("web", "{{.State.ExitCode}}"), "5");
+    s.corten("start web").ok();
+    assert_eq!(s.corten("port web").ok().lines().count(), 2);
+    s.corten("rm -f web again").ok();
+    s.corten("network rm net").ok();
+    s.end();
+}
