@@ -93,7 +93,7 @@ fn every_command_says_what_it_would_do_and_does_nothing() {
     let s = Sandbox::with(&["busybox"]);
     s.corten("network create --subnet 10.99.0.0/24 mine").ok();
     s.corten("volume create kept").ok();
-    s.detached("--name box --stop-signal TERM busybox sleep 1000");
+    let id = s.detached("--name box --stop-signal TERM busybox sleep 1000");
     s.corten("create --name still busybox true").ok();
     let before = Facts::read(&s.scope);
     for (line, word) in COMMANDS {
@@ -111,6 +111,9 @@ fn every_command_says_what_it_would_do_and_does_nothing() {
     }
     let changed = Facts::read(&s.scope).since(&before);
     assert_eq!(changed, "");
+    let text = s.corten("stop --explain box").ok().to_owned();
+    assert!(text.contains(&format!("\n     ID={id}\n")) && text.contains("/$ID/hosts"), "{text}");
+    assert_eq!(text.matches(&id).count(), 1, "{text}");
     s.corten("stop --explain nobody").fails(1, &["nobody"]);
     s.corten("pause --explain=poem box").fails(125, &["poem"]);
     s.corten("rm -f box still").ok();

@@ -86,11 +86,18 @@ fn as_text(plan: &Plan, p: &Paint) -> String {
         plan.len(),
         p.end
     );
+    out.push_str(&name_lines(&names, p));
+    out + &steps
+}
+
+/// What stands for long ids, and their values, as a shell takes them.
+fn name_lines(names: &[String], p: &Paint) -> String {
+    let mut out = String::new();
     if !names.is_empty() {
         let _ = writeln!(out, "\n{}names, in what follows{}", p.heading, p.end);
     }
     names.iter().for_each(|name| _ = writeln!(out, "     {}{name}{}", p.command, p.end));
-    out + &steps
+    out
 }
 
 fn steps_as_text(plan: &Plan, p: &Paint) -> String {

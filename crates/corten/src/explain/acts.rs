@@ -1,6 +1,6 @@
 //! `--explain` of commands that are no plans: what they do, one act after another.
 
-use super::{Form, paint, step};
+use super::{Form, brief, name_lines, paint, step};
 use crate::cli::{Failure, Outcome, print};
 use clap::Args;
 use serde_json::{Value, json};
@@ -54,18 +54,19 @@ pub fn show(title: &str, shells: &[Shell], form: Form) -> String {
         Form::Json => format!("{:#}\n", json!({ "command": title, "steps": as_json(shells) })),
         Form::Text => {
             let p = paint();
-            let mut out = String::new();
+            let (mut out, mut all) = (String::new(), String::new());
+            shells.iter().enumerate().for_each(|(index, shell)| step(&mut all, index + 1, shell, p));
+            let (names, all) = brief::shorten(&all);
             let steps = if shells.len() == 1 { "step" } else { "steps" };
             let _ = writeln!(
                 out,
-                "{}'{}' in {} {steps}.{} Nothing of this has been done.\n",
+                "{}'{}' in {} {steps}.{} Nothing of this has been done.",
                 p.heading,
                 super::printable(title),
                 shells.len(),
                 p.end
             );
-            shells.iter().enumerate().for_each(|(index, shell)| step(&mut out, index + 1, shell, p));
-            out
+            out + &name_lines(&names, p) + "\n" + &all
         }
     }
 }
