@@ -5,6 +5,7 @@ use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A container that sleeps.
 fn sleeping(s: &Sandbox) {
@@ -223,9 +224,9 @@ fn a_process_file() {
 #[test]
 fn cve_2016_9962_nobody_looks_into_who_comes() {
     let s = Sandbox::new();
-    // Asked by one FIFO, it answers by another.
-    let script = "mkfifo /ask /answer
-        while read -r p </ask; do ls -ln /proc/$p/exe /proc/$p/cwd /proc/$p/fd >/answer 2>/dev/null; done";
+    // Asked by a FIFO, which it keeps open for both, it answers by a file that appears whole.
+    let script = "mkfifo /ask; exec 3<>/ask; touch /ready; n=0; while read -r p <&3; do n=$((n + 1))
+        ls -ln /proc/$p/exe /proc/$p/cwd /proc/$p/fd >/new 2>/dev/null; mv /new /answer.$n; done";
     for own_ids in [false, true] {
         let mut bundle = s.bundle("box", &["sh", "-c", script]);
         if own_ids {
@@ -237,18 +238,25 @@ fn cve_2016_9962_nobody_looks_into_who_comes() {
         bundle.write();
         s.oci_apart("run -d -b box box");
         let root = bundle.dir.join("rootfs");
-        wait_until("the one who looks", 20, || root.join("answer").exists());
+        wait_until("the one who looks", 20, || root.join("ready").exists());
+        let asked = Cell::new(0);
         let look = |pid: &str| {
+            asked.set(asked.get() + 1);
             fs::write(root.join("ask"), format!("{pid}\n")).expect("it reads");
-            let answer = fs::read_to_string(root.join("answer")).expect("it answers");
+            let path = root.join(format!("answer.{}", asked.get()));
+            let start = std::time::Instant::now();
+            while !path.exists() {
+                assert!(start.elapsed() < Duration::from_secs(120), "it does not answer");
+                std::thread::sleep(Duration::from_micros(300));
+            }
+            let answer = fs::read_to_string(path).expect("it answers");
             answer.lines().filter(|line| line.contains(" -> ")).map(String::from).collect::<Vec<_>>()
         };
-        let (asked, found) = (Cell::new(0), RefCell::new(Vec::new()));
+        let found = RefCell::new(Vec::new());
         let inside = |call: &trace::Call| {
             let status = fs::read_to_string(format!("/proc/{}/status", call.pid)).unwrap_or_default();
             let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
             if let [_, .., pid] = ids.split_whitespace().collect::<Vec<_>>()[..] {
-                asked.set(asked.get() + 1);
                 found.borrow_mut().extend(look(pid).iter().map(|seen| format!("{}: {seen}", call.name)));
             }
             false
@@ -265,6 +273,7 @@ fn cve_2016_9962_nobody_looks_into_who_comes() {
         assert!(look(other.stdout().trim()).iter().any(|line| line.contains("busybox")));
         s.oci("delete -f box").ok();
         other.wait();
+        fs::remove_dir_all(&bundle.dir).expect("nobody is there");
     }
     s.end();
 }
