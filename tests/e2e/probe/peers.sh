@@ -67,7 +67,7 @@ docker rm -f filter >/dev/null
 docker network create --internal inner >/dev/null
 iptables -I OUTPUT -d 127.0.0.1 -p udp --dport 53
 docker run -d --name inner --network inner busybox nslookup secret.example.org >/dev/null
-for _ in {1..100}; do
+for _ in {1..300}; do
   iptables -vnxL OUTPUT | grep -q '^ *[1-9].*dpt:53' && echo CVE-2024-29018 docker >>"$DIR/holes" && break || sleep 0.1
 done
 docker rm -f inner >/dev/null
@@ -82,7 +82,7 @@ ip link set wire up
 far ip addr add 198.51.100.1/24 dev wire
 far ip link set wire up
 far ip route add default via 198.51.100.2
-docker run -d --name box -p 127.0.0.1:8080:80 busybox sh -c 'truncate -s 80M /etc/group; nc -ll -p 80 -e echo reached' >/dev/null
+docker run -d --name box -p 127.0.0.1:8080:80 busybox sh -c 'truncate -s 160M /etc/group; nc -ll -p 80 -e echo reached' >/dev/null
 address=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' box)
 for _ in {1..20}; do
   far timeout 5 bash -c "exec 3<>/dev/tcp/$address/80 && cat <&3" 2>/dev/null | grep -q reached && echo CVE-2025-54410 docker >>"$DIR/holes" && break || sleep 0.1
