@@ -70,6 +70,8 @@ fn a_local_log() {
     s.corten("exec box touch /end");
     assert_eq!(following.wait().stdout, counted(1, 2000));
     s.corten("wait box").ok();
+    // The files that were compressed have given their inodes to those that came after them.
+    assert_eq!(s.corten("logs box").stdout, counted(1, 2000));
     s.corten("rm box").ok();
     s.end();
 }

@@ -134,9 +134,10 @@ fn facts(
     mut check: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Vec<Fact>, Failure> {
     let began = Instant::now();
+    // It sleeps, so execve(2) is over: that gives a name before it gives words and variables.
     let is_it = |pid: &i32| {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
-        name.is_ok_and(|name| name.trim_end() == &runtime::WAIT[1..])
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains(&format!(" ({}) S ", &runtime::WAIT[1..]))
     };
     let pid = loop {
         if let Some(pid) = side.engine.processes_of(container).into_iter().find(is_it) {

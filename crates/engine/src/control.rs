@@ -42,8 +42,10 @@ impl Engine {
         let waiter = if signal == KILL { self.waiter(container) } else { None };
         // Before the signal: what comes of it comes after it.
         self.tell(&[Event::of(container, "kill").with("signal", signal)]);
-        kernel::process::send_signal(&pidfd, signal)
-            .map_err(|e| Error::io("cannot signal", &container.name, e))?;
+        kernel::process::send_signal(&pidfd, signal).map_err(|e| match e {
+            rustix::io::Errno::SRCH => Error::NotRunning(container.id.clone()),
+            e => Error::io("cannot signal", &container.name, e),
+        })?;
         if ends {
             // Who stands still does not end.
             self.thaw(container);
@@ -69,10 +71,12 @@ impl Engine {
     /// `note` hears why it will have to wait, when that is known.
     pub fn stop(&self, container: &Container, timeout: Option<i64>, note: &dyn Fn(&str)) -> Result<()> {
         self.set_stopped(container, true);
-        let Some((pid, pidfd)) = self.handle(container)? else {
-            self.end_pause_if_any(container)?;
-            return Ok(());
-        };
+        let mut handle = self.handle(container)?;
+        if handle.is_none() && !self.end_pause_if_any(container)? {
+            // A pause that was over before it could be ended: the next life has begun.
+            handle = self.handle(container)?;
+        }
+        let Some((pid, pidfd)) = handle else { return Ok(()) };
         let waiter = self.waiter(container);
         let signal = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
         let seconds = timeout.or(container.settings.stop_timeout).unwrap_or(10);
@@ -84,7 +88,11 @@ impl Engine {
                 _ => format!("note: {why}"),
             });
         }
-        self.kill(container, signal)?;
+        match self.kill(container, signal) {
+            // One that ended just now is as good.
+            Ok(()) | Err(Error::NotRunning(_)) => {}
+            Err(error) => return Err(error),
+        }
         self.thaw(container);
         if !ended(&pidfd, seconds) {
             self.tell(&[Event::of(container, "kill").with("signal", Signal::KILL.as_raw())]);

@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The compressed form's name.
@@ -44,13 +44,12 @@ impl Compressing {
     }
 }
 
-/// Whole or not at all. The file's number stays known: whoever has read it before has no need of it again.
+/// Whole or not at all. Which file it was stays known: whoever has read it before has no need of it again.
 pub(super) fn compress(path: &Path) -> io::Result<()> {
     let from = File::open(path)?;
-    let meta = from.metadata()?;
     let (to, beside) = (name(path), PathBuf::from(format!("{}.gz.new", path.display())));
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    let comment = format!("{}:{}", meta.dev(), meta.ino());
+    let comment = kernel::open::identity(&from)?;
     let mut out = GzBuilder::new().comment(comment).write(file, Compression::fast());
     let copied = io::copy(&mut BufReader::with_capacity(64 << 10, from), &mut out);
     if let Err(error) = copied.and_then(|_| out.finish()) {
@@ -66,17 +65,16 @@ pub(super) fn compress(path: &Path) -> io::Result<()> {
 pub(super) struct Compressed(GzDecoder<BufReader<File>>);
 
 impl Compressed {
-    /// With the number (device and inode) of the file that it was.
-    pub fn open(path: &Path) -> io::Result<(Compressed, (u64, u64))> {
+    /// With the identity of the file that it was.
+    pub fn open(path: &Path) -> io::Result<(Compressed, String)> {
         let file = File::open(path)?;
-        let meta = file.metadata()?;
+        let own = kernel::open::identity(&file)?;
         let decoder = GzDecoder::new(BufReader::new(file));
         let comment = decoder.header().and_then(|header| header.comment());
-        let number = comment.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| {
-            let (device, inode) = text.split_once(':')?;
-            Some((device.parse().ok()?, inode.parse().ok()?))
-        });
-        Ok((Compressed(decoder), number.unwrap_or((meta.dev(), meta.ino()))))
+        let was = comment.map(|text| String::from_utf8_lossy(text).into_owned());
+        // Older builds noted numbers, which the next file may have had, too.
+        let was = was.filter(|was| was.contains('.'));
+        Ok((Compressed(decoder), was.unwrap_or(own)))
     }
 
     /// Its content, as a file in memory. Where it is damaged, what stands before that.

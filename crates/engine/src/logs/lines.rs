@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -90,7 +90,8 @@ pub fn rotated(path: &Path, number: u32) -> PathBuf {
 /// One of the files.
 struct LogFile {
     source: Source,
-    inode: (u64, u64),
+    /// Which file it is, whatever it is called by now.
+    identity: String,
     /// Where to read on.
     at: u64,
     /// A line whose end has not been read.
@@ -105,14 +106,14 @@ enum Source {
 
 impl LogFile {
     fn open(path: &Path) -> io::Result<Option<LogFile>> {
-        let new = |source, inode| LogFile { source, inode, at: 0, rest: Vec::new() };
+        let new = |source, identity| LogFile { source, identity, at: 0, rest: Vec::new() };
         match File::open(path) {
             Ok(file) => {
-                let meta = file.metadata()?;
-                Ok(Some(new(Source::Plain(file), (meta.dev(), meta.ino()))))
+                let identity = kernel::open::identity(&file)?;
+                Ok(Some(new(Source::Plain(file), identity)))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => match Compressed::open(&gzip::name(path)) {
-                Ok((file, inode)) => Ok(Some(new(Source::Compressed(Some(Box::new(file))), inode))),
+                Ok((file, was)) => Ok(Some(new(Source::Compressed(Some(Box::new(file))), was))),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
             },
@@ -174,7 +175,7 @@ fn open_all(path: &Path) -> io::Result<Vec<LogFile>> {
     let mut files: Vec<LogFile> = Vec::new();
     for number in 0.. {
         match LogFile::open(&rotated(path, number))? {
-            Some(file) if files.iter().any(|f| f.inode == file.inode) => {}
+            Some(file) if files.iter().any(|f| f.identity == file.identity) => {}
             Some(file) => files.push(file),
             // The first is missing for a moment while files change their names.
             None if number == 0 => {}
@@ -188,15 +189,15 @@ fn open_all(path: &Path) -> io::Result<Vec<LogFile>> {
 /// The file that was begun after `current`, when there is one.
 fn successor(path: &Path, current: Option<&LogFile>) -> io::Result<Option<LogFile>> {
     let Some(current) = current else { return LogFile::open(path) };
-    match path.metadata() {
-        Ok(meta) if (meta.dev(), meta.ino()) == current.inode => return Ok(None),
+    match File::open(path) {
+        Ok(file) if kernel::open::identity(&file)? == current.identity => return Ok(None),
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     }
     let files = open_all(path)?;
     // Not among them: so much was written meanwhile that it is gone already, and the oldest is next.
-    let next = files.iter().position(|f| f.inode == current.inode).map_or(0, |at| at + 1);
+    let next = files.iter().position(|f| f.identity == current.identity).map_or(0, |at| at + 1);
     Ok(files.into_iter().nth(next))
 }
 
