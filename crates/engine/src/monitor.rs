@@ -120,7 +120,6 @@ pub fn supervise(s: Supervision<'_>) -> Ended {
             return Ended { code, signal, clients };
         }
     };
-    memory::give_back();
     let (code, signal) = monitor.run();
     if let Some(log) = &mut monitor.log {
         log.finish();
@@ -205,11 +204,14 @@ impl<'a> Monitor<'a> {
 
     fn run(&mut self) -> (i32, Option<i32>) {
         let mut events = Vec::with_capacity(16);
+        let mut rested = false;
         loop {
             let timeout = match self.ended {
-                None => self.deadline().map(|deadline| {
-                    timespec(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
-                }),
+                None => {
+                    let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+                    let due = self.deadline().map(|deadline| left(deadline) + Duration::from_millis(1));
+                    due.into_iter().chain((!rested).then_some(REST)).min().map(timespec)
+                }
                 Some((end, _)) if self.outputs.iter().all(Option::is_none) => return end,
                 Some((end, deadline)) => match deadline.checked_duration_since(Instant::now()) {
                     Some(rest) => Some(timespec(rest)),
@@ -218,6 +220,10 @@ impl<'a> Monitor<'a> {
             };
             events.clear();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(0) if !rested => {
+                    rested = true;
+                    memory::give_back();
+                }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => return self.ended.map_or_else(|| wait_for_end(&self.pidfd), |(end, _)| end),
             }
@@ -384,6 +390,10 @@ impl<'a> Monitor<'a> {
 fn watch(epoll: &OwnedFd, fd: impl AsFd, token: u64, flags: EventFlags) -> Result<(), Errno> {
     twice(|| epoll::add(epoll, fd.as_fd(), EventData::new_u64(token), flags))
 }
+
+/// When nothing has happened for so long, the monitor gives back what it does not need: of one whose program ends at once that would only
+/// have to come again.
+const REST: Duration = Duration::from_millis(100);
 
 /// Bytes that the kernel keeps of each output stream before the container waits.
 const PIPE: usize = 256 * 1024;
