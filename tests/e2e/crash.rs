@@ -42,24 +42,24 @@ pub struct Case {
 
 impl Default for Case {
     fn default() -> Case {
-        let (title, line, says, state) = ("", "", "", "");
-        let (prepare, monitors, states, after) = (&[], &[], &[], &[]);
-        Case {
-            title,
-            line,
-            says,
-            prepare,
-            monitors,
-            state,
-            states,
-            after,
-            monitors_alone: false,
-            quiet: QUIET,
-        }
+        Case::EMPTY
     }
 }
 
 impl Case {
+    pub const EMPTY: Case = Case {
+        title: "",
+        line: "",
+        says: "",
+        prepare: &[],
+        monitors: &[],
+        state: "",
+        states: &[],
+        after: &[],
+        monitors_alone: false,
+        quiet: QUIET,
+    };
+
     /// Keeps its row of a table.
     pub fn row(&self, table: &str, rest: &str) {
         match self.title {

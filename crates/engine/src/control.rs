@@ -30,11 +30,8 @@ impl Engine {
         const KILL: i32 = 9;
         let stop = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
         let ends = signal == KILL || signal == stop;
-        if ends && container.settings.may_start_again() {
-            self.set_stopped(container, true);
-            if self.end_pause_if_any(container)? {
-                return Ok(());
-            }
+        if ends && self.hold_back(container)? {
+            return Ok(());
         }
         let Some((pid, pidfd)) = self.handle(container)? else {
             return Err(Error::NotRunning(container.id.clone()));
@@ -70,13 +67,10 @@ impl Engine {
     /// Asks it to end, waits `timeout` seconds (−1: for ever), then kills it. One that does not run is stopped already.
     /// `note` hears why it will have to wait, when that is known.
     pub fn stop(&self, container: &Container, timeout: Option<i64>, note: &dyn Fn(&str)) -> Result<()> {
-        self.set_stopped(container, true);
-        let mut handle = self.handle(container)?;
-        if handle.is_none() && !self.end_pause_if_any(container)? {
-            // A pause that was over before it could be ended: the next life has begun.
-            handle = self.handle(container)?;
+        if self.hold_back(container)? {
+            return Ok(());
         }
-        let Some((pid, pidfd)) = handle else { return Ok(()) };
+        let Some((pid, pidfd)) = self.handle(container)? else { return Ok(()) };
         let waiter = self.waiter(container);
         let signal = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
         let seconds = timeout.or(container.settings.stop_timeout).unwrap_or(10);
@@ -104,7 +98,10 @@ impl Engine {
         Ok(())
     }
 
-    fn end_pause_if_any(&self, container: &Container) -> Result<bool> {
+    /// Keeps its restart policy from starting it again. `true`: it was in the pause between two lives, and has ended. A pause that was over
+    /// before it could be ended is the next life, which runs.
+    fn hold_back(&self, container: &Container) -> Result<bool> {
+        self.set_stopped(container, true);
         match self.state(container) {
             Ok(State::Restarting { .. }) => self.end_pause(container),
             _ => Ok(false),
@@ -173,8 +170,7 @@ impl Engine {
             if !force {
                 return Err(Error::Running(container.name.clone()));
             }
-            self.set_stopped(container, true);
-            self.end_pause(container)?;
+            self.hold_back(container)?;
         }
         if self.handle(container)?.is_some() {
             if !force {

@@ -6,6 +6,7 @@ pub mod caps;
 pub mod clock;
 #[cfg(target_arch = "x86_64")]
 mod early;
+pub mod identity;
 pub mod keys;
 pub mod landlock;
 pub mod memory;

@@ -2,7 +2,7 @@
 //! runtime, whose caller deletes what is there.
 
 use super::{Case, killed_everywhere, neighbour};
-use crate::faults::others::{CREATE, CREATED, DELETE, HEALTH, RESTART, STATE};
+use crate::faults::others::{CREATE, DELETE, HEALTH, RESTART, START, bundled};
 use e2e::points::chosen;
 
 #[test]
@@ -30,30 +30,21 @@ fn health() {
 
 fn oci(case: &Case) {
     if chosen(2) {
-        let s = neighbour();
-        s.bundle("bundle", &["sleep", "10000"]);
-        killed_everywhere(s, &Case { state: STATE, after: DELETE, ..*case });
+        killed_everywhere(bundled(), case);
     }
 }
 
 #[test]
 fn oci_create() {
-    oci(&Case { line: CREATE, states: &["none", "creating", "stopped", "created"], ..Case::default() });
+    oci(&Case { states: &["none", "creating", "stopped", "created"], ..CREATE });
 }
 
 #[test]
 fn oci_start() {
-    let line = "oci --root oci start box";
-    oci(&Case { line, prepare: &[CREATED], states: &["created", "stopped", "running"], ..Case::default() });
+    oci(&START);
 }
 
 #[test]
 fn oci_delete() {
-    let line = "oci --root oci delete -f box";
-    oci(&Case {
-        line,
-        prepare: &[CREATED],
-        states: &["created", "stopped", "creating", "none"],
-        ..Case::default()
-    });
+    oci(&Case { states: &["created", "stopped", "creating", "none"], ..DELETE });
 }

@@ -3,7 +3,7 @@
 
 use super::failing_everywhere;
 use crate::crash::{Case, GONE, neighbour};
-use e2e::points::chosen;
+use e2e::{Sandbox, points::chosen};
 use std::time::Duration;
 
 /// What it says to the log is there, and what it says later.
@@ -20,22 +20,17 @@ fn log() {
             corten logs --tail 1 box; corten logs box | grep -vc '^line [0-9]* of them all$\\|^after$'",
         states: &["after 0"],
         quiet: e2e::trace::QUIET,
-        ..USUAL
+        ..MONITOR
     };
     failing_everywhere(neighbour(), &case, &[]);
 }
 
-const USUAL: Case = Case {
-    title: "",
-    line: "",
-    says: "",
-    prepare: &[],
+const MONITOR: Case = Case {
     monitors: &["box"],
-    state: "",
-    states: &[],
     after: GONE,
     monitors_alone: true,
     quiet: Duration::from_millis(300),
+    ..Case::EMPTY
 };
 
 /// Its first process ends some time after the command has.
@@ -49,7 +44,7 @@ pub const RESTART: Case = Case {
         done; \
         corten inspect -f '{{.State.Status}} {{ne .RestartCount 0}}' box; corten port box | wc -l",
     states: &["running true 1"],
-    ..USUAL
+    ..MONITOR
 };
 
 /// A restart policy goes on where a start has failed.
@@ -72,7 +67,7 @@ pub const HEALTH: Case = Case {
         corten inspect -f '{{.State.Status}} {{.State.Health.Status}}' box",
     states: &["running healthy"],
     quiet: Duration::from_millis(600),
-    ..USUAL
+    ..MONITOR
 };
 
 /// A probe that cannot be made is one that fails, and the next one comes.
@@ -104,33 +99,55 @@ fn wait() {
     looking_on("wait box", "0\n", &[SHORT]);
 }
 
-pub const CREATE: &str = "oci --root oci create --bundle bundle box";
-pub const CREATED: &str = "oci create --bundle bundle box";
-pub const STATE: &str =
-    "state=$(corten oci --root oci state box 2>/dev/null | jq -r .status); echo ${state:-none}";
-pub const DELETE: &[&str] = &["oci --root oci delete -f box"];
+/// Beside a bundle.
+pub fn bundled() -> Sandbox {
+    let s = neighbour();
+    s.bundle("bundle", &["sleep", "10000"]);
+    s
+}
+
+const CREATED: &[&str] = &["oci create --bundle bundle box"];
+
+const OCI: Case = Case {
+    state: "state=$(corten oci --root oci state box 2>/dev/null | jq -r .status); echo ${state:-none}",
+    after: &["oci --root oci delete -f box"],
+    ..Case::EMPTY
+};
+
+pub const CREATE: Case =
+    Case { line: "oci --root oci create --bundle bundle box", states: &["none", "created"], ..OCI };
+
+pub const START: Case = Case {
+    line: "oci --root oci start box",
+    prepare: CREATED,
+    states: &["created", "stopped", "running"],
+    ..OCI
+};
+
+pub const DELETE: Case = Case {
+    line: "oci --root oci delete -f box",
+    prepare: CREATED,
+    states: &["created", "stopped", "none"],
+    ..OCI
+};
 
 fn oci(case: &Case) {
     if chosen(2) {
-        let s = neighbour();
-        s.bundle("bundle", &["sleep", "10000"]);
-        failing_everywhere(s, &Case { state: STATE, after: DELETE, ..*case }, &[1]);
+        failing_everywhere(bundled(), case, &[1]);
     }
 }
 
 #[test]
 fn oci_create() {
-    oci(&Case { line: CREATE, states: &["none", "created"], ..Case::default() });
+    oci(&CREATE);
 }
 
 #[test]
 fn oci_start() {
-    let line = "oci --root oci start box";
-    oci(&Case { line, prepare: &[CREATED], states: &["created", "stopped", "running"], ..Case::default() });
+    oci(&START);
 }
 
 #[test]
 fn oci_delete() {
-    let line = "oci --root oci delete -f box";
-    oci(&Case { line, prepare: &[CREATED], states: &["created", "stopped", "none"], ..Case::default() });
+    oci(&DELETE);
 }

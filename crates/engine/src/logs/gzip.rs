@@ -49,7 +49,7 @@ pub(super) fn compress(path: &Path) -> io::Result<()> {
     let from = File::open(path)?;
     let (to, beside) = (name(path), PathBuf::from(format!("{}.gz.new", path.display())));
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    let comment = kernel::open::identity(&from)?;
+    let comment = kernel::identity::of(&from)?;
     let mut out = GzBuilder::new().comment(comment).write(file, Compression::fast());
     let copied = io::copy(&mut BufReader::with_capacity(64 << 10, from), &mut out);
     if let Err(error) = copied.and_then(|_| out.finish()) {
@@ -68,7 +68,7 @@ impl Compressed {
     /// With the identity of the file that it was.
     pub fn open(path: &Path) -> io::Result<(Compressed, String)> {
         let file = File::open(path)?;
-        let own = kernel::open::identity(&file)?;
+        let own = kernel::identity::of(&file)?;
         let decoder = GzDecoder::new(BufReader::new(file));
         let comment = decoder.header().and_then(|header| header.comment());
         let was = comment.map(|text| String::from_utf8_lossy(text).into_owned());

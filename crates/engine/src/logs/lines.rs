@@ -109,7 +109,7 @@ impl LogFile {
         let new = |source, identity| LogFile { source, identity, at: 0, rest: Vec::new() };
         match File::open(path) {
             Ok(file) => {
-                let identity = kernel::open::identity(&file)?;
+                let identity = kernel::identity::of(&file)?;
                 Ok(Some(new(Source::Plain(file), identity)))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => match Compressed::open(&gzip::name(path)) {
@@ -190,7 +190,7 @@ fn open_all(path: &Path) -> io::Result<Vec<LogFile>> {
 fn successor(path: &Path, current: Option<&LogFile>) -> io::Result<Option<LogFile>> {
     let Some(current) = current else { return LogFile::open(path) };
     match File::open(path) {
-        Ok(file) if kernel::open::identity(&file)? == current.identity => return Ok(None),
+        Ok(file) if kernel::identity::of(&file)? == current.identity => return Ok(None),
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

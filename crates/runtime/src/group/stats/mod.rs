@@ -185,27 +185,26 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// What the container has used until now. What the kernel does not count is 0 or left out.
 pub fn stats(paths: &GroupPaths) -> Result<Stats> {
-    let mut stats = Stats::default();
-    match paths.iter().any(|path| !path.is_v2()) {
-        true => v1::fill(paths, &mut stats)?,
-        false => {
-            if let Some(path) = paths.unified() {
-                v2::fill(&path.dir(), &mut stats)?;
-            }
-        }
-    }
-    Ok(stats)
+    filled(paths, v1::fill, v2::fill)
 }
 
 /// Of [`stats`] what a table shows for very many containers: CPU time, memory and its limit, the kernel's part of it, processes, bytes of
 /// disks, and how long processes wait. A quarter of the files.
 pub fn brief(paths: &GroupPaths) -> Result<Stats> {
+    filled(paths, v1::brief, v2::brief)
+}
+
+fn filled(
+    paths: &GroupPaths,
+    v1: impl Fn(&GroupPaths, &mut Stats) -> Result<()>,
+    v2: impl Fn(&str, &mut Stats) -> Result<()>,
+) -> Result<Stats> {
     let mut stats = Stats::default();
     match paths.iter().any(|path| !path.is_v2()) {
-        true => v1::brief(paths, &mut stats)?,
+        true => v1(paths, &mut stats)?,
         false => {
             if let Some(path) = paths.unified() {
-                v2::brief(&path.dir(), &mut stats)?;
+                v2(&path.dir(), &mut stats)?;
             }
         }
     }
