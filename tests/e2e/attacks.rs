@@ -311,9 +311,14 @@ fn processes_in_uninterruptible_sleep() {
         let further = s.corten(&format!("exec {name} true"));
         assert!(further.code == 0 || further.stderr.lines().count() == 1, "{further}");
     }
-    assert!(s.corten("system check").ok().ends_with(": no faults"));
+    let said = s.corten("system check");
+    assert_eq!(said.code, 1, "{said}");
+    for name in names {
+        assert!(said.stdout.contains(&format!("container {name}: was killed, but its process")), "{said}");
+    }
     // When the disk answers, all of them end.
     drop(stalled);
+    assert!(s.corten("system check").ok().ends_with(": no faults"));
     for name in names {
         wait_until(name, 20, || s.inspect(name, "{{.State.Status}} {{.State.ExitCode}}") == "exited 137");
     }

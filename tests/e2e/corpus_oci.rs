@@ -133,6 +133,32 @@ fn links_lead_outside_who_follows_them() {
     s.end();
 }
 
+/// Exchanges two entries of a directory, again and again, while `f` runs.
+fn exchanging<R>(dir: &Path, one: &str, other: &str, f: impl FnOnce() -> R) -> R {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let dir = fs::File::open(dir).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(&dir, one, &dir, other, exchange).unwrap();
+                std::thread::sleep(std::time::Duration::from_micros(10));
+            }
+        });
+        // Also when a test fails in between.
+        let _stop = Stop(&stop);
+        f()
+    })
+}
+
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn cve_2024_45310_targets_that_change_while_they_are_made() {
     let s = Sandbox::new();
@@ -149,23 +175,61 @@ fn cve_2024_45310_targets_that_change_while_they_are_made() {
         bundle.set("/mounts/-", mount);
     }
     bundle.write();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let dir = fs::File::open(&root).unwrap();
-            while !stop.load(Ordering::Relaxed) {
-                let exchange = rustix::fs::RenameFlags::EXCHANGE;
-                rustix::fs::renameat_with(&dir, "a", &dir, "b", exchange).unwrap();
-                std::thread::yield_now();
-            }
-        });
+    exchanging(&root, "a", "b", || {
         for _ in 0..20 {
             s.oci("run -b box box");
             s.oci("delete -f box").ok();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(count(&outside), 0);
+    if uncorrected("runc", RUNC) {
+        let hit = exchanging(&root, "a", "b", || {
+            (0..500).any(|_| {
+                s.peer("runc", "run -b box box");
+                count(&outside) != 0
+            })
+        });
+        assert!(hit, "runc makes directories on the host");
+    }
+    s.end();
+}
+
+/// The terminal's file is the attacker's, who says what it leads to when it becomes the container's console.
+#[test]
+fn cve_2025_52565_a_console_that_is_exchanged() {
+    let s = Sandbox::new();
+    let (volume, secret) = (s.dir.join("volume"), "/proc/sys/kernel/core_pattern");
+    fs::create_dir_all(volume.join("pts")).unwrap();
+    s.host("mknod -m 666 volume/ptmx c 5 2").ok();
+    symlink("pts/0", volume.join("0")).unwrap();
+    symlink(secret, volume.join("other")).unwrap();
+    let mut bundle = s.bundle("box", &["sh", "-c", "[ -c /dev/console ] || echo is $(cat /dev/console)"]);
+    for_crun(&mut bundle);
+    unmounted(&mut bundle, "/dev/");
+    bundle.set(
+        "/mounts/-",
+        json!({ "destination": "/dev/pts", "type": "bind", "source": volume, "options": ["bind"] }),
+    );
+    let options = ["newinstance", "ptmxmode=0666", "mode=0620"];
+    bundle.set(
+        "/mounts/-",
+        json!({ "destination": "/dev/pts/pts", "type": "devpts", "source": "devpts", "options": options }),
+    );
+    bundle.set("/process/terminal", json!(true)).write();
+    let shown = format!("is {}", fs::read_to_string(secret).unwrap().trim());
+    exchanging(&volume, "0", "other", || {
+        for _ in 0..20 {
+            let output = s.oci_pty("run -b box box").wait();
+            assert!(!output.stdout.contains("is "), "{output}");
+            s.oci("delete -f box").ok();
+        }
+    });
+    if uncorrected("runc", RUNC) {
+        let run = format!("script -qec 'runc --root {}/peer run -b box box' /dev/null", s.dir.display());
+        let hit =
+            exchanging(&volume, "0", "other", || (0..500).any(|_| s.host(&run).stdout.contains(&shown)));
+        assert!(hit, "runc's console is the host's file");
+    }
     s.end();
 }
 

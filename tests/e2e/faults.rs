@@ -156,6 +156,10 @@ cases! {
         line: RUN, prepare: [], monitors: [],
         state: STATUS, states: ["none", "created", "exited", "running"], codes: [1, 125, 126, 127], after: GONE,
     }
+    run_attached {
+        line: "run --name box busybox echo said", says: "said\n", prepare: [], monitors: [],
+        state: STATUS, states: ["none", "created", "running", "exited"], codes: [1, 125, 126, 127], after: GONE,
+    }
     remove {
         line: "rm -v box", prepare: [CREATE], monitors: [], state: STATUS, states: ["created", "none"], codes: [1], after: GONE,
     }

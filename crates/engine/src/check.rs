@@ -60,10 +60,14 @@ impl Engine {
         found.leases(&containers)?;
         found.runs(&containers)?;
         found.forgotten(&containers);
-        // Layers of containers that run stay, even where they are wrong.
-        let running = |(_, c): &(&String, &Container)| matches!(self.state(c), Ok(State::Running { .. }));
-        let busy: BTreeSet<PathBuf> =
-            containers.iter().filter(running).flat_map(|(_, c)| c.lower.iter().map(PathBuf::from)).collect();
+        found.stuck(&containers);
+        // Layers of containers that run, or may, stay, even where they are wrong.
+        let at_rest = |c: &Container| matches!(self.state(c), Ok(State::Created | State::Exited { .. }));
+        let busy: BTreeSet<PathBuf> = containers
+            .values()
+            .filter(|c| !at_rest(c))
+            .flat_map(|c| c.lower.iter().map(PathBuf::from))
+            .collect();
         // Looking at every file takes its time, and harms nobody who makes a container; taking images away does.
         let still = if repair { Some(still) } else { None };
         checked.store =
@@ -219,17 +223,13 @@ impl Found<'_> {
             let container = containers.get(&id);
             // One that is being started has that locked; one whose monitor lives runs, or waits to be started again.
             let lock = match container {
-                Some(c)
-                    if matches!(
-                        self.engine.state(c),
-                        Ok(State::Running { .. } | State::Restarting { .. })
-                    ) =>
-                {
-                    continue;
-                }
-                Some(c) => match self.engine.try_lock_files(c)? {
-                    None => continue,
-                    lock => lock,
+                Some(c) => match self.engine.state(c) {
+                    Ok(State::Created | State::Exited { .. }) => match self.engine.try_lock_files(c)? {
+                        None => continue,
+                        lock => lock,
+                    },
+                    // Or nobody can tell whether it does.
+                    _ => continue,
                 },
                 None => None,
             };

@@ -134,10 +134,13 @@ impl Engine {
             State::Running { .. } => {
                 let monitor = Connection::connect(&self.run_directory(container).join("attach.sock"));
                 let error = match monitor.and_then(Connection::wait) {
-                    Ok(_) if matches!(self.state(container), Ok(State::Restarting { .. })) => {
-                        return self.wait(container);
+                    Ok(code) => {
+                        return match self.state(container) {
+                            Ok(State::Restarting { .. }) => self.wait(container),
+                            Err(e) if !e.is_not_found() => Err(e),
+                            _ => Ok(code),
+                        };
                     }
-                    Ok(code) => return Ok(code),
                     Err(error) => error,
                 };
                 // It ended just now: its monitor puts it away and hears nobody any more.
@@ -156,17 +159,18 @@ impl Engine {
             Ok(code) => Ok(code),
             Err(_) => {
                 self.settle(container, None);
-                Ok(match self.state(container) {
-                    Ok(State::Exited { code, .. } | State::Restarting { code, .. }) => code,
-                    _ => 0,
-                })
+                match self.state(container) {
+                    Ok(State::Exited { code, .. } | State::Restarting { code, .. }) => Ok(code),
+                    Err(e) if !e.is_not_found() => Err(e),
+                    _ => Ok(0),
+                }
             }
         }
     }
 
     /// Removes it, and with `volumes` its anonymous ones; a running one only by `force`, which kills it.
     pub fn remove(&self, container: &Container, force: bool, volumes: bool) -> Result<()> {
-        if matches!(self.state(container), Ok(State::Restarting { .. })) {
+        if matches!(self.state(container)?, State::Restarting { .. }) {
             if !force {
                 return Err(Error::Running(container.name.clone()));
             }
@@ -182,7 +186,7 @@ impl Engine {
                 Err(_) if self.handle(container)?.is_none() => {}
                 Err(error) => return Err(error),
             }
-        } else if matches!(self.state(container), Ok(State::Running { .. })) {
+        } else if self.runs(container)? {
             // It has ended, and its monitor is putting things away: the last of them into what is to be removed.
             let waiter = self.waiter(container);
             self.settle(container, waiter);
@@ -216,8 +220,26 @@ impl Engine {
         if !path.exists() && !query.follow {
             return Ok(());
         }
-        let alive = || matches!(self.state(container), Ok(State::Running { .. }));
-        crate::logs::read(&path, query, out, err, &alive).map_err(|e| Error::io("cannot read", &path, e))
+        // To be unable to know whether it runs is not to know that it has ended.
+        let failed = std::cell::Cell::new(None);
+        let alive = || match self.runs(container) {
+            Ok(runs) => runs,
+            Err(e) => {
+                failed.set(Some(e));
+                false
+            }
+        };
+        crate::logs::read(&path, query, out, err, &alive).map_err(|e| Error::io("cannot read", &path, e))?;
+        failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Whether it has a life now. One that is not there has none.
+    fn runs(&self, container: &Container) -> Result<bool> {
+        match self.state(container) {
+            Ok(state) => Ok(matches!(state, State::Running { .. })),
+            Err(e) if e.is_not_found() => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// Gives a container another name.

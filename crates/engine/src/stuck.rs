@@ -3,8 +3,10 @@
 
 use crate::{Container, Error, Result};
 use rustix::fd::OwnedFd;
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 /// For so many seconds a process has to wait in one place until it is told of.
 const PATIENCE: u32 = 10;
@@ -31,15 +33,43 @@ pub(crate) fn wait_for_end(container: &Container, init: i32, pidfd: &OwnedFd) ->
     Ok(())
 }
 
+/// A process of the container that was killed and waits all the same, not only for a moment: see [`named`].
+pub(crate) fn killed_in_vain(init: i32) -> Option<String> {
+    let before = killed(init);
+    if before.is_empty() {
+        return None;
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let still = |(pid, switches): &(i32, String)| before.get(pid) == Some(switches);
+    killed(init).into_iter().find(still).map(|(pid, _)| named(pid))
+}
+
 /// The container's processes that wait so, and how often each has gone on before.
 fn waiting(init: i32) -> BTreeMap<i32, String> {
+    waiting_if(init, |_| true)
+}
+
+/// Those of them that have a SIGKILL which they have not heard of.
+fn killed(init: i32) -> BTreeMap<i32, String> {
+    waiting_if(init, |status| {
+        let pending = |name| u64::from_str_radix(field(status, name).unwrap_or_default(), 16).unwrap_or(0);
+        (pending("SigPnd:") | pending("ShdPnd:")) & (1 << (Signal::KILL.as_raw() - 1)) != 0
+    })
+}
+
+/// `which` is given `/proc/PID/status`.
+fn waiting_if(init: i32, which: impl Fn(&str) -> bool) -> BTreeMap<i32, String> {
     let look = |pid: i32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-        let waits = field("State:")?.trim_start().starts_with('D');
-        waits.then(|| Some((pid, field("voluntary_ctxt_switches:")?.trim().to_owned())))?
+        let waits = field(&status, "State:")?.starts_with('D') && which(&status);
+        waits.then_some((pid, field(&status, "voluntary_ctxt_switches:")?.to_owned()))
     };
     crate::top::members(init).unwrap_or_default().into_iter().filter_map(look).collect()
+}
+
+/// See proc_pid_status(5).
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 /// `123 (cat)`, and in which function of the kernel it waits, where that is known.

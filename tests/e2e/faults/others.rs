@@ -78,7 +78,7 @@ fn health() {
     }
 }
 
-const SHORT: &str = "run -d --name box busybox sh -c 'echo said; sleep .4; echo end'";
+const SHORT: &str = "run -d --name box busybox sh -c 'echo said; sleep 1; echo end'";
 
 /// Whoever only looks on, by chance one of them. It may come when all is over.
 fn looking_on(line: &'static str, says: &'static str, prepare: &'static [&'static str]) {

@@ -100,4 +100,17 @@ impl Found<'_> {
             self.report(what, "goes on", || engine.let_go_on(container));
         }
     }
+
+    /// Containers that were killed and do not end.
+    pub(super) fn stuck(&mut self, containers: &Containers) {
+        for container in containers.values() {
+            let Ok(State::Running { pid, .. }) = self.engine.state(container) else { continue };
+            if let Some(process) = crate::stuck::killed_in_vain(pid) {
+                self.tell(format!(
+                    "container {}: was killed, but its process {process} waits in the kernel and takes no signal until what it waits for answers",
+                    container.name
+                ));
+            }
+        }
+    }
 }
