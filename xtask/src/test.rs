@@ -5,6 +5,7 @@ use anyhow::{Context, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// What the tests and the making of their images call. ca-certificates is for apt inside the images.
@@ -228,8 +229,10 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Tells what begins, and how long what came before has taken.
 fn stage(what: &str) {
-    println!("\n==> {what}");
+    static START: OnceLock<Instant> = OnceLock::new();
+    println!("\n==> {what} ({} s)", START.get_or_init(Instant::now).elapsed().as_secs());
 }
 
 /// The binary under test: `CORTEN_BIN`, else the release build of what is here.
