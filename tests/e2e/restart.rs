@@ -38,6 +38,25 @@ fn the_pause_between_two_lives_can_be_ended() {
     s.end();
 }
 
+/// Whatever a start that fails was doing, the next one begins where the first did.
+#[test]
+fn starts_that_fail_within_the_containers_mounts_are_made_up_for() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box --restart always busybox sleep 10000");
+    // An overlay does not come about without its own directory.
+    let work = s.scope.root.join("containers").join(s.inspect("box", "{{.Id}}")).join("rw/work");
+    let away = s.dir.join("away");
+    let first = s.inspect("box", "{{.State.Pid}}");
+    s.host(&format!("mv {} {} && kill -9 {first}", work.display(), away.display())).ok();
+    wait_until("the third start", 20, || {
+        s.inspect("box", "{{.RestartCount}}").parse::<u32>().is_ok_and(|n| n > 2)
+    });
+    s.host(&format!("mv {} {}", away.display(), work.display())).ok();
+    wait_until("a start that succeeds", 60, || s.corten("exec box echo in").stdout == "in\n");
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
 #[test]
 fn one_that_is_stopped_stays_so_and_one_that_dies_does_not() {
     let s = Sandbox::with(&["busybox"]);

@@ -27,27 +27,29 @@ impl Engine {
     ///
     /// Errors: it does not run; it was killed and does not end, because a process of it waits in the kernel.
     pub fn kill(&self, container: &Container, signal: i32) -> Result<()> {
-        const KILL: i32 = 9;
-        let stop = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
-        let ends = signal == KILL || signal == stop;
-        if ends && self.hold_back(container)? {
+        if is_end(container, signal) && self.hold_back(container)? {
             return Ok(());
         }
+        self.send(container, signal)
+    }
+
+    /// The same, without a word to its restart policy.
+    fn send(&self, container: &Container, signal: i32) -> Result<()> {
         let Some((pid, pidfd)) = self.handle(container)? else {
             return Err(Error::NotRunning(container.id.clone()));
         };
-        let waiter = if signal == KILL { self.waiter(container) } else { None };
+        let waiter = if signal == Signal::KILL.as_raw() { self.waiter(container) } else { None };
         // Before the signal: what comes of it comes after it.
         self.tell(&[Event::of(container, "kill").with("signal", signal)]);
         kernel::process::send_signal(&pidfd, signal).map_err(|e| match e {
             rustix::io::Errno::SRCH => Error::NotRunning(container.id.clone()),
             e => Error::io("cannot signal", &container.name, e),
         })?;
-        if ends {
+        if is_end(container, signal) {
             // Who stands still does not end.
             self.thaw(container);
         }
-        if signal == KILL {
+        if signal == Signal::KILL.as_raw() {
             wait_for_end(container, pid, &pidfd)?;
             self.settle(container, waiter);
         }
@@ -101,7 +103,7 @@ impl Engine {
     /// Keeps its restart policy from starting it again. `true`: it was in the pause between two lives, and has ended. A pause that was over
     /// before it could be ended is the next life, which runs.
     fn hold_back(&self, container: &Container) -> Result<bool> {
-        self.set_stopped(container, true);
+        self.set_stopped(container, true)?;
         match self.state(container) {
             Ok(State::Restarting { .. }) => self.end_pause(container),
             _ => Ok(false),
@@ -170,17 +172,21 @@ impl Engine {
 
     /// Removes it, and with `volumes` its anonymous ones; a running one only by `force`, which kills it.
     pub fn remove(&self, container: &Container, force: bool, volumes: bool) -> Result<()> {
+        if force {
+            // Where there is no room for the note, its end will do: what is removed is not started again.
+            let _ = self.set_stopped(container, true);
+        }
         if matches!(self.state(container)?, State::Restarting { .. }) {
             if !force {
                 return Err(Error::Running(container.name.clone()));
             }
-            self.hold_back(container)?;
+            self.end_pause(container)?;
         }
         if self.handle(container)?.is_some() {
             if !force {
                 return Err(Error::Running(container.name.clone()));
             }
-            match self.kill(container, Signal::KILL.as_raw()) {
+            match self.send(container, Signal::KILL.as_raw()) {
                 // One that ended just now is as good.
                 Ok(()) | Err(Error::NotRunning(_)) => {}
                 Err(_) if self.handle(container)?.is_none() => {}
@@ -297,6 +303,12 @@ impl Engine {
         crate::group::remove();
         Ok(())
     }
+}
+
+/// Whether a signal is to end the container: then its restart policy has nothing to say.
+fn is_end(container: &Container, signal: i32) -> bool {
+    let stop = crate::signal::number(&container.settings.stop_signal).unwrap_or(15);
+    signal == Signal::KILL.as_raw() || signal == stop
 }
 
 /// The same as commands; nothing is done.

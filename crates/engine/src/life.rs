@@ -18,6 +18,7 @@ use rustix::io::retry_on_intr;
 use rustix::net::SendFlags;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::fs::File;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use steps::{Journal, Plan};
 
@@ -268,7 +269,9 @@ impl Engine {
     /// The user has stopped it, or nothing would be left to start.
     pub(crate) fn is_stopped(&self, container: &Container) -> bool {
         let dir = self.directory(container);
-        !dir.exists() || dir.join("stopped").exists()
+        // To be unable to look is neither.
+        let there = |path: &Path| twice(|| path.try_exists());
+        !there(&dir).unwrap_or(true) || there(&dir.join("stopped")).unwrap_or(false)
     }
 
     /// Whether a container that does not run shall be started when the machine is.
@@ -283,16 +286,19 @@ impl Engine {
         }
     }
 
-    /// Notes that the user wants it to stand still, for the restart policy. One without a policy needs no note.
-    pub(crate) fn set_stopped(&self, container: &Container, stopped: bool) {
+    /// Notes that the user wants it to stand still, for the restart policy, or no longer does. One without a policy needs no note, nor does
+    /// one that is gone.
+    pub(crate) fn set_stopped(&self, container: &Container, stopped: bool) -> Result<()> {
         if !container.settings.may_start_again() {
-            return;
+            return Ok(());
         }
         let path = self.directory(container).join("stopped");
-        let _ = match stopped {
+        let note = || match stopped {
             true => File::create(&path).map(drop),
             false => std::fs::remove_file(&path),
         };
+        twice(|| missing_is_fine(note()))
+            .map_err(|e| Error::io("cannot tell its restart policy by", &path, e))
     }
 
     /// Ends the pause between two lives, which was noted as [`Engine::set_stopped`]. `false`: it runs by now, or has ended.

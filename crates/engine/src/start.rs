@@ -213,7 +213,7 @@ impl Engine {
             State::Restarting { .. } => return Ok(Started { pid: 0, connection: None, plan: None }),
             State::Created | State::Exited { .. } => {}
         }
-        self.set_stopped(container, false);
+        self.set_stopped(container, false)?;
         crate::seal::check(container)?;
         // Nobody else has its root mounted (`cp` into one that does not run).
         let files = self.lock_files(container)?;

@@ -64,6 +64,10 @@ pub fn launch(
 ) -> Result<Launched, StartError> {
     let live = Live::new(plan.slots);
     let result = attempt(plan, &live, journal, stdio, &mut watch, agent);
+    // A step may have failed in the container's mount namespace. Whoever cannot go back would do all that follows in the wrong place.
+    if live.come_home().is_err() && live.come_home().is_err() {
+        process::exit(125);
+    }
     drop(live);
     result.map_err(|(phase, index, failure)| {
         let undone = Journal::replay(journal.path());
@@ -82,7 +86,7 @@ fn attempt(
     agent: Agent<'_>,
 ) -> Result<Launched, Broken> {
     let setup = |e: Errno| (Phase::Exec, 0, Failure::new(e, "prepare the clone"));
-    let away = Away::go(plan).map_err(|f| (Phase::Exec, 0, f))?;
+    let mut away = Away::go(plan).map_err(|f| (Phase::Exec, 0, f))?;
     perform(&plan.host, Phase::Host, 0, live, journal, watch)?;
     watch.before(CLONE, 0).map_err(|f| (Phase::Exec, 0, f))?;
 

@@ -121,6 +121,19 @@ impl Live {
         }
     }
 
+    /// Back from the container's mount namespace, if the performer is there. What failed can be tried again.
+    pub fn come_home(&self) -> Result<(), Errno> {
+        let home = self.home.get();
+        if home < 0 {
+            return Ok(());
+        }
+        kernel::process::set_namespace(kernel::process::borrow_raw(home), kernel::process::CLONE_NEWNS)?;
+        kernel::process::close_raw(self.home.replace(-1));
+        // Each change of the namespace leads to its root; paths of the caller's may start from where it was.
+        let cwd = kernel::process::own_raw(self.cwd.replace(-1)).ok_or(Errno::BADF)?;
+        rustix::process::fchdir(cwd)
+    }
+
     /// Closes what `slot` holds (a second closing is nothing).
     pub fn empty(&self, slot: Slot) {
         if let Some(cell) = self.slots.get(usize::from(slot.0)) {

@@ -39,12 +39,7 @@ pub struct LeaveMounts {}
 
 impl LeaveMounts {
     pub fn perform(&self, live: &Live) -> Outcome {
-        let raw = live.home.replace(-1);
-        let home = kernel::process::own_raw(raw).ok_or(rustix::io::Errno::BADF)?;
-        kernel::process::set_namespace(&home, kernel::process::CLONE_NEWNS)?;
-        // Each change of the namespace leads to its root; paths of the caller's may start from where it was.
-        let cwd = kernel::process::own_raw(live.cwd.replace(-1)).ok_or(rustix::io::Errno::BADF)?;
-        rustix::process::fchdir(cwd).map_err(Failure::from)
+        live.come_home().map_err(Failure::from)
     }
 
     pub fn shell(&self) -> Shell {

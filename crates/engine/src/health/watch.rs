@@ -133,7 +133,8 @@ impl Watch<'_> {
                 crate::signal::number(&s.stop_signal).unwrap_or(15)
             }
             OnUnhealthy::Stop => {
-                self.engine.set_stopped(self.container, true);
+                // Nobody is there to be told that it may be started again all the same.
+                let _ = self.engine.set_stopped(self.container, true);
                 crate::signal::number(&s.stop_signal).unwrap_or(15)
             }
         };

@@ -4,7 +4,6 @@
 use kernel::process::{self, CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use steps::{Failure, Plan};
 
 /// Where the host's side is while the container's process is made.
@@ -71,12 +70,21 @@ impl Away {
         }
     }
 
-    pub fn come_back(self) -> Result<(), Failure> {
-        let back =
-            |(home, flag): (OwnedFd, u64)| -> Result<(), Errno> { process::set_namespace(&home, flag) };
-        self.homes
-            .into_iter()
-            .try_for_each(back)
-            .map_err(|e| Failure::new(e, "go back to the host's namespaces"))
+    pub fn come_back(&mut self) -> Result<(), Failure> {
+        while let Some((home, flag)) = self.homes.first() {
+            process::set_namespace(home, *flag)
+                .map_err(|e| Failure::new(e, "go back to the host's namespaces"))?;
+            self.homes.remove(0);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Away {
+    /// Where something failed meanwhile. Whoever cannot go back would do all that follows in the wrong place.
+    fn drop(&mut self) {
+        if self.come_back().is_err() && self.come_back().is_err() {
+            process::exit(125);
+        }
     }
 }
