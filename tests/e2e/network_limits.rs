@@ -111,7 +111,8 @@ fn kill(s: &Sandbox, name: &str) {
     for pid in [Some(parent), Pid::from_raw(pid.parse().expect("a number"))].into_iter().flatten() {
         kill_process(pid, Signal::KILL).expect("it runs");
     }
-    wait_until("the container's end", 20, || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    let pid = pid.parse().expect("a number");
+    wait_until("the container's end", 20, || e2e::ended(pid));
 }
 
 #[test]

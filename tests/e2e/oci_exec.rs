@@ -140,8 +140,8 @@ fn terminals() {
     assert_eq!(said, b"/dev/pts/0\r\n");
     // Its end hangs the terminal up.
     drop(master);
-    let pid = fs::read_to_string(s.dir.join("pid")).expect("it was written");
-    wait_until("the program to be hung up", 10, || !fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+    let pid = fs::read_to_string(s.dir.join("pid")).expect("it was written").parse().expect("a number");
+    wait_until("the program to be hung up", 10, || e2e::ended(pid));
     s.oci("delete -f box").ok();
     s.end();
 }

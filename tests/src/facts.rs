@@ -159,6 +159,9 @@ pub fn processes(scope: &Scope) -> Vec<(u32, String)> {
             continue;
         }
         let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        if ended(pid) {
+            continue;
+        }
         let inside = ["net", "mnt"].iter().zip(&mine).any(|(n, m)| {
             let theirs = link(format!("/proc/{pid}/ns/{n}"));
             theirs.is_some() && theirs == *m
@@ -174,6 +177,12 @@ pub fn processes(scope: &Scope) -> Vec<(u32, String)> {
         }
     }
     found
+}
+
+/// Whether a process is not there any more, or only waits until process 1 looks at it, which may take seconds.
+pub fn ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_none_or(|rest| rest.is_empty() || rest.starts_with(" Z 1 "))
 }
 
 /// Every path below `directory`. What images consist of stays when containers go: it is not listed.

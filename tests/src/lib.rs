@@ -25,7 +25,7 @@ mod words;
 
 pub use agent::{Agent, receive_descriptor};
 pub use bundle::Bundle;
-pub use facts::Facts;
+pub use facts::{Facts, ended};
 pub use output::Output;
 pub use pages::serving;
 pub use process::Background;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How long a sample of one command's points may take; a slow machine tries fewer of them.
@@ -12,8 +13,8 @@ const TIME: Duration = Duration::from_millis(500);
 pub struct Points {
     line: String,
     number: usize,
-    all: bool,
-    next: usize,
+    /// Those that are still to be tried, one after the other; `None`: by chance.
+    all: Option<Range<usize>>,
     tried: usize,
     random: u64,
     start: Instant,
@@ -21,9 +22,15 @@ pub struct Points {
 }
 
 impl Points {
-    /// All of them with `CORTEN_TEST_POINTS=all`; with a number, so many by that seed; else some, by chance.
+    /// All of them with `CORTEN_TEST_POINTS=all`, those from 150 to 160 with `150-160`; with a number, some by that seed; else some, by chance.
     pub fn new(line: &str, number: usize) -> Points {
         let wish = std::env::var("CORTEN_TEST_POINTS").unwrap_or_default();
+        let chosen = match wish.split_once('-') {
+            Some((from, to)) => {
+                Some(from.parse().expect("a number")..to.parse::<usize>().expect("a number") + 1)
+            }
+            None => (wish == "all").then_some(0..number),
+        };
         let mut bytes = [0; 8];
         let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
         let random = wish.parse().unwrap_or(u64::from_ne_bytes(bytes) >> 16) | 1;
@@ -32,8 +39,7 @@ impl Points {
         Points {
             line: line.into(),
             number,
-            all: wish == "all",
-            next: 0,
+            all: chosen,
             tried: 0,
             random,
             start: Instant::now(),
@@ -67,9 +73,8 @@ impl Iterator for Points {
         if self.number == 0 {
             return None;
         }
-        if self.all {
-            self.next += 1;
-            return (self.next <= self.number).then(|| self.next - 1);
+        if let Some(all) = &mut self.all {
+            return all.next().filter(|point| *point < self.number);
         }
         if self.tried > 0 && self.start.elapsed() > TIME || self.tried >= 12 {
             return None;
