@@ -16,7 +16,7 @@ fn load(s: &Sandbox, name: &str, config: &str) -> e2e::Output {
 }
 
 #[test]
-fn labels_and_annotations_are_text() {
+fn cve_2026_53488_labels_and_annotations_are_text() {
     let s = Sandbox::with(&["busybox"]);
     let labels = r#"{"Cmd":["/sh","-c","echo hello"],"Labels":{"containerd.io/restart.loguri":"binary:///bin/sh","run.oci.hooks":"/bin/sh","io.kubernetes.cri":"x","org.corten.privileged":"true","cdi.k8s.io/x":"vendor.com/net=all","a\nb":"c\u001b[31m","--privileged":"","com.docker.network.bridge.name":"corten0"}}"#;
     load(&s, "labels", labels).ok();

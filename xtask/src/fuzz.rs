@@ -10,7 +10,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A C++ compiler for libFuzzer's runtime.
@@ -19,8 +19,11 @@ const PACKAGES: &[&str] = &["g++"];
 const TARGETS: &[&str] =
     &["config", "tar", "manifest", "seccomp", "dns", "words", "users", "netlink", "templates"];
 
-/// How long each is run, unless it is said: of processor time, since others may run beside it.
+/// How long each is run, unless it is said.
 const USUAL: Duration = Duration::from_secs(60);
+
+/// What building them takes on two processors.
+const BUILDING: Duration = Duration::from_secs(2 * 60);
 
 const FLAGS: &[&str] = &[
     "--cfg=fuzzing",
@@ -49,117 +52,42 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     if chosen.is_empty() {
         chosen = TARGETS.to_vec();
     }
-    packages::install(PACKAGES)?;
-    let fuzzing = Fuzzing { programs: build()?, time, until: None };
-    fuzzing.each(&chosen, &|line| println!("{line}")).map(drop)
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    fuzz_each(&build()?, &chosen, time, at_once)
 }
 
-/// All targets, beside what runs meanwhile and in the time that it leaves, until each has had its minute, or `until` has come. What is
-/// waited for says what was done.
-pub fn beside(until: Instant) -> anyhow::Result<JoinHandle<anyhow::Result<Vec<String>>>> {
-    packages::install(PACKAGES)?;
-    let work = move || {
-        // Of this thread and all that comes of it, see SCHED_IDLE in sched(7).
-        let thread = rustix::thread::gettid().to_string();
-        shell::run(Command::new("chrt").args(["--idle", "--pid", "0", &thread]))?;
-        let fuzzing = Fuzzing { programs: build()?, time: USUAL, until: Some(until) };
-        fuzzing.each(TARGETS, &|_| ())
+/// All targets at once for a minute by the clock, if that, and building them, can be done until `end`.
+pub fn until(end: Instant) -> anyhow::Result<()> {
+    if end.saturating_duration_since(Instant::now()) < BUILDING + USUAL {
+        println!("left out, this machine is slow: `cargo xtask fuzz` does it");
+        return Ok(());
+    }
+    fuzz_each(&build()?, TARGETS, USUAL, TARGETS.len())
+}
+
+/// So many targets side by side.
+fn fuzz_each(programs: &Path, targets: &[&str], time: Duration, at_once: usize) -> anyhow::Result<()> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut failures = Vec::new();
+        while let Some(name) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+            failures.extend(fuzz(programs, name, time).err());
+        }
+        failures
     };
-    Ok(thread::spawn(work))
-}
-
-struct Fuzzing {
-    /// Where the programs are.
-    programs: PathBuf,
-    /// Processor time of each.
-    time: Duration,
-    /// None goes on after that.
-    until: Option<Instant>,
-}
-
-impl Fuzzing {
-    /// As many targets side by side as there are processors.
-    fn each(&self, targets: &[&str], tell: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Vec<String>> {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut results = Vec::new();
-            while let Some(name) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
-                results.push(self.one(name).inspect(|line| tell(line)));
-            }
-            results
-        };
-        let results: Vec<anyhow::Result<String>> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..at_once()).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().flat_map(|worker| worker.join().expect("it does not panic")).collect()
-        });
-        let (lines, failures): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
-        let failures: Vec<_> =
-            failures.into_iter().filter_map(|r| r.err().map(|e| format!("{e:#}"))).collect();
-        match failures.is_empty() {
-            true => Ok(lines.into_iter().flatten().collect()),
-            false => bail!("{}", failures.join("\n")),
-        }
+    let failures: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("it does not panic")).collect()
+    });
+    match failures.as_slice() {
+        [] => Ok(()),
+        all => bail!("{}", all.iter().map(|e| format!("{e:#}")).collect::<Vec<_>>().join("\n")),
     }
-
-    /// One target: from its seeds, into a corpus that later runs go on with.
-    fn one(&self, name: &str) -> anyhow::Result<String> {
-        let directory = |kind: &str| self.programs.join(kind);
-        let (corpus, found) = (directory("corpus").join(name), directory("found"));
-        fs::create_dir_all(&corpus)?;
-        fs::create_dir_all(&found)?;
-        let log = found.join(format!("{name}.log"));
-        let mut command = Command::new(self.programs.join(name));
-        command.arg(&corpus).arg(Path::new("fuzz/seeds").join(name));
-        command.arg(format!("-artifact_prefix={}/{name}-", found.display()));
-        command.args([
-            "-timeout=60",
-            "-rss_limit_mb=2048",
-            "-max_len=65536",
-            "-verbosity=0",
-            "-print_final_stats=1",
-        ]);
-        command.stderr(fs::File::create(&log)?);
-        let mut child = command.spawn().with_context(|| format!("cannot start the fuzz target {name}"))?;
-        let mut used = Duration::ZERO;
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            used = processor_time(child.id()).unwrap_or(used);
-            if used >= self.time || self.until.is_some_and(|until| Instant::now() >= until) {
-                // libFuzzer ends the input that it is at, and tells what it has done.
-                let pid = rustix::process::Pid::from_child(&child);
-                rustix::process::kill_process(pid, rustix::process::Signal::USR1)?;
-            }
-            thread::sleep(Duration::from_millis(250));
-        };
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        if !status.success() {
-            let lines: Vec<&str> = said.lines().collect();
-            println!("{}", lines[lines.len().saturating_sub(60)..].join("\n"));
-            bail!("the fuzz target {name} failed; the input is in {}", found.display());
-        }
-        let tried = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-        let tried =
-            tried.with_context(|| format!("the fuzz target {name} does not say what it did: {said}"))?;
-        Ok(format!("{name}: {} inputs in {} s", tried.trim(), used.as_secs()))
-    }
-}
-
-/// What a process has used, by the ticks in its stat file: see proc_pid_stat(5).
-fn processor_time(pid: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut words = stat[stat.rfind(')')? + 2..].split(' ').skip(11);
-    let mut ticks = || words.next()?.parse::<u64>().ok();
-    Some(Duration::from_millis(10 * (ticks()? + ticks()?)))
-}
-
-fn at_once() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Builds all targets and says where they are.
 fn build() -> anyhow::Result<PathBuf> {
+    packages::install(PACKAGES)?;
     let target = crate::test::target().join("fuzz");
     let mut cargo = shell::cargo();
     cargo
@@ -172,4 +100,36 @@ fn build() -> anyhow::Result<PathBuf> {
         .parent()
         .map(Path::to_path_buf)
         .context("no directory")
+}
+
+/// One target for so long: from its seeds, into a corpus that later runs go on with.
+fn fuzz(programs: &Path, name: &str, time: Duration) -> anyhow::Result<()> {
+    let seconds = time.as_secs();
+    let corpus = programs.join("corpus").join(name);
+    let found = programs.join("found");
+    fs::create_dir_all(&corpus)?;
+    fs::create_dir_all(&found)?;
+    let seeds = Path::new("fuzz/seeds").join(name);
+    let mut command = Command::new(programs.join(name));
+    command.arg(&corpus).arg(&seeds);
+    command
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-artifact_prefix={}/{name}-", found.display()));
+    command.args([
+        "-timeout=60",
+        "-rss_limit_mb=2048",
+        "-max_len=65536",
+        "-verbosity=0",
+        "-print_final_stats=1",
+    ]);
+    let output = command.output().with_context(|| format!("cannot start the fuzz target {name}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let lines: Vec<&str> = said.lines().collect();
+        println!("{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+        bail!("the fuzz target {name} failed; the input is in {}", found.display());
+    }
+    let tried = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    println!("{name}: {} inputs in {seconds} s", tried.unwrap_or("?").trim());
+    Ok(())
 }

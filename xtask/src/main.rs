@@ -22,7 +22,7 @@ tasks:
                                         in the virtual machine alone, with the kernel of that Debian suite;
                                         --systemd: with systemd and Podman, those of the OCI runtime
   bench [SECTION…]                      measure beside crun, runc, podman, docker and the bare system calls
-  fuzz [TARGET…] [--seconds N]          run the fuzz targets, each for a minute or N seconds of processor time
+  fuzz [TARGET…] [--seconds N]          run the fuzz targets, each for a minute or for N seconds
   man [DIR]                             write the manual pages (target/man/man1)
   reliability [crash|faults|power|races|faults::TEST…]
                                         kill and fail every command at every point, race them thousands of times

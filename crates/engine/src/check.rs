@@ -122,7 +122,7 @@ impl Found<'_> {
     }
 
     fn exists(&self, id: &str) -> bool {
-        self.engine.root.join("containers").join(id).join("config.json").exists()
+        crate::store::may_be_there(&self.engine.root.join("containers").join(id).join("config.json"))
     }
 
     fn names(&mut self, containers: &Containers) -> Result<()> {

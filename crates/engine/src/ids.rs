@@ -1,6 +1,6 @@
 //! Ranges of user ids: each container has 65,536 of the host's, which are its own until it is removed.
 
-use crate::store::{missing_is_fine, twice};
+use crate::store::{may_be_there, missing_is_fine, twice};
 use crate::{Container, Engine, Error, Network, Result, Settings, Share};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -87,7 +87,7 @@ impl Engine {
         let failed = |e| Error::io("cannot release the ids", &range, e);
         twice(|| missing_is_fine(fs::remove_file(&ours))).map_err(failed)?;
         let Ok(owner) = twice(|| fs::read_link(&range)) else { return Ok(()) };
-        let claimed = self.root.join("containers").join(owner).exists();
+        let claimed = may_be_there(&self.root.join("containers").join(owner));
         if !claimed && twice(|| fs::symlink_metadata(&range)).is_ok_and(|meta| meta.nlink() == 1) {
             twice(|| missing_is_fine(fs::remove_file(&range))).map_err(failed)?;
         }

@@ -7,7 +7,7 @@ use crate::logs::Log;
 use crate::monitor::{self, Clients, Names, Supervision};
 use crate::net::Keeper;
 use crate::start::Ready;
-use crate::store::{missing_is_fine, twice};
+use crate::store::{may_be_there, missing_is_fine, twice};
 use crate::walk::Watching;
 use crate::{Container, Engine, Error, Result, State, Time};
 use kernel::process;
@@ -18,7 +18,6 @@ use rustix::io::retry_on_intr;
 use rustix::net::SendFlags;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::fs::File;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use steps::{Journal, Plan};
 
@@ -269,9 +268,8 @@ impl Engine {
     /// The user has stopped it, or nothing would be left to start.
     pub(crate) fn is_stopped(&self, container: &Container) -> bool {
         let dir = self.directory(container);
-        // To be unable to look is neither.
-        let there = |path: &Path| twice(|| path.try_exists());
-        !there(&dir).unwrap_or(true) || there(&dir.join("stopped")).unwrap_or(false)
+        // To be unable to look is no word of the user's.
+        !may_be_there(&dir) || twice(|| dir.join("stopped").try_exists()).unwrap_or(false)
     }
 
     /// Whether a container that does not run shall be started when the machine is.

@@ -41,7 +41,7 @@ impl Engine {
     }
 
     fn one(&self, records: &mut Records, id: &str, running: bool) -> Result<Option<(Container, State)>> {
-        let living = self.living(id, records.state(id, "running.json")?);
+        let living = self.living(id, records.state(id, "running.json")?)?;
         if running && !matches!(living, Some(State::Running { .. } | State::Restarting { .. })) {
             return Ok(None);
         }

@@ -15,6 +15,7 @@ pub(crate) use keeper::Keeper;
 pub use zone::Zone;
 pub(crate) use zone::has_names;
 
+use crate::store::may_be_there;
 use crate::{Container, Engine, Error, Network, Result, State, Time};
 use network::attach::{forwards, targets, way_out};
 use network::{
@@ -118,10 +119,10 @@ impl Engine {
     pub(crate) fn collect_leases(&self) -> Result<usize> {
         let exists = |id: &str| {
             let dir = self.root.join("containers").join(id);
-            let config = || dir.join("config.json").exists();
+            let config = || may_be_there(&dir.join("config.json"));
             // One that is being made has no configuration yet, and is locked.
             let free = || std::fs::File::open(&dir).is_ok_and(|dir| dir.try_lock().is_ok());
-            config() || (dir.exists() && !free()) || config()
+            config() || (may_be_there(&dir) && !free()) || config()
         };
         Ok(lease::collect(&self.root, exists)?)
     }

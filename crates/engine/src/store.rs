@@ -350,33 +350,48 @@ impl Engine {
     /// What the container does now; one whose processes are gone without a word (a reboot, a killed monitor) has ended.
     pub fn state(&self, container: &Container) -> Result<State> {
         let dir = self.root.join("containers").join(&container.id);
-        match self.living(&container.id, read_state(&dir.join("running.json"))?) {
+        match self.living(&container.id, read_state(&dir.join("running.json"))?)? {
             Some(state) => Ok(state),
             None => match read_state(&dir.join("state.json"))? {
                 Some(state) => Ok(state),
-                None if dir.join("config.json").exists() => Ok(State::Created),
+                None if may_be_there(&dir.join("config.json")) => Ok(State::Created),
                 None => Err(Error::no_container(&container.name)),
             },
         }
     }
 
-    /// What is known of one that runs, or was running when everything ended.
-    pub(crate) fn living(&self, id: &str, noted: Option<State>) -> Option<State> {
-        match noted {
-            Some(State::Running { pid, start_ticks, monitor, since, restarts, .. }) => {
-                if process_lives(pid, start_ticks) || kernel::process::start_ticks(monitor).is_some() {
-                    let paused = self.state.join(id).join("paused").exists();
-                    return Some(State::Running { pid, start_ticks, monitor, since, restarts, paused });
+    /// What is known of one that runs, or was running when everything ended, from what `running.json` was found to say.
+    pub(crate) fn living(&self, id: &str, mut noted: Option<State>) -> Result<Option<State>> {
+        loop {
+            let ended = match noted {
+                Some(State::Running { pid, start_ticks, monitor, since, restarts, .. }) => {
+                    if process_lives(pid, start_ticks) || kernel::process::start_ticks(monitor).is_some() {
+                        let paused = self.state.join(id).join("paused").exists();
+                        return Ok(Some(State::Running {
+                            pid,
+                            start_ticks,
+                            monitor,
+                            since,
+                            restarts,
+                            paused,
+                        }));
+                    }
+                    lost(137, since, since, None, restarts)
                 }
-                Some(lost(137, since, since, None, restarts))
+                Some(State::Restarting { code, monitor, since, at, ran, restarts, .. })
+                    if kernel::process::start_ticks(monitor).is_none() =>
+                {
+                    lost(code, since, at, ran, restarts)
+                }
+                Some(State::Restarting { .. }) => return Ok(noted),
+                _ => return Ok(None),
+            };
+            // Its monitor may have noted how it ended, and gone, since that was read.
+            let now = read_state(&self.root.join("containers").join(id).join("running.json"))?;
+            if now == noted {
+                return Ok(Some(ended));
             }
-            Some(State::Restarting { code, monitor, since, at, ran, restarts, .. })
-                if kernel::process::start_ticks(monitor).is_none() =>
-            {
-                Some(lost(code, since, at, ran, restarts))
-            }
-            Some(state @ State::Restarting { .. }) => Some(state),
-            _ => None,
+            noted = now;
         }
     }
 
@@ -435,6 +450,11 @@ pub(crate) fn twice<T, E>(
     mut attempt: impl FnMut() -> std::result::Result<T, E>,
 ) -> std::result::Result<T, E> {
     attempt().or_else(|_| attempt())
+}
+
+/// Whether something is there, or may be: what cannot be looked at is not taken for missing.
+pub(crate) fn may_be_there(path: &Path) -> bool {
+    twice(|| path.try_exists()).unwrap_or(true)
 }
 
 pub(crate) fn missing_is_fine(result: std::io::Result<()>) -> std::io::Result<()> {
@@ -501,7 +521,7 @@ pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize, sync: bool)
         .open(&beside)
         .map_err(failed)?;
     file.write_all(&text).map_err(failed)?;
-    if sync && path.exists() {
+    if sync && may_be_there(path) {
         file.sync_data().map_err(failed)?;
     }
     fs::rename(&beside, path).map_err(failed)?;
@@ -510,4 +530,26 @@ pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize, sync: bool)
         file.sync_all().map_err(failed)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_read_as_running_may_have_ended_since() {
+        let base = std::env::temp_dir().join(format!("corten-store-{}", std::process::id()));
+        let engine = Engine::open(&base.join("root"), &base.join("state")).unwrap();
+        let dir = base.join("root/containers/box");
+        fs::create_dir_all(&dir).unwrap();
+        // Neither the process nor the monitor is there any more.
+        let (pid, since) = (i32::MAX, Time(1));
+        let running = State::Running { pid, start_ticks: 1, monitor: pid, since, restarts: 0, paused: false };
+        assert_eq!(engine.living("box", Some(running.clone())).unwrap(), None, "state.json says how");
+        // It is still what was noted: nobody has lived to note more.
+        fs::write(dir.join("running.json"), serde_json::to_vec(&running).unwrap()).unwrap();
+        let lost = engine.living("box", Some(running)).unwrap();
+        assert!(matches!(lost, Some(State::Exited { code: 137, .. })), "{lost:?}");
+        fs::remove_dir_all(base).unwrap();
+    }
 }
