@@ -36,7 +36,7 @@ const MONITOR: Case = Case {
 /// Its first process ends some time after the command has.
 pub const RESTART: Case = Case {
     title: "the monitor, at its restart policy",
-    line: "exec box sh -c '(sleep .1; kill -USR1 1) &'",
+    line: "exec box sh -c '(sleep .2; kill -USR1 1) &'",
     prepare: &["run -d --name box --restart always -p 8080:80 --network other -v data:/d busybox \
         sh -c 'trap \"exit 3\" USR1; while :; do sleep 1 & wait; done'"],
     state: "for i in $(seq 300); do \
@@ -44,6 +44,8 @@ pub const RESTART: Case = Case {
         done; \
         corten inspect -f '{{.State.Status}} {{ne .RestartCount 0}}' box; corten port box | wc -l",
     states: &["running true 1"],
+    // Longer than that.
+    quiet: Duration::from_millis(400),
     ..MONITOR
 };
 
