@@ -58,6 +58,21 @@ fn starts_that_fail_within_the_containers_mounts_are_made_up_for() {
 }
 
 #[test]
+fn a_stop_that_its_policy_cannot_be_told_of_is_an_error() {
+    let s = Sandbox::with(&["busybox"]);
+    s.detached("--name box --restart always busybox sleep 10000");
+    let note = s.scope.root.join("containers").join(s.inspect("box", "{{.Id}}")).join("stopped");
+    std::fs::create_dir(&note).expect("the sandbox is writable");
+    for line in ["stop -t 0 box", "kill box"] {
+        s.corten(line).fails(1, &["restart policy of 'box'", "/stopped", "is a directory"]);
+        assert_eq!(s.inspect("box", "{{.State.Status}}"), "running");
+    }
+    // What is removed is not started again, whatever is noted.
+    s.corten("rm -f box").ok();
+    s.end();
+}
+
+#[test]
 fn one_that_is_stopped_stays_so_and_one_that_dies_does_not() {
     let s = Sandbox::with(&["busybox"]);
     s.detached("--name box --restart unless-stopped -v data:/d busybox sh -c 'echo up; sleep 100'");

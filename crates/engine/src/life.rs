@@ -295,8 +295,10 @@ impl Engine {
             true => File::create(&path).map(drop),
             false => std::fs::remove_file(&path),
         };
-        twice(|| missing_is_fine(note()))
-            .map_err(|e| Error::io("cannot tell its restart policy by", &path, e))
+        twice(|| missing_is_fine(note())).map_err(|e| {
+            let (name, path, e) = (&container.name, path.display(), crate::error::words(&e));
+            Error::Invalid(format!("cannot note for the restart policy of '{name}' in {path}: {e}"))
+        })
     }
 
     /// Ends the pause between two lives, which was noted as [`Engine::set_stopped`]. `false`: it runs by now, or has ended.
