@@ -84,8 +84,7 @@ fn log_flood() {
     let s = neighbour(&["busybox"]);
     let options = "--log-opt max-size=256k --log-opt max-file=2";
     s.detached(&format!("--name flood {options} busybox yes 0123456789012345678901234567890123456789"));
-    let id = s.inspect("flood", "{{.Id}}");
-    let directory = s.scope.root.join("containers").join(id);
+    let directory = s.directory("flood");
     let sizes = || -> Vec<u64> {
         let logs = fs::read_dir(&directory).expect("it is there").flatten();
         let logs = logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("log"));

@@ -82,8 +82,7 @@ pub fn neighbour() -> Sandbox {
 
 /// Files of the neighbour's that nothing changes.
 fn kept(s: &Sandbox) -> Vec<(PathBuf, String)> {
-    let [near, still] =
-        ["near", "still"].map(|name| s.scope.root.join("containers").join(s.inspect(name, "{{.Id}}")));
+    let [near, still] = ["near", "still"].map(|name| s.directory(name));
     let mut all = vec![s.scope.root.join("volumes/kept/_data/file"), still.join("config.json")];
     all.extend(["config.json", "running.json", "log.json"].map(|name| near.join(name)));
     let read = |path: PathBuf| {

@@ -3,7 +3,6 @@
 use e2e::{Sandbox, wait_until};
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Counts to `last`, a line each.
@@ -15,17 +14,12 @@ fn counted(first: u32, last: u32) -> String {
     (first..=last).map(|i| format!("line {i}\n")).collect()
 }
 
-/// The container's directory.
-fn directory(s: &Sandbox, name: &str) -> PathBuf {
-    s.scope.root.join("containers").join(s.inspect(name, "{{.Id}}"))
-}
-
 #[test]
 fn files_take_turns_and_are_compressed() {
     let s = Sandbox::with(&["busybox"]);
     let log = "--log-opt max-size=20k --log-opt max-file=4 --log-opt compress=true";
     s.corten(&format!("run --name box {log} busybox {}", counting(600))).ok();
-    let files: Vec<String> = fs::read_dir(directory(&s, "box"))
+    let files: Vec<String> = fs::read_dir(s.directory("box"))
         .expect("it is there")
         .map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"))
         .filter(|name| name.starts_with("log."))
@@ -56,7 +50,7 @@ fn a_local_log() {
     let (time, text) = stamped.ok().split_once(' ').expect("a time");
     assert!(time.ends_with('Z') && time.contains('T') && text == "line 50", "{stamped}");
     assert_eq!(s.corten("logs --since 1h box").stdout, counted(1, 50));
-    let size = fs::metadata(directory(&s, "box").join("log.local")).expect("the log").len();
+    let size = fs::metadata(s.directory("box").join("log.local")).expect("the log").len();
     assert!(size < 50 * 25, "{size} bytes");
     assert_eq!(s.inspect("box", "{{.HostConfig.LogConfig.Type}} {{.LogPath}}"), "local ");
     s.corten("rm box").ok();
@@ -83,7 +77,7 @@ fn entries_with_a_tag_labels_and_environment() {
     s.corten(&format!("run --name box {log} -l role=web -e A=1 busybox echo said")).ok();
     assert_eq!(s.corten("logs --details box").ok(), "A=1,role=web,tag=box/busybox said");
     assert_eq!(s.corten("logs box").ok(), "said");
-    let text = fs::read_to_string(directory(&s, "box").join("log.json")).expect("the log");
+    let text = fs::read_to_string(s.directory("box").join("log.json")).expect("the log");
     assert!(text.contains(r#""attrs":{"A":"1","role":"web","tag":"box/busybox"}"#), "{text}");
     s.corten("rm box").ok();
     s.end();

@@ -179,8 +179,7 @@ fn wrong_places() {
     }
 
     // Files of the store that are broken.
-    let id = s.inspect("box", "{{.Id}}");
-    let config = s.scope.root.join("containers").join(id).join("config.json");
+    let config = s.directory("box").join("config.json");
     let text = fs::read(&config).expect("readable");
     fs::write(&config, &text[..text.len() / 2]).expect("writable");
     fails(&s.corten("start box"), 1, &["config.json", "cannot read"]);

@@ -44,7 +44,7 @@ fn starts_that_fail_within_the_containers_mounts_are_made_up_for() {
     let s = Sandbox::with(&["busybox"]);
     s.detached("--name box --restart always busybox sleep 10000");
     // An overlay does not come about without its own directory.
-    let work = s.scope.root.join("containers").join(s.inspect("box", "{{.Id}}")).join("rw/work");
+    let work = s.directory("box").join("rw/work");
     let away = s.dir.join("away");
     let first = s.inspect("box", "{{.State.Pid}}");
     s.host(&format!("mv {} {} && kill -9 {first}", work.display(), away.display())).ok();
@@ -61,7 +61,7 @@ fn starts_that_fail_within_the_containers_mounts_are_made_up_for() {
 fn a_stop_that_its_policy_cannot_be_told_of_is_an_error() {
     let s = Sandbox::with(&["busybox"]);
     s.detached("--name box --restart always busybox sleep 10000");
-    let note = s.scope.root.join("containers").join(s.inspect("box", "{{.Id}}")).join("stopped");
+    let note = s.directory("box").join("stopped");
     std::fs::create_dir(&note).expect("the sandbox is writable");
     for line in ["stop -t 0 box", "kill box"] {
         s.corten(line).fails(1, &["restart policy of 'box'", "/stopped", "is a directory"]);

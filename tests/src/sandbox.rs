@@ -196,6 +196,12 @@ impl Sandbox {
         self.corten(&format!("inspect -f '{template}' {container}")).ok().to_string()
     }
 
+    /// The directory of what the engine keeps of a container.
+    #[track_caller]
+    pub fn directory(&self, container: &str) -> PathBuf {
+        self.scope.root.join("containers").join(self.inspect(container, "{{.Id}}"))
+    }
+
     /// The text of a file of the container's cgroup, of the controller that the file's name starts with.
     #[track_caller]
     pub fn cgroup(&self, container: &str, file: &str) -> String {

@@ -446,15 +446,15 @@ fn deafness(container: &Container, pid: i32, signal: i32) -> Option<String> {
         return None;
     }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let caught = u64::from_str_radix(field("SigCgt:")?, 16).ok()?;
-    let blocked = u64::from_str_radix(field("SigBlk:")?, 16).ok()?;
+    let field = |name| kernel::process::status_field(&status, name);
+    let caught = u64::from_str_radix(field("SigCgt")?, 16).ok()?;
+    let blocked = u64::from_str_radix(field("SigBlk")?, 16).ok()?;
     let bit = 1u64 << (signal - 1);
     // One that blocks it may be waiting for it by other means.
     if (caught | blocked) & bit != 0 {
         return None;
     }
-    let program = field("Name:").unwrap_or("?");
+    let program = field("Name").unwrap_or("?");
     let word =
         crate::signal::name(signal).map_or_else(|| format!("signal {signal}"), |name| format!("SIG{name}"));
     Some(format!(

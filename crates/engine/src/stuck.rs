@@ -2,6 +2,7 @@
 //! signal meanwhile (state D in proc_pid_stat(5)).
 
 use crate::{Container, Error, Result};
+use kernel::process::status_field;
 use rustix::fd::OwnedFd;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -52,8 +53,9 @@ fn waiting(init: i32) -> BTreeMap<i32, String> {
 /// Those of them that have a SIGKILL which they have not heard of.
 fn killed(init: i32) -> BTreeMap<i32, String> {
     waiting_if(init, |status| {
-        let pending = |name| u64::from_str_radix(field(status, name).unwrap_or_default(), 16).unwrap_or(0);
-        (pending("SigPnd:") | pending("ShdPnd:")) & (1 << (Signal::KILL.as_raw() - 1)) != 0
+        let pending =
+            |name| u64::from_str_radix(status_field(status, name).unwrap_or_default(), 16).unwrap_or(0);
+        (pending("SigPnd") | pending("ShdPnd")) & (1 << (Signal::KILL.as_raw() - 1)) != 0
     })
 }
 
@@ -61,15 +63,10 @@ fn killed(init: i32) -> BTreeMap<i32, String> {
 fn waiting_if(init: i32, which: impl Fn(&str) -> bool) -> BTreeMap<i32, String> {
     let look = |pid: i32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let waits = field(&status, "State:")?.starts_with('D') && which(&status);
-        waits.then_some((pid, field(&status, "voluntary_ctxt_switches:")?.to_owned()))
+        let waits = status_field(&status, "State")?.starts_with('D') && which(&status);
+        waits.then_some((pid, status_field(&status, "voluntary_ctxt_switches")?.to_owned()))
     };
     crate::top::members(init).unwrap_or_default().into_iter().filter_map(look).collect()
-}
-
-/// See proc_pid_status(5).
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 /// `123 (cat)`, and in which function of the kernel it waits, where that is known.

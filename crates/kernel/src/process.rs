@@ -99,6 +99,14 @@ pub fn set_namespace(fd: impl AsFd, namespaces: u64) -> Result<(), Errno> {
     done(unsafe { libc::syscall(libc::SYS_setns, fd.as_fd().as_raw_fd(), namespaces) })
 }
 
+/// Tries the way back to namespaces of one's own, and once more where that fails; ends the process with 125 where it fails again: all that
+/// followed would be done in the wrong place.
+pub fn must_come_back<E>(mut attempt: impl FnMut() -> Result<(), E>) {
+    if attempt().is_err() && attempt().is_err() {
+        exit(125);
+    }
+}
+
 /// Which kind of namespace a descriptor is of, as its bit; `ENOTTY` when of none. See ioctl_nsfs(2).
 pub fn namespace_kind(fd: impl AsFd) -> Result<u64, Errno> {
     const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
@@ -146,6 +154,11 @@ pub fn status(pid: i32) -> Option<ProcessStatus> {
         Err(_) => read().ok()?,
     };
     parse_status(&text)
+}
+
+/// A field of the text of `/proc/PID/status`, without the space around it. See proc_pid_status(5).
+pub fn status_field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 fn parse_status(text: &str) -> Option<ProcessStatus> {

@@ -64,10 +64,7 @@ pub fn launch(
 ) -> Result<Launched, StartError> {
     let live = Live::new(plan.slots);
     let result = attempt(plan, &live, journal, stdio, &mut watch, agent);
-    // A step may have failed in the container's mount namespace. Whoever cannot go back would do all that follows in the wrong place.
-    if live.come_home().is_err() && live.come_home().is_err() {
-        process::exit(125);
-    }
+    // Comes home, too, where a step has failed in the container's mount namespace.
     drop(live);
     result.map_err(|(phase, index, failure)| {
         let undone = Journal::replay(journal.path());

@@ -144,11 +144,10 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
+        kernel::process::must_come_back(|| self.come_home());
         for cell in &self.slots {
             kernel::process::close_raw(cell.replace(-1));
         }
-        kernel::process::close_raw(self.home.replace(-1));
-        kernel::process::close_raw(self.cwd.replace(-1));
         kernel::process::close_raw(self.report.replace(-1));
         for pipe in [&self.gate, &self.back, &self.turn] {
             let (read, write) = pipe.replace((-1, -1));

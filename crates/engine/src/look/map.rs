@@ -257,7 +257,7 @@ fn processes(paths: &GroupPaths, first: i32) -> Vec<Process> {
     pids.sort_unstable();
     let inside = |pid: i32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        let numbers = kernel::process::status_field(&status, "NSpid")?;
         numbers.split_whitespace().last()?.parse().ok()
     };
     let process = |pid| Some(Process { inside: inside(pid)?, outside: pid, command: spaces::command(pid) });

@@ -33,14 +33,11 @@ pub fn of(pid: i32) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, format!("/proc/{pid}/ns/net"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Does something in another namespace, and comes back. Two errors to come back end the process: it would go on in the
-/// wrong place.
+/// Does something in another namespace, and comes back, see [`crate::process::must_come_back`].
 pub fn within<T>(there: impl AsFd, act: impl FnOnce() -> T) -> Result<T, Errno> {
     let home = current()?;
     enter(there)?;
     let done = act();
-    if enter(&home).is_err() && enter(&home).is_err() {
-        crate::process::exit(125);
-    }
+    crate::process::must_come_back(|| enter(&home));
     Ok(done)
 }

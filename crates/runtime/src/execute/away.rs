@@ -81,10 +81,8 @@ impl Away {
 }
 
 impl Drop for Away {
-    /// Where something failed meanwhile. Whoever cannot go back would do all that follows in the wrong place.
+    /// Where something failed meanwhile.
     fn drop(&mut self) {
-        if self.come_back().is_err() && self.come_back().is_err() {
-            process::exit(125);
-        }
+        process::must_come_back(|| self.come_back());
     }
 }

@@ -25,22 +25,19 @@ pub struct Rights {
 impl Rights {
     pub fn of(pid: i32) -> Rights {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let field = |name: &str| kernel::process::status_field(&status, name).unwrap_or_default();
         let numbers = |name: &str| -> Vec<u32> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.unwrap_or_default().split_whitespace().filter_map(|word| word.parse().ok()).collect()
+            field(name).split_whitespace().filter_map(|word| word.parse().ok()).collect()
         };
-        let set = |name: &str| {
-            let hex = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-            CapSet(u64::from_str_radix(hex.trim(), 16).unwrap_or(0))
-        };
+        let set = |name: &str| CapSet(u64::from_str_radix(field(name), 16).unwrap_or(0));
         let label = fs::read_to_string(format!("/proc/{pid}/attr/current")).unwrap_or_default();
         let label = label.trim_end_matches(['\0', '\n']).to_owned();
         Rights {
             uid: numbers("Uid").get(3).copied().unwrap_or(0),
             gid: numbers("Gid").get(3).copied().unwrap_or(0),
             groups: numbers("Groups"),
-            effective: set("CapEff:"),
-            bounding: set("CapBnd:"),
+            effective: set("CapEff"),
+            bounding: set("CapBnd"),
             label: Some(label).filter(|label| !label.is_empty() && label != "unconfined"),
         }
     }
